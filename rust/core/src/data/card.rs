@@ -1,0 +1,340 @@
+//! The venue card, version 0: rules and instruments. See `docs/spec/card.md`.
+
+use serde_json::Value;
+
+use super::instrument::Instrument;
+use super::tree::{Node, from_toml};
+use crate::numbers::limits::{CARD_BYTES_MAX, INSTRUMENTS_MAX};
+use crate::numbers::{Canonical, Decimal, Digest, Error, ErrorKind, Rate, Result};
+
+/// The schema that this version of the core reads.
+pub const SCHEMA: &str = "aivora-card/0";
+
+/// What value of a position a requirement is taken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Basis {
+    /// Quantity at the current mark.
+    Mark,
+    /// The cost basis.
+    Entry,
+}
+
+/// Where the fee of closing stands in the requirement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ClosingFee {
+    /// Not in it.
+    None,
+    /// Taker fee on the value at the mark.
+    Mark,
+    /// Taker fee on the value at the bankruptcy price that entry and leverage give.
+    Bankruptcy,
+}
+
+/// The rules of a venue that hold for all its instruments.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Rules {
+    /// The one collateral and settlement asset.
+    pub settlement: String,
+    /// Its quantum.
+    pub quantum: Decimal,
+    /// Liquidatable on `equity < maintenance` (true) or on `<=`.
+    pub strict: bool,
+    /// What maintenance is taken of.
+    pub maintenance_basis: Basis,
+    /// What initial margin is taken of.
+    pub initial_basis: Basis,
+    /// Maintenance rates are half the initial rates.
+    pub half_initial: bool,
+    /// Where the closing fee stands.
+    pub closing_fee: ClosingFee,
+    /// The bankruptcy price counts the taker fee.
+    pub bankruptcy_fee: bool,
+    /// The taker fee of instruments that do not name theirs.
+    pub taker_fee: Option<Rate>,
+}
+
+/// A venue as its card defines it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Venue {
+    name: String,
+    title: String,
+    version: String,
+    sources: Vec<String>,
+    rules: Rules,
+    instruments: Vec<Instrument>,
+    digest: Digest,
+}
+
+/// An instrument's place in its venue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstrumentId(pub(crate) u32);
+
+impl InstrumentId {
+    /// The place as an index.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+const CARD_KEYS: &[&str] =
+    &["schema", "name", "title", "version", "sources", "asset", "rules", "instrument"];
+const RULE_KEYS: &[&str] = &[
+    "settlement",
+    "trigger",
+    "maintenance_basis",
+    "initial_basis",
+    "maintenance_from",
+    "closing_fee",
+    "bankruptcy_fee",
+    "equity_allotment",
+    "taker_fee",
+];
+
+impl Venue {
+    /// The built-in cards: name and TOML text.
+    pub const BUILTIN: &'static [(&'static str, &'static str)] = &[
+        ("demo", include_str!("../../cards/demo.toml")),
+        ("hyperliquid", include_str!("../../cards/hyperliquid.toml")),
+    ];
+
+    /// A built-in card by name.
+    ///
+    /// # Errors
+    /// `unknown_venue` naming those there are.
+    pub fn builtin(name: &str) -> Result<Self> {
+        let found = Self::BUILTIN.iter().find(|(n, _)| *n == name);
+        let (_, text) = found.ok_or_else(|| {
+            let names: Vec<_> = Self::BUILTIN.iter().map(|(n, _)| *n).collect();
+            let limit = format!("built-in cards are {}; or give a path", names.join(", "));
+            Error::new(ErrorKind::UnknownVenue, "venue", name, limit)
+        })?;
+        Self::from_toml(text)
+    }
+
+    /// A card as TOML text.
+    ///
+    /// # Errors
+    /// `bad_card`, `bad_tiers`, `float_given`, `off_grid`, `out_of_range`, each naming the path in the card.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        if text.len() > CARD_BYTES_MAX {
+            let limit = format!("must be at most {CARD_BYTES_MAX} bytes");
+            return Err(Error::new(ErrorKind::LimitExceeded, "card", text.len(), limit));
+        }
+        Self::from_tree(&from_toml(text)?)
+    }
+
+    /// A card as a tree, such as JSON gives.
+    ///
+    /// # Errors
+    /// As [`Venue::from_toml`].
+    pub fn from_tree(tree: &Value) -> Result<Self> {
+        let root = Node::root(tree)?;
+        root.allow(CARD_KEYS)?;
+        let schema = root.get("schema")?;
+        schema.word(&[(SCHEMA, ())])?;
+        let rules = Rules::read(&root)?;
+        let rows = root.get("instrument")?.items()?;
+        if rows.is_empty() || rows.len() > INSTRUMENTS_MAX {
+            let limit = format!("must be 1 to {INSTRUMENTS_MAX}");
+            return Err(Error::new(ErrorKind::BadCard, "instrument", rows.len(), limit));
+        }
+        let mut instruments: Vec<Instrument> = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let instrument = Instrument::read(row, &rules)?;
+            if instruments.iter().any(|i| i.symbol() == instrument.symbol()) {
+                let field = format!("{}.symbol", row.path());
+                let limit = "stands twice in the card";
+                return Err(Error::new(ErrorKind::DuplicateKey, field, instrument.symbol(), limit));
+            }
+            instruments.push(instrument);
+        }
+        let optional = |key: &str| match root.find(key) {
+            Some(node) => node.text().map(str::to_owned),
+            None => Ok(String::new()),
+        };
+        let sources = match root.find("sources") {
+            Some(list) => {
+                list.items()?.iter().map(|s| s.text().map(str::to_owned)).collect::<Result<_>>()?
+            }
+            None => Vec::new(),
+        };
+        let mut venue = Self {
+            name: read_name(&root)?,
+            title: optional("title")?,
+            version: optional("version")?,
+            sources,
+            rules,
+            instruments,
+            digest: Canonical::default().digest(),
+        };
+        venue.digest = venue.canonical();
+        Ok(venue)
+    }
+
+    fn canonical(&self) -> Digest {
+        let mut c = Canonical::of(SCHEMA);
+        c.text(&self.name).text(&self.title).text(&self.version).length(self.sources.len());
+        for source in &self.sources {
+            c.text(source);
+        }
+        self.rules.encode(&mut c);
+        c.length(self.instruments.len());
+        for instrument in &self.instruments {
+            instrument.encode(&mut c);
+        }
+        c.digest()
+    }
+
+    /// Its short name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// The version of the card.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Where its figures come from.
+    #[must_use]
+    pub fn sources(&self) -> &[String] {
+        &self.sources
+    }
+
+    /// The rules that hold for all its instruments.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// All instruments, in the order of the card.
+    #[must_use]
+    pub fn instruments(&self) -> &[Instrument] {
+        &self.instruments
+    }
+
+    /// The digest of all the card says.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The place of an instrument by its symbol.
+    ///
+    /// # Errors
+    /// `unknown_instrument`.
+    pub fn find(&self, symbol: &str) -> Result<InstrumentId> {
+        let place = self.instruments.iter().position(|i| i.symbol() == symbol);
+        place.and_then(|p| u32::try_from(p).ok()).map(InstrumentId).ok_or_else(|| {
+            let some: Vec<_> = self.instruments.iter().take(6).map(Instrument::symbol).collect();
+            let more = if self.instruments.len() > 6 { ", …" } else { "" };
+            let limit = format!("instruments of {}: {}{more}", self.name, some.join(", "));
+            Error::new(ErrorKind::UnknownInstrument, "instrument", symbol, limit)
+        })
+    }
+
+    /// The instrument at a place.
+    ///
+    /// # Errors
+    /// `invariant_broken` for a place of another venue.
+    pub fn instrument(&self, id: InstrumentId) -> Result<&Instrument> {
+        self.instruments.get(id.index()).ok_or_else(|| Error::invariant("instrument place"))
+    }
+
+    /// An instrument by its symbol.
+    ///
+    /// # Errors
+    /// `unknown_instrument`.
+    pub fn get(&self, symbol: &str) -> Result<&Instrument> {
+        self.instrument(self.find(symbol)?)
+    }
+
+    /// An amount of the settlement asset as a decimal.
+    #[must_use]
+    pub fn amount(&self, quanta: i128) -> Option<Decimal> {
+        Decimal::of(quanta, self.rules.quantum)
+    }
+}
+
+fn read_name(root: &Node<'_>) -> Result<String> {
+    let node = root.get("name")?;
+    let name = node.text()?;
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+    if name.is_empty() || !name.bytes().all(plain) {
+        let limit = "must be of a-z, 0-9, _ and -";
+        return Err(Error::new(ErrorKind::BadCard, node.path(), name, limit));
+    }
+    Ok(name.to_owned())
+}
+
+impl Rules {
+    fn encode(&self, c: &mut Canonical) {
+        c.text(&self.settlement).text(&self.quantum.to_string());
+        c.int(self.strict).int(self.maintenance_basis == Basis::Entry);
+        c.int(self.initial_basis == Basis::Entry).int(self.half_initial);
+        c.int(match self.closing_fee {
+            ClosingFee::None => 0,
+            ClosingFee::Mark => 1,
+            ClosingFee::Bankruptcy => 2,
+        });
+        c.int(self.bankruptcy_fee).text(&self.taker_fee.map_or(String::new(), |f| f.to_string()));
+    }
+
+    fn read(root: &Node<'_>) -> Result<Self> {
+        let rules = root.get("rules")?;
+        rules.allow(RULE_KEYS)?;
+        fn optional<T: Copy>(
+            rules: &Node<'_>,
+            key: &str,
+            words: &[(&str, T)],
+            default: T,
+        ) -> Result<T> {
+            rules.find(key).map_or(Ok(default), |node| node.word(words))
+        }
+        let settlement = rules.get("settlement")?.text()?.to_owned();
+        let assets = root.get("asset")?;
+        for (asset, _) in assets.entries()? {
+            if asset != settlement {
+                let limit = format!("card version 0 has one asset, the settlement asset {settlement}");
+                let field = format!("asset.{asset}");
+                return Err(Error::new(ErrorKind::BadCard, field, asset, limit));
+            }
+        }
+        let asset = assets.get(&settlement)?;
+        asset.allow(&["quantum"])?;
+        let basis = [("mark", Basis::Mark), ("entry", Basis::Entry)];
+        let from = [("explicit", false), ("half_initial", true)];
+        let fees = [
+            ("none", ClosingFee::None),
+            ("mark", ClosingFee::Mark),
+            ("bankruptcy", ClosingFee::Bankruptcy),
+        ];
+        optional(&rules, "equity_allotment", &[("maintenance_share", ())], ())?;
+        let trigger = [("strict", true), ("non_strict", false)];
+        Ok(Self {
+            settlement,
+            quantum: asset.get("quantum")?.positive()?,
+            strict: optional(&rules, "trigger", &trigger, true)?,
+            maintenance_basis: optional(&rules, "maintenance_basis", &basis, Basis::Mark)?,
+            initial_basis: optional(&rules, "initial_basis", &basis, Basis::Mark)?,
+            half_initial: optional(&rules, "maintenance_from", &from, false)?,
+            closing_fee: optional(&rules, "closing_fee", &fees, ClosingFee::None)?,
+            bankruptcy_fee: optional(
+                &rules,
+                "bankruptcy_fee",
+                &[("none", false), ("taker", true)],
+                false,
+            )?,
+            taker_fee: rules.find("taker_fee").map(|n| n.rate()).transpose()?,
+        })
+    }
+}

@@ -1,0 +1,7 @@
+//! The risk core of a perpetual-futures venue: exact, deterministic, explainable.
+//!
+//! The modules are the floors of the risk pipeline; each uses the floors below it only.
+#![forbid(unsafe_code)]
+
+pub mod data;
+pub mod numbers;

@@ -1,0 +1,32 @@
+//! Every bound of the core, in one place. Past one of them a typed error, never a wrap or a cut.
+
+/// Largest price in mark ticks (and in price ticks).
+pub const TICKS_MAX: i64 = 100_000_000_000_000_000;
+/// Largest quantity in lots, either way.
+pub const LOTS_MAX: i64 = 1_000_000_000_000_000_000;
+/// Largest amount in quanta, either way: 10^36.
+pub const QUANTA_MAX: i128 = 1_000_000_000_000_000_000_000_000_000_000_000_000;
+/// Largest `quanta per tick and lot` of an instrument.
+pub const UNIT_MAX: i64 = 1_000_000_000_000;
+/// Largest numerator or denominator of a rate, and the largest common denominator of a bracket list.
+pub const RATE_TERM_MAX: i64 = 1_000_000_000;
+/// Largest common denominator of rates that grow with size, counted per lot.
+pub const SLOPE_TERM_MAX: i64 = 1_000_000_000_000;
+/// Instruments in one venue.
+pub const INSTRUMENTS_MAX: usize = 4_096;
+/// Brackets in one instrument.
+pub const BRACKETS_MAX: usize = 64;
+/// Legs in one pool.
+pub const LEGS_MAX: usize = 4_096;
+/// Rows in one table.
+pub const ROWS_MAX: usize = 1 << 28;
+/// Levels on one side of a book.
+pub const LEVELS_MAX: usize = 1 << 20;
+/// Evaluations of a verdict that one liquidation price may take.
+pub const EVALUATIONS_MAX: u64 = 4_194_304;
+/// Bytes of one card.
+pub const CARD_BYTES_MAX: usize = 1 << 26;
+/// Digits of one decimal number as text.
+pub const DIGITS_MAX: usize = 80;
+/// Threads of one scan.
+pub const THREADS_MAX: usize = 256;
