@@ -4,4 +4,6 @@
 #![forbid(unsafe_code)]
 
 pub mod data;
+pub mod margin;
 pub mod numbers;
+pub mod pricing;

@@ -44,17 +44,24 @@ impl Rate {
     pub fn new(num: i128, den: i128, field: &str) -> Result<Self> {
         let shown = || format!("{num}/{den}");
         if num < 0 || den <= 0 {
-            return Err(Error::new(ErrorKind::OutOfRange, field, shown(), "must not be negative"));
+            return Err(Error::new(
+                ErrorKind::OutOfRange,
+                field,
+                shown(),
+                "must not be negative",
+            ));
         }
         let divisor = gcd(num, den);
-        let term = |t: i128| i64::try_from(t / divisor).ok().filter(|t| *t <= RATE_TERM_MAX);
-        match (term(num), term(den)) {
-            (Some(num), Some(den)) => Ok(Self { num, den }),
-            _ => {
-                let limit = "must have a numerator and a denominator of at most 10^9, reduced";
-                Err(Error::new(ErrorKind::OutOfRange, field, shown(), limit))
-            }
-        }
+        let term = |t: i128| {
+            i64::try_from(t / divisor)
+                .ok()
+                .filter(|t| *t <= RATE_TERM_MAX)
+        };
+        let (Some(num), Some(den)) = (term(num), term(den)) else {
+            let limit = "must have a numerator and a denominator of at most 10^9, reduced";
+            return Err(Error::new(ErrorKind::OutOfRange, field, shown(), limit));
+        };
+        Ok(Self { num, den })
     }
 
     /// Reads `0.004` or `1/75`.
@@ -62,21 +69,20 @@ impl Rate {
     /// # Errors
     /// As [`Decimal::parse`] and [`Rate::new`].
     pub fn parse(text: &str, field: &str) -> Result<Self> {
-        let (num, den) = match text.split_once('/') {
-            Some((num, den)) => (
-                Decimal::parse(num, field)?.whole(Decimal::ONE, field)?,
-                Decimal::parse(den, field)?.whole(Decimal::ONE, field)?,
-            ),
-            None => {
-                let d = Decimal::parse(text, field)?;
-                let den = pow10(d.scale());
-                let too_fine = || {
-                    Error::new(ErrorKind::OutOfRange, field, text, "must have fewer decimals")
-                };
-                (d.mantissa(), den.ok_or_else(too_fine)?)
-            }
-        };
-        Self::new(num, den, field)
+        if let Some((num, den)) = text.split_once('/') {
+            let whole = |t| Decimal::parse(t, field)?.whole(Decimal::ONE, field);
+            return Self::new(whole(num)?, whole(den)?, field);
+        }
+        let d = Decimal::parse(text, field)?;
+        let den = pow10(d.scale()).ok_or_else(|| {
+            Error::new(
+                ErrorKind::OutOfRange,
+                field,
+                text,
+                "must have fewer decimals",
+            )
+        })?;
+        Self::new(d.mantissa(), den, field)
     }
 
     /// The numerator.
@@ -186,7 +192,11 @@ mod tests {
     #[test]
     fn refuses_what_is_out_of_range() {
         for text in ["-0.1", "1/0", "1/-3", "1/2000000001", "0.12345678912"] {
-            assert_eq!(Rate::parse(text, "r").unwrap_err().kind(), ErrorKind::OutOfRange, "{text}");
+            assert_eq!(
+                Rate::parse(text, "r").unwrap_err().kind(),
+                ErrorKind::OutOfRange,
+                "{text}"
+            );
         }
         assert!(Rate::parse("x", "r").is_err());
         assert!(Rate::ZERO.inverse("r").is_err());

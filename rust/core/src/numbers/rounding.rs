@@ -36,14 +36,18 @@ impl Rounding {
     /// # Errors
     /// `out_of_range` for a name that is none.
     pub fn from_name(name: &str) -> Result<Self> {
-        Self::NAMES.iter().find(|(n, _)| *n == name).map(|(_, r)| *r).ok_or_else(|| {
-            Error::new(
-                ErrorKind::OutOfRange,
-                "rounding",
-                name,
-                "must be one of floor, ceil, toward_zero, away_from_zero, half_even, exact",
-            )
-        })
+        Self::NAMES
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, r)| *r)
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::OutOfRange,
+                    "rounding",
+                    name,
+                    "must be one of floor, ceil, toward_zero, away_from_zero, half_even, exact",
+                )
+            })
     }
 }
 
@@ -61,7 +65,11 @@ pub const fn div_ceil(a: i128, b: i128) -> Option<i128> {
     }
     let floor = a.div_euclid(b);
     // The floor is at least -2^127 and, where it is not exact, below 2^127 - 1.
-    Some(if a.rem_euclid(b) == 0 { floor } else { floor.saturating_add(1) })
+    Some(if a.rem_euclid(b) == 0 {
+        floor
+    } else {
+        floor.saturating_add(1)
+    })
 }
 
 /// `a / b` for `b > 0`, rounded by `rounding`; `None` when `b <= 0` or when `exact` is asked and it is not.
@@ -94,7 +102,9 @@ pub const fn mul_ratio_ceil(amount: i128, num: i128, den: i128) -> Option<i128> 
         return None;
     }
     let (q, r) = (amount.div_euclid(den), amount.rem_euclid(den));
-    let (Some(whole), Some(part)) = (q.checked_mul(num), r.checked_mul(num)) else { return None };
+    let (Some(whole), Some(part)) = (q.checked_mul(num), r.checked_mul(num)) else {
+        return None;
+    };
     match div_ceil(part, den) {
         Some(up) => whole.checked_add(up),
         None => None,
@@ -108,8 +118,39 @@ pub const fn mul_ratio_floor(amount: i128, num: i128, den: i128) -> Option<i128>
         return None;
     }
     let (q, r) = (amount.div_euclid(den), amount.rem_euclid(den));
-    let (Some(whole), Some(part)) = (q.checked_mul(num), r.checked_mul(num)) else { return None };
+    let (Some(whole), Some(part)) = (q.checked_mul(num), r.checked_mul(num)) else {
+        return None;
+    };
     whole.checked_add(part.div_euclid(den))
+}
+
+/// `floor(a × b / c)` for `b >= 0`, `c > 0`, exact even where the product needs 256 bits; `None` where the
+/// quotient itself does not fit.
+#[must_use]
+pub fn mul_div_floor(a: i128, b: i128, c: i128) -> Option<i128> {
+    if b < 0 || c <= 0 {
+        return None;
+    }
+    if let Some(product) = a.checked_mul(b) {
+        return Some(product.div_euclid(c));
+    }
+    let divisor = super::rate::gcd(b, c).max(1);
+    let (b, c) = (b / divisor, c / divisor);
+    // Long multiplication by the bits of b from the top; always quotient × c + rest = a × (bits of b so far).
+    let (whole, part) = (a.div_euclid(c), a.rem_euclid(c));
+    let (mut quotient, mut rest) = (0_i128, 0_i128);
+    for bit in (0..128 - b.leading_zeros()).rev() {
+        let (add_whole, add_part) = if (b >> bit) & 1 == 1 {
+            (whole, part)
+        } else {
+            (0, 0)
+        };
+        rest = rest.checked_mul(2)?.checked_add(add_part)?;
+        quotient = quotient.checked_mul(2)?.checked_add(add_whole)?;
+        quotient = quotient.checked_add(rest.div_euclid(c))?;
+        rest = rest.rem_euclid(c);
+    }
+    Some(quotient)
 }
 
 #[cfg(test)]
@@ -117,19 +158,43 @@ mod tests {
     use super::*;
 
     #[test]
+    fn products_past_128_bits_are_exact() {
+        assert_eq!(mul_div_floor(7, 1, 2), Some(3));
+        assert_eq!(mul_div_floor(-7, 1, 2), Some(-4));
+        let e36 = 10_i128.pow(36);
+        assert_eq!(mul_div_floor(e36, e36 - 1, e36), Some(e36 - 1));
+        assert_eq!(mul_div_floor(-e36, e36 - 1, e36), Some(1 - e36));
+        // (10^36 − 1)(10^36 − 3) / (10^36 − 2) = 10^36 − 2 − 1/(10^36 − 2)
+        assert_eq!(mul_div_floor(e36 - 1, e36 - 3, e36 - 2), Some(e36 - 3));
+        assert_eq!(mul_div_floor(e36, e36, 1), None);
+        assert_eq!(mul_div_floor(1, 1, 0), None);
+    }
+
+    #[test]
     fn each_rounding_on_both_signs() {
         let table = [
             (7, 2, [Some(3), Some(4), Some(3), Some(4), Some(4), None]),
-            (-7, 2, [Some(-4), Some(-3), Some(-3), Some(-4), Some(-4), None]),
+            (
+                -7,
+                2,
+                [Some(-4), Some(-3), Some(-3), Some(-4), Some(-4), None],
+            ),
             (5, 2, [Some(2), Some(3), Some(2), Some(3), Some(2), None]),
-            (-5, 2, [Some(-3), Some(-2), Some(-2), Some(-3), Some(-2), None]),
+            (
+                -5,
+                2,
+                [Some(-3), Some(-2), Some(-2), Some(-3), Some(-2), None],
+            ),
             (1, 3, [Some(0), Some(1), Some(0), Some(1), Some(0), None]),
             (-1, 3, [Some(-1), Some(0), Some(0), Some(-1), Some(0), None]),
             (6, 3, [Some(2); 6]),
             (-6, 3, [Some(-2); 6]),
         ];
         for (a, b, want) in table {
-            let got: Vec<_> = Rounding::NAMES.iter().map(|(_, r)| div_round(a, b, *r)).collect();
+            let got: Vec<_> = Rounding::NAMES
+                .iter()
+                .map(|(_, r)| div_round(a, b, *r))
+                .collect();
             assert_eq!(got, want, "{a}/{b}");
         }
     }
@@ -138,12 +203,24 @@ mod tests {
     fn extremes_do_not_wrap() {
         assert_eq!(div_ceil(i128::MAX, 1), Some(i128::MAX));
         assert_eq!(div_floor(i128::MIN, 1), Some(i128::MIN));
-        assert_eq!(div_round(i128::MIN, i128::MAX, Rounding::HalfEven), Some(-1));
+        assert_eq!(
+            div_round(i128::MIN, i128::MAX, Rounding::HalfEven),
+            Some(-1)
+        );
         assert_eq!(div_floor(1, 0), None);
         assert_eq!(div_ceil(1, -1), None);
     }
 
     proptest::proptest! {
+        #[test]
+        fn long_and_short_way_agree(
+            a in -1_000_000_000_i128..1_000_000_000, b in 0_i128..1_000_000, c in 1_i128..1_000_000,
+        ) {
+            // Scaling b and c alike leaves the quotient as it is, and takes the long way.
+            let big = 10_i128.pow(30);
+            assert_eq!(mul_div_floor(a, b * big, c * big), Some((a * b).div_euclid(c)));
+        }
+
         #[test]
         fn ratio_agrees_with_the_plain_product(
             amount in -1_000_000_000_000_i128..1_000_000_000_000, num in 0_i128..1_000_000, den in 1_i128..1_000_000,

@@ -18,7 +18,7 @@ macro_rules! unit {
             /// `out_of_range` outside the bounds of floor 0.
             pub fn new(value: i128, field: &str) -> Result<Self> {
                 match <$inner>::try_from(value) {
-                    Ok(v) if v >= $min && v <= $max => Ok(Self(v)),
+                    Ok(v) if ($min..=$max).contains(&v) => Ok(Self(v)),
                     _ => {
                         let limit = format!("must be {} to {} {}", $min, $max, $what);
                         Err(Error::new(ErrorKind::OutOfRange, field, value, limit))
@@ -30,12 +30,6 @@ macro_rules! unit {
             #[must_use]
             pub const fn get(self) -> $inner {
                 self.0
-            }
-
-            #[doc = concat!("A number of ", $what, " that the caller has already checked.")]
-            #[must_use]
-            pub(crate) const fn trusted(value: $inner) -> Self {
-                Self(value)
             }
         }
 

@@ -1,0 +1,218 @@
+"""Populations a and h: synthetic accounts with the shape of a perpetual-futures venue.
+
+200 linear instruments, ten brackets each; one to eight positions an account, on instruments drawn
+by Zipf weight; lognormal gross notional and effective leverage. `a` has median leverage 4, `h` 15.
+Everything is drawn from one seed, so a size and a seed name a population. The unit is the
+quantum, 0.000001 USD; one tick times one lot is one quantum.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+
+SIZE = int(os.environ.get("SIZE", "1000000"))
+SEED = int(os.environ.get("SEED", "20251010"))
+
+INSTRUMENTS = 200
+USD = 1_000_000  # quanta
+PPM = 1_000_000
+FLOORS_USD = (0, 5_000, 25_000, 100_000, 250_000, 10**6, 2_500_000, 5 * 10**6, 10**7, 25 * 10**6)
+STEPS_X100 = (100, 125, 200, 250, 500, 1_000, 1_250, 1_500, 2_500, 5_000)
+BASE_PPM = (4_000, 5_000, 10_000)
+LEVERAGES = (5, 10, 20, 25, 50, 100)
+MEDIAN_LEVERAGE = {"a": 4.0, "h": 15.0}
+MOST_POSITIONS = 8
+LIQUIDATABLE_AT_START = 0.001
+NEAR_THE_LINE = 0.009
+
+
+@dataclass(frozen=True)
+class Population:
+    """Columns of one population; positions of account `i` are rows `offsets[i]:offsets[i + 1]`."""
+
+    name: str
+    marks: Ints  # ticks, per instrument
+    maintenance_ppm: Ints  # instruments x brackets
+    offsets: Ints  # accounts + 1
+    instrument: Ints  # per position
+    quantity: Ints  # lots, signed
+    cost: Ints  # quanta, signed
+    collateral: Ints  # quanta, per account
+    leverage: Ints  # chosen by the account
+
+    def __len__(self) -> int:
+        """Return the number of accounts."""
+        return len(self.collateral)
+
+    @property
+    def floors(self) -> Ints:
+        """Bracket floors in quanta, the same for every instrument."""
+        return np.array(FLOORS_USD, dtype=np.int64) * USD
+
+    @property
+    def initial_ppm(self) -> Ints:
+        """Initial rates: twice the maintenance rates."""
+        return 2 * self.maintenance_ppm
+
+    @cached_property
+    def deductions(self) -> Ints:
+        """Deductions in quanta that make the requirement continuous at each floor."""
+        steps = np.diff(self.maintenance_ppm, axis=1) * (self.floors[1:] // PPM)
+        return np.concatenate(
+            [np.zeros((INSTRUMENTS, 1), dtype=np.int64), np.cumsum(steps, axis=1)], axis=1
+        )
+
+    @cached_property
+    def symbols(self) -> list[str]:
+        """Instrument names, most traded first."""
+        return [f"I{n:03d}" for n in range(INSTRUMENTS)]
+
+    @cached_property
+    def accounts(self) -> list[str]:
+        """Account names; their order is the order of the columns."""
+        return [f"acct{n:07d}" for n in range(len(self))]
+
+    def card(self) -> str:
+        """Return the venue card of the population."""
+        head = (
+            'schema = "aivora-card/0"\nname = "population"\n\n[asset.USD]\nquantum = "0.000001"\n\n'
+            '[rules]\nsettlement = "USD"\n'
+        )
+        return head + "".join(self._instrument(n) for n in range(INSTRUMENTS))
+
+    def _instrument(self, number: int) -> str:
+        rows = "".join(
+            f'  {{ floor = "{floor}", maintenance = "{m}/{PPM}", initial = "{i}/{PPM}" }},\n'
+            for floor, m, i in zip(
+                FLOORS_USD, self.maintenance_ppm[number], self.initial_ppm[number], strict=True
+            )
+        )
+        return (
+            f'\n[[instrument]]\nsymbol = "{self.symbols[number]}"\nkind = "linear"\n'
+            'price_tick = "0.001"\nmark_tick = "0.001"\nlot = "0.001"\n'
+            f'[instrument.tiers]\nby = "notional"\ndeduction = "derived"\nbrackets = [\n{rows}]\n'
+        )
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Return the keyword arguments of `Portfolio.from_tables`."""
+        names = np.array(self.accounts, dtype=object)
+        symbols = np.array(self.symbols, dtype=object)
+        return {
+            "positions": {
+                "account": np.repeat(names, np.diff(self.offsets)).tolist(),
+                "instrument": symbols[self.instrument].tolist(),
+                "quantity_lots": self.quantity,
+                "cost_quanta": self.cost,
+            },
+            "collateral": {"account": self.accounts, "amount_quanta": self.collateral},
+            "pools": {"account": self.accounts, "leverage": self.leverage},
+        }
+
+    def mark_ticks(self) -> dict[str, int]:
+        """Return the marks in ticks by instrument."""
+        return dict(zip(self.symbols, self.marks.tolist(), strict=True))
+
+    def first(self, accounts: int) -> Population:
+        """Return the first `accounts` accounts as a population of its own."""
+        end = int(self.offsets[accounts])
+        return replace(
+            self,
+            offsets=self.offsets[: accounts + 1],
+            instrument=self.instrument[:end],
+            quantity=self.quantity[:end],
+            cost=self.cost[:end],
+            collateral=self.collateral[:accounts],
+            leverage=self.leverage[:accounts],
+        )
+
+
+def distinct_instruments(rng: np.random.Generator, counts: Ints) -> Ints:
+    """Draw distinct instruments for each account, one row each, by weight 1/rank; -1 where none."""
+    weights = np.cumsum(1.0 / np.arange(1, INSTRUMENTS + 1))
+    weights /= weights[-1]
+    drawn = np.full((len(counts), MOST_POSITIONS), -1, dtype=np.int64)
+    for slot in range(MOST_POSITIONS):
+        open_rows = np.flatnonzero(counts > slot)
+        while len(open_rows):
+            drawn[open_rows, slot] = np.searchsorted(weights, rng.random(len(open_rows)))
+            again = (drawn[open_rows, :slot] == drawn[open_rows, slot : slot + 1]).any(axis=1)
+            open_rows = open_rows[again]
+    return drawn
+
+
+def requirement(value: Ints, rate_ppm: Ints, deduction: Ints) -> Ints:
+    """`ceil(value x rate - deduction)` in int64; the product is split and never overflows."""
+    whole, rest = np.divmod(value, PPM)
+    return whole * rate_ppm - (-(rest * rate_ppm) // PPM) - deduction
+
+
+def exact(p: Population) -> tuple[Ints, Ints, Ints]:
+    """Equity, initial and maintenance of each account in exact integers, plainly."""
+    starts = p.offsets[:-1]
+    value = p.quantity * p.marks[p.instrument]
+    notional = np.abs(value)
+    bracket = np.searchsorted(p.floors, notional, side="right") - 1
+    where = (p.instrument, bracket)
+    maintenance = requirement(notional, p.maintenance_ppm[where], p.deductions[where])
+    tier = requirement(notional, p.initial_ppm[where], np.zeros_like(notional))
+    chosen = -(-notional // np.repeat(p.leverage, np.diff(p.offsets)))
+    return (
+        p.collateral + np.add.reduceat(value - p.cost, starts),
+        np.add.reduceat(np.maximum(tier, chosen), starts),
+        np.add.reduceat(maintenance, starts),
+    )
+
+
+def population(name: str, size: int = SIZE, seed: int = SEED) -> Population:
+    """Draw population `name` (`a` or `h`) with `size` accounts."""
+    rng = np.random.default_rng([seed, ord(name)])
+    marks = np.exp(rng.uniform(np.log(2e4), np.log(2e6), INSTRUMENTS)).astype(np.int64)
+    base = rng.choice(np.array(BASE_PPM, dtype=np.int64), INSTRUMENTS)
+    rates = base[:, None] * np.array(STEPS_X100, dtype=np.int64) // 100
+
+    counts = 1 + rng.binomial(MOST_POSITIONS - 1, 2 / 7, size)
+    drawn = distinct_instruments(rng, counts)
+    held = drawn >= 0
+    instrument = drawn[held]
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    starts = offsets[:-1]
+
+    gross = np.clip(2_000 * np.exp(2.0 * rng.standard_normal(size)), 20, 5e7) * USD
+    shares = rng.exponential(size=len(instrument))
+    shares /= np.repeat(np.add.reduceat(shares, starts), counts)
+    mark = marks[instrument]
+    lots = np.maximum(1, np.rint(shares * np.repeat(gross, counts) / mark)).astype(np.int64)
+    mostly_long = np.where(rng.random(size) < 0.6, 0.85, 0.15)  # the chance that a position is long
+    side = np.where(rng.random(len(lots)) < np.repeat(mostly_long, counts), 1, -1)
+    entry = np.rint(mark * rng.uniform(0.97, 1.03, len(lots))).astype(np.int64)
+
+    draft = Population(
+        name=name,
+        marks=marks,
+        maintenance_ppm=rates,
+        offsets=offsets,
+        instrument=instrument,
+        quantity=lots * side,
+        cost=lots * side * entry,
+        collateral=np.zeros(size, dtype=np.int64),
+        leverage=rng.choice(np.array(LEVERAGES, dtype=np.int64), size),
+    )
+    pnl, _, maintenance = exact(draft)
+    held_gross = np.add.reduceat(lots * mark, starts)
+    effective = MEDIAN_LEVERAGE[name] * np.exp(0.9 * rng.standard_normal(size))
+    buffer = held_gross / effective - maintenance
+    near = held_gross * NEAR_THE_LINE * rng.uniform(0.01, 1.0, size)
+    buffer = np.where(buffer > 0, buffer, near)
+    buffer = np.where(rng.random(size) < LIQUIDATABLE_AT_START, -near, buffer)
+    equity = maintenance + np.rint(buffer).astype(np.int64)
+    return replace(draft, collateral=equity - pnl)

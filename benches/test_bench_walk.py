@@ -1,0 +1,168 @@
+"""One walk of a 1,000-level book, called from Python: against an empty call and against a peer.
+
+Quantities are log-uniform from one lot to the whole side, so that most queries end near the
+top, as orders do, and some sweep the book. The same quantities go to both.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import aivora_core as ac
+from aivora_core import _core
+from population import SEED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+LEVELS = 1_000
+QUERIES = 2_000
+ROUNDS = 15
+BAR_EMPTY = 5
+BAR_PEER = 3
+
+CARD = """
+schema = "aivora-card/0"
+name = "bench"
+[asset.USD]
+quantum = "0.000001"
+[rules]
+settlement = "USD"
+taker_fee = "0.0005"
+[[instrument]]
+symbol = "BTC"
+kind = "linear"
+price_tick = "0.1"
+mark_tick = "0.1"
+lot = "0.001"
+[instrument.tiers]
+by = "notional"
+brackets = [{ floor = "0", maintenance = "0.005", max_leverage = "100" }]
+"""
+
+
+def decimal(whole: int, digits: int) -> str:
+    """Write `whole` units of the last digit as a decimal."""
+    text = f"{whole:0{digits + 1}d}"
+    return f"{text[:-digits]}.{text[-digits:]}"
+
+
+class Sides:
+    """A book's levels as exact text, and the quantities asked of it."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(SEED)
+        steps = rng.integers(1, 4, (2, LEVELS)).cumsum(axis=1)
+        lots = rng.integers(1, 5_000, (2, LEVELS))
+        self.bids = self.text((640_000 - steps[0]).tolist(), lots[0].tolist())
+        self.asks = self.text((640_000 + steps[1]).tolist(), lots[1].tolist())
+        most = np.log(lots.sum(axis=1).min())
+        asked = np.exp(rng.uniform(0, most, QUERIES)).astype(np.int64).tolist()
+        self.quantities = [decimal(lots_asked, 3) for lots_asked in asked]
+
+    @staticmethod
+    def text(prices: list[int], lots: list[int]) -> list[tuple[str, str]]:
+        """Pairs of price and quantity."""
+        return [(decimal(p, 1), decimal(q, 3)) for p, q in zip(prices, lots, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def sides() -> Sides:
+    return Sides()
+
+
+@pytest.fixture(scope="module")
+def book(sides: Sides) -> ac.Book:
+    return ac.Book(ac.Venue.from_toml(CARD)["BTC"], bids=sides.bids, asks=sides.asks)
+
+
+def each(call: Callable[..., object], first: object, others: list[Any]) -> Callable[[], None]:
+    """One run of all queries, with as little Python around the call as there can be."""
+
+    def run() -> None:
+        for _ in map(call, itertools.repeat(first), others):
+            pass
+
+    return run
+
+
+def test_walk_against_an_empty_call(
+    sides: Sides,
+    book: ac.Book,
+    benchmark: BenchmarkFixture,
+    interleaved: Callable[..., dict[str, float]],
+    record: Callable[..., None],
+) -> None:
+    walk = each(book.walk, "buy", sides.quantities)
+    empty = each(_core._empty, "buy", sides.quantities)
+    seconds = interleaved({"walk": walk, "empty": empty}, ROUNDS)
+    cost = seconds["walk"] / seconds["empty"]
+    record("empty call", "book.walk, 1,000 levels", cost, f"at most {BAR_EMPTY}x")
+    benchmark.extra_info["ratio"] = cost
+    benchmark.pedantic(walk, rounds=ROUNDS)
+    assert cost <= BAR_EMPTY
+
+
+def peer_book(sides: Sides) -> Any:  # noqa: ANN401 - the peer has no types here
+    """Build the same book in nautilus_trader."""
+    from nautilus_trader.model.book import OrderBook
+    from nautilus_trader.model.data import BookOrder
+    from nautilus_trader.model.enums import BookType, OrderSide
+    from nautilus_trader.model.identifiers import InstrumentId
+    from nautilus_trader.model.objects import Price, Quantity
+
+    peer = OrderBook(InstrumentId.from_str("BTC-PERP.SIM"), BookType.L2_MBP)
+    for side, levels in ((OrderSide.BUY, sides.bids), (OrderSide.SELL, sides.asks)):
+        for number, (price, quantity) in enumerate(levels):
+            order = BookOrder(side, Price.from_str(price), Quantity.from_str(quantity), number)
+            peer.add(order, 0)
+    return peer
+
+
+def test_walk_against_nautilus_trader(
+    sides: Sides,
+    book: ac.Book,
+    interleaved: Callable[..., dict[str, float]],
+    record: Callable[..., None],
+) -> None:
+    nautilus = pytest.importorskip("nautilus_trader", reason="nautilus_trader is not installed")
+    from nautilus_trader.model.enums import OrderSide
+    from nautilus_trader.model.objects import Quantity
+
+    peer = peer_book(sides)
+    for text in sides.quantities[:200]:
+        theirs = peer.get_avg_px_for_quantity(Quantity.from_str(text), OrderSide.BUY)
+        assert float(book.walk("buy", text).vwap) == pytest.approx(theirs, rel=1e-9)
+
+    depth = [book.walk("buy", text).levels for text in sides.quantities]
+    cuts = {
+        "all": range(QUERIES),
+        "first level": [n for n in range(QUERIES) if depth[n] == 1],
+        "past 100 levels": [n for n in range(QUERIES) if depth[n] > 100],
+    }
+    against = f"nautilus_trader {nautilus.__version__}"
+    ratios = {}
+    for name, rows in cuts.items():
+        texts = [sides.quantities[n] for n in rows]
+        # Their quantities are built beforehand; ours are read from text in the call.
+        built = [Quantity.from_str(text) for text in texts]
+
+        def theirs_all(built: list[Any] = built) -> None:
+            for quantity in built:
+                peer.get_avg_px_for_quantity(quantity, OrderSide.BUY)
+
+        def ours_all(texts: list[str] = texts) -> None:
+            for text in texts:
+                book.walk("buy", text)
+
+        seconds = interleaved({"ours": ours_all, "theirs": theirs_all}, ROUNDS)
+        ratios[name] = seconds["theirs"] / seconds["ours"]
+        bar = f"at least {BAR_PEER}x" if name == "all" else ""
+        record(f"book.walk, {name}", against, ratios[name], bar)
+    assert ratios["all"] >= BAR_PEER

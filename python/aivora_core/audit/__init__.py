@@ -1,0 +1,1 @@
+"""Tools that check the core from outside of it; the oracle here imports nothing of the core."""

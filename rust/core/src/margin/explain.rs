@@ -1,0 +1,73 @@
+//! Why a pool's row is what it is: the inputs, every step, the verdict.
+
+use crate::numbers::{Digest, Result};
+use crate::pricing::Prices;
+
+use super::check::PoolMargin;
+use super::leg::{Leg, PoolKind};
+use super::portfolio::{PoolId, Portfolio};
+use super::requirement::LegMargin;
+
+/// One leg's line: what is held, the mark it is seen at, and each step of its requirements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegLine {
+    /// The instrument's symbol.
+    pub symbol: String,
+    /// What is held.
+    pub leg: Leg,
+    /// The mark in ticks.
+    pub mark: i64,
+    /// The steps.
+    pub margin: LegMargin,
+}
+
+/// A pool's row with everything it was computed from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The account.
+    pub account: String,
+    /// The pool's name.
+    pub pool: String,
+    /// The pool's kind.
+    pub kind: PoolKind,
+    /// Collateral in quanta.
+    pub collateral: i128,
+    /// Each leg, in the portfolio's order.
+    pub legs: Vec<LegLine>,
+    /// The sums and the verdict.
+    pub margin: PoolMargin,
+    /// The digest of the card the rules come from.
+    pub card: Digest,
+    /// The digest of the prices.
+    pub prices: Digest,
+}
+
+impl Portfolio {
+    /// Explains a pool at the prices. Its sums equal the pool's row of [`Portfolio::check`], bit for bit.
+    ///
+    /// # Errors
+    /// `missing_price`, `overflow`, `limit_exceeded`.
+    pub fn explain(&self, pool: PoolId, prices: &Prices) -> Result<Explanation> {
+        let margin = self.assess(pool, prices)?;
+        let (account, name) = self.key(pool)?;
+        let mut legs = Vec::new();
+        for leg in self.legs(pool)? {
+            legs.push(LegLine {
+                symbol: self.venue().instrument(leg.instrument)?.symbol().to_owned(),
+                leg,
+                mark: self.mark_of(prices, &leg, pool)?,
+                margin: self.leg_margin(pool, &leg, prices)?,
+            });
+        }
+        Ok(Explanation {
+            account: account.to_owned(),
+            pool: name.to_owned(),
+            kind: self.kind(pool)?,
+            collateral: self.collateral(pool)?,
+            legs,
+            margin,
+            card: self.venue().digest(),
+            prices: prices.digest(),
+        })
+    }
+}

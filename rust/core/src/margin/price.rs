@@ -1,0 +1,493 @@
+//! Liquidation and bankruptcy prices. `docs/spec/margin.md`.
+
+use crate::data::{Basis, ClosingFee, Instrument, InstrumentId, TierBy, Tiers};
+use crate::numbers::limits::{EVALUATIONS_MAX, QUANTA_MAX, TICKS_MAX};
+use crate::numbers::rounding::{div_ceil, div_floor, mul_div_floor};
+use crate::numbers::{Error, ErrorKind, Result};
+use crate::pricing::Prices;
+
+use super::check::is_liquidatable;
+use super::leg::{Leg, LegSide};
+use super::portfolio::{PoolId, Portfolio};
+use super::requirement::{leg_margin, terms};
+
+/// A mark at which the verdict on a pool becomes the other one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flip {
+    /// The first mark tick with the other verdict.
+    pub mark: i64,
+    /// The safe tick next to it, on the order grid toward safety, in mark ticks.
+    pub price: i64,
+    /// The verdict there.
+    pub liquidatable: bool,
+}
+
+/// The nearest flips below and above the current mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiquidationPrice {
+    /// The current mark in ticks.
+    pub mark: i64,
+    /// The verdict there.
+    pub liquidatable: bool,
+    /// The nearest flip below; none where no lower price changes the verdict.
+    pub below: Option<Flip>,
+    /// The nearest flip above; none where no higher price changes the verdict.
+    pub above: Option<Flip>,
+}
+
+/// The price at which closing a leg in full uses up the equity allotted to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BankruptcyPrice {
+    /// In price ticks; none where no positive price loses what is allotted.
+    pub price: Option<i64>,
+    /// The equity allotted to the leg, in quanta.
+    pub allotted: i128,
+    /// What closing the leg must bring in (negative: may cost), in quanta.
+    pub quote: i128,
+}
+
+/// One pool seen as a function of one instrument's mark.
+struct Curve<'a> {
+    portfolio: &'a Portfolio,
+    instrument: &'a Instrument,
+    legs: Vec<Leg>,
+    /// Equity and maintenance of everything else.
+    equity: i128,
+    maintenance: i128,
+    evaluations: std::cell::Cell<u64>,
+}
+
+/// The two sides of a verdict: `equity − maintenance` and whether it fires.
+#[derive(Clone, Copy)]
+struct Point {
+    gap: i128,
+    liquidatable: bool,
+}
+
+impl Curve<'_> {
+    fn at(&self, mark: i64) -> Result<Point> {
+        let count = self.evaluations.get() + 1;
+        self.evaluations.set(count);
+        if count > EVALUATIONS_MAX {
+            let limit = format!("at most {EVALUATIONS_MAX} evaluations of the verdict");
+            let symbol = self.instrument.symbol();
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                "liquidation_price",
+                symbol,
+                limit,
+            ));
+        }
+        let rules = self.portfolio.venue().rules();
+        let (mut equity, mut maintenance) = (self.equity, self.maintenance);
+        for leg in &self.legs {
+            let m = leg_margin(rules, self.instrument, leg, mark)?;
+            equity = equity.saturating_add(m.pnl).saturating_sub(leg.accrued);
+            maintenance = maintenance.saturating_add(m.maintenance);
+        }
+        if equity.unsigned_abs().max(maintenance.unsigned_abs()) > QUANTA_MAX.unsigned_abs() {
+            return Err(Error::overflow("equity", self.instrument.symbol()));
+        }
+        let liquidatable = is_liquidatable(equity, maintenance, rules.strict);
+        Ok(Point {
+            gap: equity - maintenance,
+            liquidatable,
+        })
+    }
+
+    fn verdict(&self, mark: i64) -> Result<bool> {
+        Ok(self.at(mark)?.liquidatable)
+    }
+
+    /// The last tick at which no bound is passed; `known` is one.
+    fn last_tick(&self, known: i64) -> Result<i64> {
+        let fits = |p: i64| match self.at(p) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == ErrorKind::Overflow => Ok(false),
+            Err(e) => Err(e),
+        };
+        if fits(TICKS_MAX)? {
+            return Ok(TICKS_MAX);
+        }
+        let (mut low, mut high) = (known, TICKS_MAX);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if fits(middle)? {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    /// The first ticks of the pieces in which no leg changes its bracket, ascending from 1.
+    fn pieces(&self) -> Vec<i64> {
+        let rules = self.portfolio.venue().rules();
+        let on_mark = rules.maintenance_basis == Basis::Mark
+            || (rules.initial_basis == Basis::Mark && rules.closing_fee == ClosingFee::Bankruptcy);
+        let mut starts = vec![1];
+        if let Tiers::Brackets {
+            by: TierBy::Notional,
+            brackets,
+            ..
+        } = self.instrument.tiers()
+            && on_mark
+        {
+            for leg in self.legs.iter().filter(|l| l.lots != 0) {
+                let per_tick = i128::from(leg.lots).abs() * i128::from(self.instrument.unit());
+                let reached = brackets.iter().filter_map(|b| div_ceil(b.floor, per_tick));
+                starts.extend(
+                    reached
+                        .filter_map(|p| i64::try_from(p).ok())
+                        .filter(|p| *p > 1),
+                );
+            }
+        }
+        starts.sort_unstable();
+        starts.dedup();
+        starts
+    }
+
+    /// The nearest tick from `near` to `far` (either way) whose verdict is not `now`, within one piece.
+    fn flip_in_piece(&self, near: i64, far: i64, now: bool) -> Result<Option<i64>> {
+        let held: Vec<&Leg> = self.legs.iter().filter(|l| l.lots != 0).collect();
+        match held.as_slice() {
+            [] => Ok(None),
+            [_] => self.flip_monotone(near, far, now),
+            _ => self.flip_hedged(near, far, now),
+        }
+    }
+
+    /// One leg: equity moves by at least as much as its requirement, so the verdict changes at most once.
+    fn flip_monotone(&self, near: i64, far: i64, now: bool) -> Result<Option<i64>> {
+        if self.verdict(near)? != now {
+            return Ok(Some(near));
+        }
+        if self.verdict(far)? == now {
+            return Ok(None);
+        }
+        let (mut same, mut other) = (near, far);
+        while same.abs_diff(other) > 1 {
+            let middle = same + (other - same) / 2;
+            if self.verdict(middle)? == now {
+                same = middle;
+            } else {
+                other = middle;
+            }
+        }
+        Ok(Some(other))
+    }
+
+    /// Several legs: `gap` follows a straight line within two quanta, so the verdict is certain outside a zone
+    /// around the crossing, and looked at tick by tick inside it.
+    fn flip_hedged(&self, near: i64, far: i64, now: bool) -> Result<Option<i64>> {
+        let (low, high) = (near.min(far), near.max(far));
+        let (slope, den) = self.slope(low)?;
+        let step: i64 = if far >= near { 1 } else { -1 };
+        let zone = if slope == 0 {
+            self.flat_zone(near, far, den)?
+        } else {
+            self.zone(low, high, slope, den)?
+        };
+        let mut mark = near;
+        loop {
+            let (zone_low, zone_high) = zone;
+            if self.verdict(mark)? != now {
+                return Ok(Some(mark));
+            }
+            // Outside the zone the verdict holds up to its near edge.
+            mark = if mark < zone_low {
+                if step > 0 { zone_low } else { low - 1 }
+            } else if mark > zone_high {
+                if step < 0 { zone_high } else { high + 1 }
+            } else {
+                mark + step
+            };
+            if mark < low || mark > high {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Where the line is flat, the gap repeats every `den` ticks: one period from `near` shows all of it.
+    fn flat_zone(&self, near: i64, far: i64, den: i128) -> Result<(i64, i64)> {
+        let gap = self.at(near)?.gap;
+        if !(-2..=2).contains(&gap) {
+            return Ok((i64::MAX, i64::MAX));
+        }
+        let period = i64::try_from(den).unwrap_or(TICKS_MAX);
+        Ok(if far >= near {
+            (near, near.saturating_add(period).min(far))
+        } else {
+            (near.saturating_sub(period).max(far), near)
+        })
+    }
+
+    /// The ticks of a piece at which rounding can decide, around the crossing of a line that is not flat.
+    fn zone(&self, low: i64, high: i64, slope: i128, den: i128) -> Result<(i64, i64)> {
+        let rising = slope > 0;
+        let above = |p: i64| -> Result<bool> { Ok((self.at(p)?.gap > 0) == rising) };
+        let (mut left, mut right) = (low - 1, high + 1);
+        while right - left > 1 {
+            let middle = left + (right - left) / 2;
+            if above(middle)? {
+                right = middle;
+            } else {
+                left = middle;
+            }
+        }
+        let unit = i128::from(self.instrument.unit());
+        let per_tick = slope.unsigned_abs().checked_mul(unit.unsigned_abs());
+        let per_tick = per_tick
+            .and_then(|s| i128::try_from(s).ok())
+            .unwrap_or(i128::MAX);
+        let width = div_ceil(2 * den, per_tick)
+            .and_then(|w| i64::try_from(w).ok())
+            .unwrap_or(TICKS_MAX);
+        let width = width.min(TICKS_MAX);
+        Ok((
+            left.saturating_sub(width).max(low),
+            right.saturating_add(width).min(high),
+        ))
+    }
+
+    /// How the unrounded gap grows per tick, in units of `unit / den`, in the piece of `mark`.
+    fn slope(&self, mark: i64) -> Result<(i128, i128)> {
+        let rules = self.portfolio.venue().rules();
+        let per_lot = i128::from(mark) * i128::from(self.instrument.unit());
+        let (mut slope, mut den) = (0_i128, 1_i128);
+        for leg in &self.legs {
+            let lots = i128::from(leg.lots);
+            let on_mark = rules.maintenance_basis == Basis::Mark;
+            let value = if on_mark {
+                per_lot.saturating_mul(lots.abs())
+            } else {
+                leg.cost.abs()
+            };
+            let t = terms(self.instrument, value, lots.abs())?;
+            let rate = if on_mark {
+                t.maintenance_num + t.fee_num
+            } else {
+                t.fee_num
+            };
+            den = t.den;
+            slope += lots * den - lots.abs() * rate; // at most 2×10^18 × 10^12
+        }
+        Ok((slope, den))
+    }
+
+    /// `price` of `docs/spec/margin.md` for a flip at `mark`, seen from `current`.
+    fn price(&self, mark: i64, liquidatable: bool, current: i64) -> i64 {
+        let below = mark < current;
+        let safe = match (liquidatable, below) {
+            (true, true) => mark + 1,
+            (true, false) => mark - 1,
+            (false, _) => mark,
+        };
+        let step = self.instrument.marks_per_price();
+        // Toward the current mark for a flip to liquidatable, away from it for a flip to safe.
+        let upward = below == liquidatable;
+        let (t, s) = (i128::from(safe), i128::from(step));
+        let count = if upward {
+            div_ceil(t, s)
+        } else {
+            div_floor(t, s)
+        };
+        let on_grid = count
+            .and_then(|c| c.checked_mul(s))
+            .and_then(|p| i64::try_from(p).ok());
+        let Some(on_grid) = on_grid.filter(|p| (1..=TICKS_MAX).contains(p)) else {
+            return safe;
+        };
+        let usable = if liquidatable {
+            if below {
+                on_grid <= current
+            } else {
+                on_grid >= current
+            }
+        } else {
+            matches!(self.verdict(on_grid), Ok(false))
+        };
+        if usable { on_grid } else { safe }
+    }
+
+    fn flip(&self, mark: i64, now: bool, current: i64) -> Flip {
+        Flip {
+            mark,
+            price: self.price(mark, !now, current),
+            liquidatable: !now,
+        }
+    }
+}
+
+impl Portfolio {
+    fn curve(&self, pool: PoolId, id: InstrumentId, prices: &Prices) -> Result<Curve<'_>> {
+        let instrument = self.venue().instrument(id)?;
+        let (own, others): (Vec<Leg>, Vec<Leg>) = self
+            .legs(pool)?
+            .into_iter()
+            .partition(|l| l.instrument == id);
+        if own.iter().all(|l| l.lots == 0) {
+            return Err(self.not_held(pool, instrument.symbol(), None));
+        }
+        let (mut equity, mut maintenance) = (self.collateral(pool)?, 0_i128);
+        for leg in &others {
+            let m = self.leg_margin(pool, leg, prices)?;
+            equity = equity.saturating_add(m.pnl).saturating_sub(leg.accrued);
+            maintenance = maintenance.saturating_add(m.maintenance);
+        }
+        let evaluations = std::cell::Cell::new(0);
+        Ok(Curve {
+            portfolio: self,
+            instrument,
+            legs: own,
+            equity,
+            maintenance,
+            evaluations,
+        })
+    }
+
+    fn not_held(&self, pool: PoolId, symbol: &str, side: Option<LegSide>) -> Error {
+        let (account, name) = self.key(pool).unwrap_or(("?", "?"));
+        let leg = side.map_or(String::new(), |s| format!(" {}", s.name()));
+        let limit = format!("pool {account}/{name} has no such position");
+        Error::new(
+            ErrorKind::UnknownLeg,
+            "instrument",
+            format!("{symbol}{leg}"),
+            limit,
+        )
+    }
+
+    /// The nearest marks of one instrument, below and above, at which the verdict on the pool changes, all
+    /// other marks held.
+    ///
+    /// # Errors
+    /// `unknown_leg` when the pool has no position in it; `missing_price`; `overflow`; `limit_exceeded` for a
+    /// hedged pair whose rounding would take too many evaluations.
+    pub fn liquidation_price(
+        &self,
+        pool: PoolId,
+        instrument: InstrumentId,
+        prices: &Prices,
+    ) -> Result<LiquidationPrice> {
+        self.assess(pool, prices)?;
+        let curve = self.curve(pool, instrument, prices)?;
+        let current = self.mark_of(prices, &Leg::empty(instrument, LegSide::Net), pool)?;
+        let now = curve.verdict(current)?;
+        let last = curve.last_tick(current)?;
+        let starts = curve.pieces();
+        let ends = starts
+            .iter()
+            .skip(1)
+            .map(|s| s - 1)
+            .chain(std::iter::once(last));
+        let pieces: Vec<(i64, i64)> = starts
+            .iter()
+            .copied()
+            .zip(ends)
+            .map(|(a, b)| (a, b.min(last)))
+            .collect();
+        let mut below = None;
+        for (start, end) in pieces.iter().rev() {
+            let near = (current - 1).min(*end);
+            if near >= *start && below.is_none() {
+                below = curve.flip_in_piece(near, *start, now)?;
+            }
+        }
+        let mut above = None;
+        for (start, end) in &pieces {
+            let near = (current + 1).max(*start);
+            if near <= *end && above.is_none() {
+                above = curve.flip_in_piece(near, *end, now)?;
+            }
+        }
+        Ok(LiquidationPrice {
+            mark: current,
+            liquidatable: now,
+            below: below.map(|mark| curve.flip(mark, now, current)),
+            above: above.map(|mark| curve.flip(mark, now, current)),
+        })
+    }
+
+    /// The price at which closing one leg in full, fee included where the card says so, loses at most the equity
+    /// allotted to it by its share of the pool's maintenance.
+    ///
+    /// # Errors
+    /// `unknown_leg` when the pool has no such position; `missing_price`; `overflow`.
+    pub fn bankruptcy_price(
+        &self,
+        pool: PoolId,
+        instrument: InstrumentId,
+        side: LegSide,
+        prices: &Prices,
+    ) -> Result<BankruptcyPrice> {
+        let total = self.assess(pool, prices)?;
+        let of = self.venue().instrument(instrument)?;
+        let leg = self
+            .legs(pool)?
+            .into_iter()
+            .find(|l| l.instrument == instrument && l.side == side);
+        let leg = leg.filter(|l| l.lots != 0);
+        let leg = leg.ok_or_else(|| self.not_held(pool, of.symbol(), Some(side)))?;
+        let margin = self.leg_margin(pool, &leg, prices)?;
+        let allotted = mul_div_floor(total.equity, margin.maintenance, total.maintenance)
+            .ok_or_else(|| Error::overflow("allotted equity", of.symbol()))?;
+        let quote = margin.value - allotted;
+        let lots = i128::from(leg.lots).abs();
+        let unit = i128::from(of.price_unit());
+        let fee = match (self.venue().rules().bankruptcy_fee, of.taker_fee()) {
+            (true, Some(rate)) => rate,
+            _ => crate::numbers::Rate::ZERO,
+        };
+        // What closing at `x` brings in (long) or costs (short), fee included; none past the bounds.
+        let closing = |x: i64| -> Option<i128> {
+            let gross = lots.checked_mul(unit)?.checked_mul(i128::from(x))?;
+            let fee = fee.of_ceil(gross)?;
+            if leg.lots > 0 {
+                gross.checked_sub(fee)
+            } else {
+                gross.checked_add(fee)
+            }
+        };
+        let price = if leg.lots > 0 {
+            first_tick(|x| closing(x).is_none_or(|v| v >= quote)).filter(|_| quote > 0)
+        } else {
+            let too_dear = |x: i64| closing(x).is_none_or(|v| v > -quote);
+            let first = first_tick(too_dear).unwrap_or(TICKS_MAX + 1);
+            Some(first - 1).filter(|x| *x >= 1)
+        };
+        if leg.lots > 0 && quote > 0 && price.is_none() {
+            let limit = format!("must be at most {TICKS_MAX} price ticks");
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                "bankruptcy_price",
+                of.symbol(),
+                limit,
+            ));
+        }
+        Ok(BankruptcyPrice {
+            price,
+            allotted,
+            quote,
+        })
+    }
+}
+
+/// The smallest tick with a property that stays once it holds.
+fn first_tick(holds: impl Fn(i64) -> bool) -> Option<i64> {
+    if !holds(TICKS_MAX) {
+        return None;
+    }
+    let (mut fails, mut first) = (0, TICKS_MAX);
+    while first - fails > 1 {
+        let middle = fails + (first - fails) / 2;
+        if holds(middle) {
+            first = middle;
+        } else {
+            fails = middle;
+        }
+    }
+    Some(first)
+}

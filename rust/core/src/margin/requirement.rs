@@ -1,0 +1,238 @@
+//! What one leg requires at one mark: the general exact path, on 128-bit integers.
+//!
+//! `docs/spec/margin.md`, "Requirements". Each step keeps its numbers, so an explanation is these same fields.
+
+use crate::data::{Basis, ClosingFee, Instrument, Rules, TierBy, Tiers};
+use crate::numbers::limits::QUANTA_MAX;
+use crate::numbers::rounding::{div_ceil, mul_ratio_ceil};
+use crate::numbers::{Error, ErrorKind, Rate, Result};
+
+use super::leg::Leg;
+
+/// The rates in force for a leg, over a common denominator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// The bracket's place; 0 for a schedule without brackets.
+    pub bracket: usize,
+    /// The maintenance rate over `den`.
+    pub maintenance_num: i128,
+    /// The deduction in quanta, over `den`.
+    pub deduction_num: i128,
+    /// The fee in the requirement over `den`.
+    pub fee_num: i128,
+    /// The initial rate: numerator.
+    pub initial_num: i128,
+    /// The initial rate: denominator.
+    pub initial_den: i128,
+    /// The common denominator of the first three.
+    pub den: i128,
+}
+
+/// One leg at one mark, with every intermediate number. Amounts in quanta.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LegMargin {
+    /// Quantity × mark, signed.
+    pub value: i128,
+    /// `value − cost`.
+    pub pnl: i128,
+    /// `|value|`.
+    pub notional: i128,
+    /// What maintenance is taken of.
+    pub maintenance_value: i128,
+    /// The terms maintenance is taken with.
+    pub terms: Terms,
+    /// The fee at the bankruptcy price, part of both requirements.
+    pub fee: i128,
+    /// The maintenance requirement.
+    pub maintenance: i128,
+    /// The larger of "all bids fill" and "all asks fill", in lots.
+    pub exposure: i128,
+    /// What initial margin is taken of.
+    pub initial_value: i128,
+    /// The bracket of the exposure.
+    pub initial_bracket: usize,
+    /// The initial rate in force: numerator.
+    pub initial_num: i128,
+    /// The initial rate in force: denominator.
+    pub initial_den: i128,
+    /// The initial rate is the account's chosen leverage, not the schedule's.
+    pub initial_chosen: bool,
+    /// The initial requirement.
+    pub initial: i128,
+}
+
+/// `value` if it is within the bounds of floor 0.
+pub(super) fn bounded(value: Option<i128>, what: &'static str, of: &Instrument) -> Result<i128> {
+    value
+        .filter(|v| v.unsigned_abs() <= QUANTA_MAX.unsigned_abs())
+        .ok_or_else(|| Error::overflow(what, of.symbol()))
+}
+
+/// The terms for a leg worth `value` quanta (by notional) of `lots` (by size).
+///
+/// # Errors
+/// `limit_exceeded` where a rate that grows with size would pass 1.
+pub fn terms(instrument: &Instrument, value: i128, lots: i128) -> Result<Terms> {
+    match instrument.tiers() {
+        Tiers::Brackets {
+            by,
+            den,
+            fee_num,
+            brackets,
+        } => {
+            let key = if *by == TierBy::Notional { value } else { lots };
+            let bracket = brackets
+                .partition_point(|b| b.floor <= key)
+                .saturating_sub(1);
+            let b = brackets
+                .get(bracket)
+                .ok_or_else(|| Error::invariant("bracket"))?;
+            Ok(Terms {
+                bracket,
+                maintenance_num: i128::from(b.maintenance_num),
+                deduction_num: b.deduction_num,
+                fee_num: i128::from(*fee_num),
+                initial_num: i128::from(b.initial.num()),
+                initial_den: i128::from(b.initial.den()),
+                den: i128::from(*den),
+            })
+        }
+        Tiers::Slope {
+            den,
+            fee_num,
+            maintenance_num,
+            initial_num,
+            slope_num,
+        } => {
+            // At most 10^12 × 2×10^18, far inside 128 bits.
+            let grown = |base: i64| i128::from(base) + i128::from(*slope_num) * lots;
+            let (maintenance, initial) = (grown(*maintenance_num), grown(*initial_num));
+            let (den, fee) = (i128::from(*den), i128::from(*fee_num));
+            if initial > den || maintenance + fee > den {
+                let limit = format!(
+                    "a rate of {} would pass 1 at this size",
+                    instrument.symbol()
+                );
+                return Err(Error::new(
+                    ErrorKind::LimitExceeded,
+                    "quantity",
+                    lots,
+                    limit,
+                ));
+            }
+            Ok(Terms {
+                bracket: 0,
+                maintenance_num: maintenance,
+                deduction_num: 0,
+                fee_num: fee,
+                initial_num: initial,
+                initial_den: den,
+                den,
+            })
+        }
+    }
+}
+
+/// `ceil(value × maintenance − deduction + notional × fee)`, at least 0.
+///
+/// Whole and part of each amount are taken apart first, so that no product can overflow: rates are at most 1.
+#[must_use]
+pub fn maintenance(value: i128, notional: i128, t: &Terms) -> Option<i128> {
+    let (vq, vr) = (value.div_euclid(t.den), value.rem_euclid(t.den));
+    let (nq, nr) = (notional.div_euclid(t.den), notional.rem_euclid(t.den));
+    let (dq, dr) = (
+        t.deduction_num.div_euclid(t.den),
+        t.deduction_num.rem_euclid(t.den),
+    );
+    let whole = vq
+        .checked_mul(t.maintenance_num)?
+        .checked_add(nq.checked_mul(t.fee_num)?)?;
+    let part = vr
+        .checked_mul(t.maintenance_num)?
+        .checked_add(nr.checked_mul(t.fee_num)?)?;
+    let up = div_ceil(part.checked_sub(dr)?, t.den)?;
+    Some(whole.checked_sub(dq)?.checked_add(up)?.max(0))
+}
+
+/// The larger of the schedule's initial rate and the chosen one; whether it is the chosen one.
+fn initial_rate(t: &Terms, chosen: Option<Rate>) -> (i128, i128, bool) {
+    match chosen {
+        Some(rate)
+            if i128::from(rate.num()) * t.initial_den > t.initial_num * i128::from(rate.den()) =>
+        {
+            (i128::from(rate.num()), i128::from(rate.den()), true)
+        }
+        _ => (t.initial_num, t.initial_den, false),
+    }
+}
+
+/// The taker fee at the bankruptcy price that entry and leverage give: `ceil(C × (1 − s × rate) × f)`.
+fn bankruptcy_fee(instrument: &Instrument, leg: &Leg, initial_value: i128) -> Result<i128> {
+    let (size, cost) = (i128::from(leg.lots).abs(), leg.cost.abs());
+    let t = terms(instrument, initial_value, size)?;
+    let (num, den, _) = initial_rate(&t, leg.chosen);
+    let fee = instrument
+        .taker_fee()
+        .ok_or_else(|| Error::invariant("taker fee"))?;
+    let left = if leg.lots > 0 { den - num } else { den + num };
+    // (1 − s × rate) × f as one fraction: at most 2×10^21 over 10^21; the amount is split by it.
+    let (num, den) = (left * i128::from(fee.num()), den * i128::from(fee.den()));
+    let divisor = crate::numbers::rate::gcd(num, den).max(1);
+    bounded(
+        mul_ratio_ceil(cost, num / divisor, den / divisor),
+        "closing fee",
+        instrument,
+    )
+}
+
+/// One leg at `mark`.
+///
+/// # Errors
+/// `overflow` past the bounds of floor 0; `limit_exceeded` as [`terms`].
+pub fn leg_margin(
+    rules: &Rules,
+    instrument: &Instrument,
+    leg: &Leg,
+    mark: i64,
+) -> Result<LegMargin> {
+    let per_lot = i128::from(mark) * i128::from(instrument.unit()); // at most 10^29
+    let times = |lots: i128| bounded(per_lot.checked_mul(lots), "notional", instrument);
+    let value = times(i128::from(leg.lots))?;
+    let pnl = bounded(value.checked_sub(leg.cost), "pnl", instrument)?;
+    let (notional, cost) = (value.abs(), leg.cost.abs());
+    let size = i128::from(leg.lots).abs();
+    let on = |basis: Basis| if basis == Basis::Mark { notional } else { cost };
+
+    let maintenance_value = on(rules.maintenance_basis);
+    let maintenance_terms = terms(instrument, maintenance_value, size)?;
+    let fee = match rules.closing_fee {
+        ClosingFee::Bankruptcy => bankruptcy_fee(instrument, leg, on(rules.initial_basis))?,
+        ClosingFee::None | ClosingFee::Mark => 0,
+    };
+    let required = maintenance(maintenance_value, notional, &maintenance_terms);
+    let required = required.and_then(|m| m.checked_add(fee));
+
+    let exposure = leg.exposure();
+    let resting = times(exposure - size)?;
+    let initial_value = on(rules.initial_basis).checked_add(resting);
+    let initial_value = bounded(initial_value, "initial value", instrument)?;
+    let initial_terms = terms(instrument, initial_value, exposure)?;
+    let (num, den, initial_chosen) = initial_rate(&initial_terms, leg.chosen);
+    let initial = mul_ratio_ceil(initial_value, num, den).and_then(|i| i.checked_add(fee));
+    Ok(LegMargin {
+        value,
+        pnl,
+        notional,
+        maintenance_value,
+        terms: maintenance_terms,
+        fee,
+        maintenance: bounded(required, "maintenance", instrument)?,
+        exposure,
+        initial_value,
+        initial_bracket: initial_terms.bracket,
+        initial_num: num,
+        initial_den: den,
+        initial_chosen,
+        initial: bounded(initial, "initial", instrument)?,
+    })
+}
