@@ -230,9 +230,7 @@ def make_instrument(
     per_price_tick = rng.choice((1, 1, 2, 5, 10, 100))
     mark = log_uniform(rng, 1, 10 ** rng.choice((1, 3, 5, 7, 12 if extreme else 7)))
     lots_max = 10 ** (12 if extreme else rng.randint(1, 6))
-    tiers, floors, maintenance = make_tiers(
-        rng, rules, (quantum, lot), (mark * k, lots_max)
-    )
+    tiers, floors, maintenance = make_tiers(rng, rules, (quantum, lot), (mark * k, lots_max))
     row: Row = {
         "symbol": symbol,
         "kind": "linear",
@@ -243,9 +241,7 @@ def make_instrument(
     }
     if multiplier != 1 or rng.random() < 0.5:
         row["multiplier"] = text(multiplier)
-    scale = Scale(
-        symbol, k, mark, lots_max, floors, tiers["by"], lot, mark_tick, maintenance
-    )
+    scale = Scale(symbol, k, mark, lots_max, floors, tiers["by"], lot, mark_tick, maintenance)
     return row, scale
 
 
@@ -289,10 +285,10 @@ def make_lots(rng: random.Random, scale: Scale, basis: str) -> int:
 def make_cost(rng: random.Random, scale: Scale, lots: int, basis: str) -> int:
     """Draw a cost basis, signed like the size; with basis entry often on a floor."""
     size = abs(lots)
-    if basis == "entry" and scale.by == "notional" and len(scale.floors) > 1:
-        if rng.random() < 0.35:
-            cost = max(0, rng.choice(scale.floors[1:]) + rng.choice((-1, 0, 1)))
-            return cost if lots > 0 else -cost
+    on_floor = basis == "entry" and scale.by == "notional" and len(scale.floors) > 1
+    if on_floor and rng.random() < 0.35:
+        cost = max(0, rng.choice(scale.floors[1:]) + rng.choice((-1, 0, 1)))
+        return cost if lots > 0 else -cost
     value = size * scale.mark * scale.k
     cost = value + value * rng.randint(-300, 300) // 1000
     if rng.random() < 0.5:
@@ -436,11 +432,26 @@ class Builder:
             if kind < 0.1:
                 return -log_uniform(rng, 1, size)
             return log_uniform(rng, 1, 2 * size)
-        own = oracle.assess(self.card, pool, self.case.marks)
+        own = oracle.assess(self.card, pool, self._marks_of_the_line(pool, scales))
         lines = [own.maintenance, own.maintenance, own.initial, 0]
         if extreme:
             lines += [2**63 - 1, -(2**63)]
         return rng.choice(lines) - own.equity + rng.choice((-1, 0, 1))
+
+    def _marks_of_the_line(self, pool: oracle.Pool, scales: dict[str, Scale]) -> dict[str, int]:
+        """Draw where the pool meets its line: mostly here, else at another mark of one leg."""
+        rng, marks = self.rng, dict(self.case.marks)
+        if not pool.legs or rng.random() < 0.6:
+            return marks
+        leg = rng.choice(pool.legs)
+        scale = scales[leg.instrument]
+        per_tick = abs(leg.quantity) * scale.k
+        mark = scale.mark * rng.randint(300, 2500) // 1000
+        if scale.by == "notional" and per_tick and len(scale.floors) > 1 and rng.random() < 0.5:
+            edge = ceil(Fraction(rng.choice(scale.floors[1:]), per_tick))
+            mark = edge + rng.choice((-1, 0, 1))
+        marks[leg.instrument] = max(1, min(mark, 10 * scale.mark))
+        return marks
 
 
 def make_case(seed: int, pools: int, *, extreme: bool = False) -> Case:
@@ -504,7 +515,10 @@ def make_book(seed: int) -> BookCase:
     row, _ = make_instrument(
         rng, {**make_rules(rng), "closing_fee": "none"}, quantum, 0, extreme=False
     )
-    row["tiers"] = {"by": "size", "brackets": [{"floor": 0, "maintenance": "0.01", "initial": "0.02"}]}
+    row["tiers"] = {
+        "by": "size",
+        "brackets": [{"floor": 0, "maintenance": "0.01", "initial": "0.02"}],
+    }
     tree = {
         "schema": "aivora-card/0",
         "name": "book",

@@ -1,10 +1,5 @@
 //! Lanes against the wide path, liquidation prices against every tick, and verdicts on the line.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use std::sync::Arc;
 
@@ -86,9 +81,7 @@ fn prices(venue: &Arc<Venue>, a: i64, b: i64) -> Prices {
     let mut prices = Prices::new(Arc::clone(venue));
     for (symbol, mark) in [("A", a), ("B", b)] {
         let id = venue.find(symbol).unwrap();
-        prices
-            .set_mark(id, MarkTicks::new(i128::from(mark), "mark").unwrap())
-            .unwrap();
+        prices.set_mark(id, MarkTicks::new(i128::from(mark), "mark").unwrap()).unwrap();
     }
     prices
 }
@@ -104,10 +97,7 @@ struct Row {
 }
 
 fn key(name: &str) -> PoolKey<'_> {
-    PoolKey {
-        account: name,
-        pool: "cross",
-    }
+    PoolKey { account: name, pool: "cross" }
 }
 
 fn build(venue: &Arc<Venue>, rows: &[Row], cash: i128) -> Portfolio {
@@ -135,20 +125,9 @@ fn build(venue: &Arc<Venue>, rows: &[Row], cash: i128) -> Portfolio {
 }
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
-    let side = prop_oneof![
-        Just(LegSide::Net),
-        Just(LegSide::Long),
-        Just(LegSide::Short)
-    ];
+    let side = prop_oneof![Just(LegSide::Net), Just(LegSide::Long), Just(LegSide::Short)];
     let lots = prop_oneof![-25_i64..25, Just(11), Just(12), Just(13)];
-    let row = (
-        0_u8..4,
-        any::<bool>(),
-        side,
-        lots,
-        1_i64..120,
-        proptest::option::of(1_u8..20),
-    );
+    let row = (0_u8..4, any::<bool>(), side, lots, 1_i64..120, proptest::option::of(1_u8..20));
     let row = row.prop_map(|(pool, symbol, side, lots, entry, leverage)| Row {
         pool,
         symbol,
@@ -276,26 +255,15 @@ proptest! {
 
 #[test]
 fn verdicts_on_the_line() {
-    for (trigger, on_the_line) in [
-        ("strict", Status::BelowInitial),
-        ("non_strict", Status::Liquidatable),
-    ] {
+    for (trigger, on_the_line) in
+        [("strict", Status::BelowInitial), ("non_strict", Status::Liquidatable)]
+    {
         let venue = card(&format!("trigger = \"{trigger}\""), DERIVED);
         let venue = Arc::new(Venue::from_toml(&venue).unwrap());
-        let row = Row {
-            pool: 1,
-            symbol: true,
-            side: LegSide::Net,
-            lots: 10,
-            entry: 50,
-            leverage: None,
-        };
+        let row =
+            Row { pool: 1, symbol: true, side: LegSide::Net, lots: 10, entry: 50, leverage: None };
         // Notional 500 at 50: maintenance 25, initial 50, profit 0.
-        let cases = [
-            (24, Status::Liquidatable),
-            (25, on_the_line),
-            (26, Status::BelowInitial),
-        ];
+        let cases = [(24, Status::Liquidatable), (25, on_the_line), (26, Status::BelowInitial)];
         for (cash, want) in cases.into_iter().chain([
             (49, Status::BelowInitial),
             (50, Status::Safe),
@@ -317,32 +285,18 @@ fn verdicts_on_the_line() {
 fn bankrupt_without_a_requirement_is_not_liquidatable() {
     let venue = venue(1, 0);
     let mut builder = PortfolioBuilder::new(Arc::clone(&venue));
-    builder
-        .collateral(key("x"), Quanta::new(-1, "c").unwrap())
-        .unwrap();
-    builder
-        .collateral(key("y"), Quanta::new(0, "c").unwrap())
-        .unwrap();
+    builder.collateral(key("x"), Quanta::new(-1, "c").unwrap()).unwrap();
+    builder.collateral(key("y"), Quanta::new(0, "c").unwrap()).unwrap();
     let portfolio = builder.build().unwrap();
     let report = portfolio.check(&Prices::new(venue), 1).unwrap();
-    assert_eq!(
-        report.status,
-        vec![Status::Bankrupt.code(), Status::Safe.code()]
-    );
+    assert_eq!(report.status, vec![Status::Bankrupt.code(), Status::Safe.code()]);
     assert_eq!(report.liquidatable, vec![false, false]);
 }
 
 #[test]
 fn a_missing_mark_fails_closed_and_names_the_pool() {
     let venue = venue(0, 0);
-    let row = Row {
-        pool: 7,
-        symbol: true,
-        side: LegSide::Net,
-        lots: 1,
-        entry: 5,
-        leverage: None,
-    };
+    let row = Row { pool: 7, symbol: true, side: LegSide::Net, lots: 1, entry: 5, leverage: None };
     let portfolio = build(&venue, &[row], 10);
     let err = portfolio.check(&Prices::new(venue), 1).unwrap_err();
     assert_eq!(err.kind(), ErrorKind::MissingPrice);
@@ -367,9 +321,7 @@ fn amounts_past_the_lanes_take_the_wide_path() {
     assert_eq!(report.equity.get(0), Some(want));
     assert!(report.equity.narrow().is_none());
     assert_eq!(report.equity.iter().next(), Some(want));
-    prices
-        .set_mark(venue.find("A").unwrap(), MarkTicks::new(100, "m").unwrap())
-        .unwrap();
+    prices.set_mark(venue.find("A").unwrap(), MarkTicks::new(100, "m").unwrap()).unwrap();
     assert_eq!(portfolio.check(&prices, 1).unwrap().equity.get(0), Some(5));
 }
 
@@ -381,9 +333,7 @@ fn isolated_pools_hold_one_instrument() {
     builder.kind(key("x"), PoolKind::Isolated).unwrap();
     for symbol in ["A", "B"] {
         let id = venue.find(symbol).unwrap();
-        builder
-            .position(key("x"), id, LegSide::Net, q, zero, zero)
-            .unwrap();
+        builder.position(key("x"), id, LegSide::Net, q, zero, zero).unwrap();
     }
     assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::BadLeg);
 }

@@ -1,1 +1,32 @@
-//! x
+//! The binding of `aivora` to Python: conversion, and nothing else. One file per Python name.
+
+mod convert;
+mod errors;
+mod instrument;
+mod portfolio;
+mod prices;
+mod tables;
+mod venue;
+
+use pyo3::prelude::*;
+
+/// The native half of `aivora_core`.
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::errors::{_error, _error_kinds, _raise_error};
+    #[pymodule_export]
+    use crate::instrument::{_instrument, Instrument};
+    #[pymodule_export]
+    use crate::portfolio::Portfolio;
+    #[pymodule_export]
+    use crate::prices::Prices;
+    #[pymodule_export]
+    use crate::venue::{_venue, Venue};
+
+    use super::{Bound, PyAny, pyfunction};
+
+    /// Does nothing with its arguments: what a call into the extension costs.
+    #[pyfunction]
+    pub(crate) fn _empty(_a: &Bound<'_, PyAny>, _b: &Bound<'_, PyAny>) {}
+}

@@ -77,16 +77,8 @@ impl InstrumentId {
     }
 }
 
-const CARD_KEYS: &[&str] = &[
-    "schema",
-    "name",
-    "title",
-    "version",
-    "sources",
-    "asset",
-    "rules",
-    "instrument",
-];
+const CARD_KEYS: &[&str] =
+    &["schema", "name", "title", "version", "sources", "asset", "rules", "instrument"];
 const RULE_KEYS: &[&str] = &[
     "settlement",
     "trigger",
@@ -127,12 +119,7 @@ impl Venue {
     pub fn from_toml(text: &str) -> Result<Self> {
         if text.len() > CARD_BYTES_MAX {
             let limit = format!("must be at most {CARD_BYTES_MAX} bytes");
-            return Err(Error::new(
-                ErrorKind::LimitExceeded,
-                "card",
-                text.len(),
-                limit,
-            ));
+            return Err(Error::new(ErrorKind::LimitExceeded, "card", text.len(), limit));
         }
         Self::from_tree(&from_toml(text)?)
     }
@@ -150,28 +137,15 @@ impl Venue {
         let rows = root.get("instrument")?.items()?;
         if rows.is_empty() || rows.len() > INSTRUMENTS_MAX {
             let limit = format!("must be 1 to {INSTRUMENTS_MAX}");
-            return Err(Error::new(
-                ErrorKind::BadCard,
-                "instrument",
-                rows.len(),
-                limit,
-            ));
+            return Err(Error::new(ErrorKind::BadCard, "instrument", rows.len(), limit));
         }
         let mut instruments: Vec<Instrument> = Vec::with_capacity(rows.len());
         for row in &rows {
             let instrument = Instrument::read(row, &rules)?;
-            if instruments
-                .iter()
-                .any(|i| i.symbol() == instrument.symbol())
-            {
+            if instruments.iter().any(|i| i.symbol() == instrument.symbol()) {
                 let field = format!("{}.symbol", row.path());
                 let limit = "stands twice in the card";
-                return Err(Error::new(
-                    ErrorKind::DuplicateKey,
-                    field,
-                    instrument.symbol(),
-                    limit,
-                ));
+                return Err(Error::new(ErrorKind::DuplicateKey, field, instrument.symbol(), limit));
             }
             instruments.push(instrument);
         }
@@ -180,11 +154,9 @@ impl Venue {
             None => Ok(String::new()),
         };
         let sources = match root.find("sources") {
-            Some(list) => list
-                .items()?
-                .iter()
-                .map(|s| s.text().map(str::to_owned))
-                .collect::<Result<_>>()?,
+            Some(list) => {
+                list.items()?.iter().map(|s| s.text().map(str::to_owned)).collect::<Result<_>>()?
+            }
             None => Vec::new(),
         };
         let mut venue = Self {
@@ -202,10 +174,7 @@ impl Venue {
 
     fn canonical(&self) -> Digest {
         let mut c = Canonical::of(SCHEMA);
-        c.text(&self.name)
-            .text(&self.title)
-            .text(&self.version)
-            .length(self.sources.len());
+        c.text(&self.name).text(&self.title).text(&self.version).length(self.sources.len());
         for source in &self.sources {
             c.text(source);
         }
@@ -265,24 +234,12 @@ impl Venue {
     /// `unknown_instrument`.
     pub fn find(&self, symbol: &str) -> Result<InstrumentId> {
         let place = self.instruments.iter().position(|i| i.symbol() == symbol);
-        place
-            .and_then(|p| u32::try_from(p).ok())
-            .map(InstrumentId)
-            .ok_or_else(|| {
-                let some: Vec<_> = self
-                    .instruments
-                    .iter()
-                    .take(6)
-                    .map(Instrument::symbol)
-                    .collect();
-                let more = if self.instruments.len() > 6 {
-                    ", …"
-                } else {
-                    ""
-                };
-                let limit = format!("instruments of {}: {}{more}", self.name, some.join(", "));
-                Error::new(ErrorKind::UnknownInstrument, "instrument", symbol, limit)
-            })
+        place.and_then(|p| u32::try_from(p).ok()).map(InstrumentId).ok_or_else(|| {
+            let some: Vec<_> = self.instruments.iter().take(6).map(Instrument::symbol).collect();
+            let more = if self.instruments.len() > 6 { ", …" } else { "" };
+            let limit = format!("instruments of {}: {}{more}", self.name, some.join(", "));
+            Error::new(ErrorKind::UnknownInstrument, "instrument", symbol, limit)
+        })
     }
 
     /// The instrument at a place.
@@ -290,9 +247,7 @@ impl Venue {
     /// # Errors
     /// `invariant_broken` for a place of another venue.
     pub fn instrument(&self, id: InstrumentId) -> Result<&Instrument> {
-        self.instruments
-            .get(id.index())
-            .ok_or_else(|| Error::invariant("instrument place"))
+        self.instruments.get(id.index()).ok_or_else(|| Error::invariant("instrument place"))
     }
 
     /// An instrument by its symbol.
@@ -329,17 +284,14 @@ fn read_name(root: &Node<'_>) -> Result<String> {
 impl Rules {
     fn encode(&self, c: &mut Canonical) {
         c.text(&self.settlement).text(&self.quantum.to_string());
-        c.int(self.strict)
-            .int(self.maintenance_basis == Basis::Entry);
-        c.int(self.initial_basis == Basis::Entry)
-            .int(self.half_initial);
+        c.int(self.strict).int(self.maintenance_basis == Basis::Entry);
+        c.int(self.initial_basis == Basis::Entry).int(self.half_initial);
         c.int(match self.closing_fee {
             ClosingFee::None => 0,
             ClosingFee::Mark => 1,
             ClosingFee::Bankruptcy => 2,
         });
-        c.int(self.bankruptcy_fee)
-            .text(&self.taker_fee.map_or(String::new(), |f| f.to_string()));
+        c.int(self.bankruptcy_fee).text(&self.taker_fee.map_or(String::new(), |f| f.to_string()));
     }
 
     fn read(root: &Node<'_>) -> Result<Self> {

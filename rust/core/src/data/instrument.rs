@@ -32,16 +32,8 @@ pub struct Instrument {
     tiers: Tiers,
 }
 
-const KEYS: &[&str] = &[
-    "symbol",
-    "kind",
-    "price_tick",
-    "mark_tick",
-    "lot",
-    "multiplier",
-    "taker_fee",
-    "tiers",
-];
+const KEYS: &[&str] =
+    &["symbol", "kind", "price_tick", "mark_tick", "lot", "multiplier", "taker_fee", "tiers"];
 
 impl Instrument {
     pub(super) fn read(node: &Node<'_>, rules: &Rules) -> Result<Self> {
@@ -49,27 +41,14 @@ impl Instrument {
         let symbol = node.get("symbol")?.text()?.to_owned();
         if symbol.is_empty() {
             let field = format!("{}.symbol", node.path());
-            return Err(Error::new(
-                ErrorKind::BadCard,
-                field,
-                "\"\"",
-                "must not be empty",
-            ));
+            return Err(Error::new(ErrorKind::BadCard, field, "\"\"", "must not be empty"));
         }
-        let kind = node
-            .get("kind")?
-            .word(&[("linear", ContractKind::Linear)])?;
+        let kind = node.get("kind")?.word(&[("linear", ContractKind::Linear)])?;
         let price_tick = node.get("price_tick")?.positive()?;
         let mark_tick = node.get("mark_tick")?.positive()?;
         let lot = node.get("lot")?.positive()?;
-        let multiplier = node
-            .find("multiplier")
-            .map_or(Ok(Decimal::ONE), |n| n.positive())?;
-        let taker_fee = node
-            .find("taker_fee")
-            .map(|n| n.rate())
-            .transpose()?
-            .or(rules.taker_fee);
+        let multiplier = node.find("multiplier").map_or(Ok(Decimal::ONE), |n| n.positive())?;
+        let taker_fee = node.find("taker_fee").map(|n| n.rate()).transpose()?.or(rules.taker_fee);
         if taker_fee.is_none() && (rules.closing_fee != ClosingFee::None || rules.bankruptcy_fee) {
             let limit = "closing_fee and bankruptcy_fee need a taker_fee";
             let field = format!("{}.taker_fee", node.path());
@@ -77,9 +56,7 @@ impl Instrument {
         }
         let marks = price_tick.whole(mark_tick, &format!("{}.price_tick", node.path()))?;
         let unit_field = format!("{}.(mark_tick × lot × multiplier / quantum)", node.path());
-        let value = mark_tick
-            .checked_mul(lot)
-            .and_then(|v| v.checked_mul(multiplier));
+        let value = mark_tick.checked_mul(lot).and_then(|v| v.checked_mul(multiplier));
         let value =
             value.ok_or_else(|| Error::overflow("mark_tick × lot × multiplier", &symbol))?;
         let unit = value.whole(rules.quantum, &unit_field)?;
@@ -93,12 +70,7 @@ impl Instrument {
         let unit = in_range(unit, &unit_field)?;
         let marks_per_price = in_range(marks, &format!("{}.price_tick", node.path()))?;
         in_range(i128::from(unit) * i128::from(marks_per_price), &unit_field)?;
-        let context = TierContext {
-            rules,
-            quantum: rules.quantum,
-            lot,
-            taker_fee,
-        };
+        let context = TierContext { rules, quantum: rules.quantum, lot, taker_fee };
         let tiers = Tiers::read(&node.get("tiers")?, &context)?;
         let quantum = rules.quantum;
         Ok(Self {
@@ -217,12 +189,7 @@ impl Instrument {
     fn on_grid(&self, price: Decimal, tick: Decimal, field: &str) -> Result<i128> {
         if !price.is_positive() {
             let field = format!("{field} {}", self.symbol);
-            return Err(Error::new(
-                ErrorKind::BadPrice,
-                field,
-                price,
-                "must be above 0",
-            ));
+            return Err(Error::new(ErrorKind::BadPrice, field, price, "must be above 0"));
         }
         price.whole(tick, field)
     }
@@ -247,12 +214,7 @@ impl Instrument {
         field: &str,
     ) -> Result<i128> {
         if !entry.is_positive() {
-            return Err(Error::new(
-                ErrorKind::BadPrice,
-                field,
-                entry,
-                "must be above 0",
-            ));
+            return Err(Error::new(ErrorKind::BadPrice, field, entry, "must be above 0"));
         }
         let quantity = Decimal::of(i128::from(lots.get()), self.lot);
         let cost = quantity

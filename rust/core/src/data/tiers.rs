@@ -81,18 +81,10 @@ fn over(rate: Rate, den: i128) -> i128 {
 
 /// The least common denominator of `rates`, at most `max`.
 fn common_denominator(rates: &[Rate], max: i64, path: &str) -> Result<i64> {
-    let den = rates
-        .iter()
-        .try_fold(1, |den, rate| lcm(den, i128::from(rate.den())));
-    den.and_then(|d| i64::try_from(d).ok())
-        .filter(|d| *d <= max)
-        .ok_or_else(|| {
-            bad_tiers(
-                path,
-                "rates",
-                format!("their common denominator must be at most {max}"),
-            )
-        })
+    let den = rates.iter().try_fold(1, |den, rate| lcm(den, i128::from(rate.den())));
+    den.and_then(|d| i64::try_from(d).ok()).filter(|d| *d <= max).ok_or_else(|| {
+        bad_tiers(path, "rates", format!("their common denominator must be at most {max}"))
+    })
 }
 
 fn narrow(value: i128) -> Result<i64> {
@@ -107,12 +99,7 @@ impl Tiers {
             "size" => Self::read_brackets(node, context, TierBy::Size),
             other => {
                 let limit = "must be one of notional, size, size_slope";
-                Err(Error::new(
-                    ErrorKind::BadCard,
-                    format!("{}.by", node.path()),
-                    other,
-                    limit,
-                ))
+                Err(Error::new(ErrorKind::BadCard, format!("{}.by", node.path()), other, limit))
             }
         }
     }
@@ -124,26 +111,14 @@ impl Tiers {
             None => false,
         };
         if derived && by == TierBy::Size {
-            return Err(bad_tiers(
-                node.path(),
-                "deduction = derived",
-                "needs by = notional",
-            ));
+            return Err(bad_tiers(node.path(), "deduction = derived", "needs by = notional"));
         }
         let list = node.get("brackets")?;
         let rows = list.items()?;
         if rows.is_empty() || rows.len() > BRACKETS_MAX {
-            return Err(bad_tiers(
-                list.path(),
-                rows.len(),
-                format!("must be 1 to {BRACKETS_MAX}"),
-            ));
+            return Err(bad_tiers(list.path(), rows.len(), format!("must be 1 to {BRACKETS_MAX}")));
         }
-        let unit = if by == TierBy::Notional {
-            context.quantum
-        } else {
-            context.lot
-        };
+        let unit = if by == TierBy::Notional { context.quantum } else { context.lot };
         let mut brackets = Vec::with_capacity(rows.len());
         for row in &rows {
             brackets.push(read_bracket(row, context, unit)?);
@@ -161,22 +136,13 @@ impl Tiers {
             check_amount(bracket, row, den, context.quantum)?;
         }
         let fee_num = narrow(over(fee, i128::from(den)))?;
-        Ok(Self::Brackets {
-            by,
-            den,
-            fee_num,
-            brackets,
-        })
+        Ok(Self::Brackets { by, den, fee_num, brackets })
     }
 
     fn read_slope(node: &Node<'_>, context: &TierContext<'_>) -> Result<Self> {
         node.allow(&["by", "maintenance_base", "initial_base", "slope"])?;
         if context.rules.half_initial {
-            return Err(bad_tiers(
-                node.path(),
-                "size_slope",
-                "needs maintenance_from = explicit",
-            ));
+            return Err(bad_tiers(node.path(), "size_slope", "needs maintenance_from = explicit"));
         }
         let maintenance = node.get("maintenance_base")?.rate()?;
         let initial = node.get("initial_base")?.rate()?;
@@ -210,32 +176,15 @@ impl Tiers {
 
     pub(super) fn encode(&self, c: &mut Canonical) {
         match self {
-            Self::Brackets {
-                by,
-                den,
-                fee_num,
-                brackets,
-            } => {
-                c.text(if *by == TierBy::Notional {
-                    "notional"
-                } else {
-                    "size"
-                });
+            Self::Brackets { by, den, fee_num, brackets } => {
+                c.text(if *by == TierBy::Notional { "notional" } else { "size" });
                 c.int(*den).int(*fee_num).length(brackets.len());
                 for b in brackets {
                     c.int(b.floor).int(b.cap.unwrap_or(-1));
-                    c.text(&b.initial.to_string())
-                        .int(b.maintenance_num)
-                        .int(b.deduction_num);
+                    c.text(&b.initial.to_string()).int(b.maintenance_num).int(b.deduction_num);
                 }
             }
-            Self::Slope {
-                den,
-                fee_num,
-                maintenance_num,
-                initial_num,
-                slope_num,
-            } => {
+            Self::Slope { den, fee_num, maintenance_num, initial_num, slope_num } => {
                 c.text("size_slope").int(*den).int(*fee_num);
                 c.int(*maintenance_num).int(*initial_num).int(*slope_num);
             }
@@ -261,14 +210,7 @@ impl TierContext<'_> {
 }
 
 fn read_bracket(row: &Node<'_>, context: &TierContext<'_>, unit: Decimal) -> Result<Bracket> {
-    row.allow(&[
-        "floor",
-        "cap",
-        "maintenance",
-        "initial",
-        "max_leverage",
-        "amount",
-    ])?;
+    row.allow(&["floor", "cap", "maintenance", "initial", "max_leverage", "amount"])?;
     let whole = |node: Node<'_>| node.decimal()?.whole(unit, node.path());
     let initial = match (row.find("initial"), row.find("max_leverage")) {
         (Some(rate), None) => rate.rate()?,
@@ -276,21 +218,12 @@ fn read_bracket(row: &Node<'_>, context: &TierContext<'_>, unit: Decimal) -> Res
             let ratio = leverage.ratio()?;
             if ratio < Rate::ONE {
                 let limit = "must be at least 1";
-                return Err(Error::new(
-                    ErrorKind::OutOfRange,
-                    leverage.path(),
-                    ratio,
-                    limit,
-                ));
+                return Err(Error::new(ErrorKind::OutOfRange, leverage.path(), ratio, limit));
             }
             ratio.inverse(leverage.path())?
         }
         _ => {
-            return Err(bad_tiers(
-                row.path(),
-                "initial rate",
-                "give initial or max_leverage, one",
-            ));
+            return Err(bad_tiers(row.path(), "initial rate", "give initial or max_leverage, one"));
         }
     };
     let maintenance = match (row.find("maintenance"), context.rules.half_initial) {
@@ -298,11 +231,7 @@ fn read_bracket(row: &Node<'_>, context: &TierContext<'_>, unit: Decimal) -> Res
         (None, true) => initial.half(row.path())?,
         (Some(rate), true) => {
             let limit = "must not stand beside maintenance_from = half_initial";
-            return Err(bad_tiers(
-                rate.path(),
-                rate.text().unwrap_or("a rate"),
-                limit,
-            ));
+            return Err(bad_tiers(rate.path(), rate.text().unwrap_or("a rate"), limit));
         }
         (None, false) => row.get("maintenance")?.rate()?,
     };
@@ -323,11 +252,7 @@ fn check_rates(maintenance: Rate, initial: Rate, path: &str) -> Result<()> {
     }
     if maintenance > initial {
         let limit = format!("must be at most the initial rate {initial}");
-        return Err(bad_tiers(
-            path,
-            format!("maintenance rate {maintenance}"),
-            limit,
-        ));
+        return Err(bad_tiers(path, format!("maintenance rate {maintenance}"), limit));
     }
     Ok(())
 }
@@ -348,11 +273,7 @@ fn check_order(rows: &[Node<'_>], brackets: &[Bracket]) -> Result<()> {
     if let (Some(row), Some(first)) = (rows.first(), brackets.first())
         && first.floor != 0
     {
-        return Err(bad_tiers(
-            row.path(),
-            format!("floor {}", first.floor),
-            "must be 0 (a gap)",
-        ));
+        return Err(bad_tiers(row.path(), format!("floor {}", first.floor), "must be 0 (a gap)"));
     }
     for ((row, low), high) in rows.iter().zip(brackets).zip(brackets.iter().skip(1)) {
         let cap = low.cap.unwrap_or(high.floor);
@@ -375,11 +296,7 @@ fn check_order(rows: &[Node<'_>], brackets: &[Bracket]) -> Result<()> {
     if let (Some(row), Some(last)) = (rows.last(), brackets.last())
         && last.cap.is_some_and(|cap| cap <= last.floor)
     {
-        return Err(bad_tiers(
-            row.path(),
-            "the last cap",
-            "must be above its floor",
-        ));
+        return Err(bad_tiers(row.path(), "the last cap", "must be above its floor"));
     }
     Ok(())
 }

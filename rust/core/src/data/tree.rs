@@ -22,9 +22,8 @@ fn bad(path: &str, value: impl std::fmt::Display, limit: impl Into<String>) -> E
 pub fn from_toml(text: &str) -> Result<Value> {
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
         let message = e.message().to_owned();
-        let line = e.span().map_or(1, |s| {
-            1 + text.get(..s.start).map_or(0, |t| t.matches('\n').count())
-        });
+        let line =
+            e.span().map_or(1, |s| 1 + text.get(..s.start).map_or(0, |t| t.matches('\n').count()));
         bad("card", format!("line {line}: {message}"), "must be TOML")
     })?;
     serde_json::to_value(table)
@@ -38,28 +37,17 @@ impl<'a> Node<'a> {
     /// `float_given` naming the path of a float.
     pub fn root(value: &'a Value) -> Result<Self> {
         refuse_floats(value, "")?;
-        Ok(Self {
-            path: String::new(),
-            value,
-        })
+        Ok(Self { path: String::new(), value })
     }
 
     /// Where this is.
     #[must_use]
     pub fn path(&self) -> &str {
-        if self.path.is_empty() {
-            "card"
-        } else {
-            &self.path
-        }
+        if self.path.is_empty() { "card" } else { &self.path }
     }
 
     fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// Requires a table with no other keys than these.
@@ -89,10 +77,7 @@ impl<'a> Node<'a> {
     /// The value at a key, if it is there.
     #[must_use]
     pub fn find(&self, key: &str) -> Option<Node<'a>> {
-        self.value.get(key).map(|value| Node {
-            path: self.path_of(key),
-            value,
-        })
+        self.value.get(key).map(|value| Node { path: self.path_of(key), value })
     }
 
     /// The value at a key.
@@ -100,8 +85,7 @@ impl<'a> Node<'a> {
     /// # Errors
     /// `bad_card` when it is missing.
     pub fn get(&self, key: &str) -> Result<Node<'a>> {
-        self.find(key)
-            .ok_or_else(|| bad(&self.path_of(key), "nothing", "this key is required"))
+        self.find(key).ok_or_else(|| bad(&self.path_of(key), "nothing", "this key is required"))
     }
 
     /// The items of a list.
@@ -111,10 +95,7 @@ impl<'a> Node<'a> {
     pub fn items(&self) -> Result<Vec<Node<'a>>> {
         let list = self.value.as_array();
         let list = list.ok_or_else(|| bad(self.path(), self.value, "must be a list"))?;
-        let item = |(i, value)| Node {
-            path: format!("{}[{i}]", self.path),
-            value,
-        };
+        let item = |(i, value)| Node { path: format!("{}[{i}]", self.path), value };
         Ok(list.iter().enumerate().map(item).collect())
     }
 
@@ -123,9 +104,7 @@ impl<'a> Node<'a> {
     /// # Errors
     /// `bad_card` when it is not text.
     pub fn text(&self) -> Result<&'a str> {
-        self.value
-            .as_str()
-            .ok_or_else(|| bad(self.path(), self.value, "must be text"))
+        self.value.as_str().ok_or_else(|| bad(self.path(), self.value, "must be text"))
     }
 
     /// One of several words.
@@ -134,18 +113,10 @@ impl<'a> Node<'a> {
     /// `bad_card` naming the words.
     pub fn word<T: Copy>(&self, words: &[(&str, T)]) -> Result<T> {
         let text = self.text()?;
-        words
-            .iter()
-            .find(|(w, _)| *w == text)
-            .map(|(_, t)| *t)
-            .ok_or_else(|| {
-                let all: Vec<_> = words.iter().map(|(w, _)| *w).collect();
-                bad(
-                    self.path(),
-                    text,
-                    format!("must be one of {}", all.join(", ")),
-                )
-            })
+        words.iter().find(|(w, _)| *w == text).map(|(_, t)| *t).ok_or_else(|| {
+            let all: Vec<_> = words.iter().map(|(w, _)| *w).collect();
+            bad(self.path(), text, format!("must be one of {}", all.join(", ")))
+        })
     }
 
     fn number_text(&self) -> Result<String> {
@@ -173,12 +144,7 @@ impl<'a> Node<'a> {
         if d.is_positive() {
             return Ok(d);
         }
-        Err(Error::new(
-            ErrorKind::OutOfRange,
-            self.path(),
-            d,
-            "must be above 0",
-        ))
+        Err(Error::new(ErrorKind::OutOfRange, self.path(), d, "must be above 0"))
     }
 
     /// An exact rate from 0 to 1.
@@ -190,12 +156,7 @@ impl<'a> Node<'a> {
         if rate <= Rate::ONE {
             return Ok(rate);
         }
-        Err(Error::new(
-            ErrorKind::OutOfRange,
-            self.path(),
-            rate,
-            "must be at most 1",
-        ))
+        Err(Error::new(ErrorKind::OutOfRange, self.path(), rate, "must be at most 1"))
     }
 
     /// An exact rational that is not negative.
@@ -220,11 +181,7 @@ fn refuse_floats(value: &Value, path: &str) -> Result<()> {
             .enumerate()
             .try_for_each(|(i, item)| refuse_floats(item, &format!("{path}[{i}]"))),
         Value::Object(table) => table.iter().try_for_each(|(key, item)| {
-            let path = if path.is_empty() {
-                key.clone()
-            } else {
-                format!("{path}.{key}")
-            };
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
             refuse_floats(item, &path)
         }),
         _ => Ok(()),

@@ -28,12 +28,8 @@ pub enum Status {
 
 impl Status {
     /// Every status, in order of its code.
-    pub const ALL: [Status; 4] = [
-        Status::Safe,
-        Status::BelowInitial,
-        Status::Liquidatable,
-        Status::Bankrupt,
-    ];
+    pub const ALL: [Status; 4] =
+        [Status::Safe, Status::BelowInitial, Status::Liquidatable, Status::Bankrupt];
 
     /// Its code in columns.
     #[must_use]
@@ -152,26 +148,19 @@ impl Column {
     /// # Errors
     /// The column itself when a row does not fit.
     pub fn into_narrow(self) -> std::result::Result<Vec<i64>, Self> {
-        if self.wide.is_empty() {
-            Ok(self.lanes)
-        } else {
-            Err(self)
-        }
+        if self.wide.is_empty() { Ok(self.lanes) } else { Err(self) }
     }
 
     /// All rows.
     pub fn iter(&self) -> impl Iterator<Item = i128> + '_ {
         let mut wide = self.wide.iter().peekable();
-        self.lanes
-            .iter()
-            .enumerate()
-            .map(move |(row, lane)| match wide.peek() {
-                Some((r, value)) if *r == row => {
-                    wide.next();
-                    *value
-                }
-                _ => i128::from(*lane),
-            })
+        self.lanes.iter().enumerate().map(move |(row, lane)| match wide.peek() {
+            Some((r, value)) if *r == row => {
+                wide.next();
+                *value
+            }
+            _ => i128::from(*lane),
+        })
     }
 }
 
@@ -195,9 +184,7 @@ impl Report {
     #[must_use]
     pub fn digest(&self, portfolio: Digest, prices: Digest) -> Digest {
         let mut c = Canonical::of("aivora-report/0");
-        c.text(&portfolio.to_string())
-            .text(&prices.to_string())
-            .length(self.status.len());
+        c.text(&portfolio.to_string()).text(&prices.to_string()).length(self.status.len());
         for column in [&self.equity, &self.initial, &self.maintenance] {
             for amount in column.iter() {
                 c.int(amount);
@@ -222,37 +209,21 @@ type Wide = [Vec<(usize, i128)>; 3];
 
 impl Portfolio {
     pub(super) fn mark_of(&self, prices: &Prices, leg: &Leg, pool: PoolId) -> Result<i64> {
-        prices
-            .mark(leg.instrument)
-            .map(MarkTicks::get)
-            .ok_or_else(|| {
-                let symbol = self
-                    .venue()
-                    .instrument(leg.instrument)
-                    .map_or("?", |i| i.symbol());
-                let key = self.key(pool).unwrap_or(("?", "?"));
-                let limit = format!(
-                    "pool {}/{} holds it: every held instrument needs one",
-                    key.0, key.1
-                );
-                Error::new(ErrorKind::MissingPrice, "mark", symbol, limit)
-            })
+        prices.mark(leg.instrument).map(MarkTicks::get).ok_or_else(|| {
+            let symbol = self.venue().instrument(leg.instrument).map_or("?", |i| i.symbol());
+            let key = self.key(pool).unwrap_or(("?", "?"));
+            let limit =
+                format!("pool {}/{} holds it: every held instrument needs one", key.0, key.1);
+            Error::new(ErrorKind::MissingPrice, "mark", symbol, limit)
+        })
     }
 
     fn check_venue(&self, prices: &Prices) -> Result<()> {
         if prices.venue().digest() == self.venue().digest() {
             return Ok(());
         }
-        let limit = format!(
-            "the portfolio is of venue {}, with another card",
-            self.venue().name()
-        );
-        Err(Error::new(
-            ErrorKind::UnknownVenue,
-            "prices",
-            prices.venue().name(),
-            limit,
-        ))
+        let limit = format!("the portfolio is of venue {}, with another card", self.venue().name());
+        Err(Error::new(ErrorKind::UnknownVenue, "prices", prices.venue().name(), limit))
     }
 
     /// One leg at the prices.
@@ -261,12 +232,7 @@ impl Portfolio {
     /// `missing_price`, `overflow`, `limit_exceeded`.
     pub fn leg_margin(&self, pool: PoolId, leg: &Leg, prices: &Prices) -> Result<LegMargin> {
         let mark = self.mark_of(prices, leg, pool)?;
-        leg_margin(
-            self.venue().rules(),
-            self.venue().instrument(leg.instrument)?,
-            leg,
-            mark,
-        )
+        leg_margin(self.venue().rules(), self.venue().instrument(leg.instrument)?, leg, mark)
     }
 
     /// One pool at the prices, by the wide path.
@@ -286,16 +252,13 @@ impl Portfolio {
             Error::overflow(what, format!("{account}/{name}"))
         };
         let sum = |total: &mut i128, part: i128, what| -> Result<()> {
-            let next = total
-                .checked_add(part)
-                .filter(|s| s.unsigned_abs() <= QUANTA_MAX.unsigned_abs());
+            let next =
+                total.checked_add(part).filter(|s| s.unsigned_abs() <= QUANTA_MAX.unsigned_abs());
             *total = next.ok_or_else(|| overflow(what))?;
             Ok(())
         };
         for slot in self.slots(pool) {
-            let leg = self
-                .leg(slot)
-                .ok_or_else(|| Error::invariant("leg place"))?;
+            let leg = self.leg(slot).ok_or_else(|| Error::invariant("leg place"))?;
             let m = self.leg_margin(pool, &leg, prices)?;
             sum(&mut equity, m.pnl - leg.accrued, "equity")?;
             sum(&mut initial, m.initial, "initial")?;
@@ -326,16 +289,10 @@ impl Portfolio {
             return Err(Error::new(ErrorKind::OutOfRange, "threads", threads, limit));
         }
         self.check_marks(prices)?;
-        let table = LaneTable::new(
-            self.venue().rules(),
-            self.venue().instruments(),
-            &self.rates,
-            |i| {
-                prices
-                    .mark(InstrumentId(u32::try_from(i).ok()?))
-                    .map(MarkTicks::get)
-            },
-        );
+        let table =
+            LaneTable::new(self.venue().rules(), self.venue().instruments(), &self.rates, |i| {
+                prices.mark(InstrumentId(u32::try_from(i).ok()?)).map(MarkTicks::get)
+            });
         let pools = self.len();
         let mut columns = [vec![0_i64; pools], vec![0_i64; pools], vec![0_i64; pools]];
         let (mut status, mut liquidatable) = (vec![0_u8; pools], vec![false; pools]);
@@ -362,18 +319,9 @@ impl Portfolio {
         let [equity, initial, maintenance] = columns;
         let [wide_e, wide_i, wide_m] = wide;
         Ok(Report {
-            equity: Column {
-                lanes: equity,
-                wide: wide_e,
-            },
-            initial: Column {
-                lanes: initial,
-                wide: wide_i,
-            },
-            maintenance: Column {
-                lanes: maintenance,
-                wide: wide_m,
-            },
+            equity: Column { lanes: equity, wide: wide_e },
+            initial: Column { lanes: initial, wide: wide_i },
+            maintenance: Column { lanes: maintenance, wide: wide_m },
             status,
             liquidatable,
         })
@@ -395,29 +343,18 @@ impl Portfolio {
     /// All pieces, each on a thread of its own when there are several; results in order.
     fn run(&self, pieces: Vec<Piece<'_>>, table: &LaneTable, prices: &Prices) -> Vec<Result<Wide>> {
         if pieces.len() < 2 {
-            return pieces
-                .into_iter()
-                .map(|p| self.fill(p, table, prices))
-                .collect();
+            return pieces.into_iter().map(|p| self.fill(p, table, prices)).collect();
         }
         std::thread::scope(|scope| {
             let spawn = |piece| scope.spawn(move || self.fill(piece, table, prices));
             let handles: Vec<_> = pieces.into_iter().map(spawn).collect();
             let broken = |_| Err(Error::invariant("scan thread"));
-            handles
-                .into_iter()
-                .map(|h| h.join().unwrap_or_else(broken))
-                .collect()
+            handles.into_iter().map(|h| h.join().unwrap_or_else(broken)).collect()
         })
     }
 
     fn fill(&self, piece: Piece<'_>, table: &LaneTable, prices: &Prices) -> Result<Wide> {
-        let Piece {
-            first,
-            amounts: [equity, initial, maintenance],
-            status,
-            liquidatable,
-        } = piece;
+        let Piece { first, amounts: [equity, initial, maintenance], status, liquidatable } = piece;
         let strict = self.venue().rules().strict;
         let mut wide = Wide::default();
         let rows = equity
@@ -439,11 +376,7 @@ impl Portfolio {
             let found = self.assess_wide(PoolId(row), prices)?;
             *status = found.status.code();
             *liquidatable = found.liquidatable;
-            let cells = [
-                (e, found.equity),
-                (n, found.initial),
-                (m, found.maintenance),
-            ];
+            let cells = [(e, found.equity), (n, found.initial), (m, found.maintenance)];
             for ((cell, value), beside) in cells.into_iter().zip(&mut wide) {
                 match i64::try_from(value) {
                     Ok(narrow) => *cell = narrow,
@@ -460,18 +393,9 @@ impl Portfolio {
         if !*self.in_lanes.get(pool)? {
             return None;
         }
-        let (start, end) = (*self.offsets.get(pool)?, *self.offsets.get(pool + 1)?);
-        let legs = self
-            .instrument
-            .get(start..end)?
-            .iter()
-            .zip(self.lots.get(start..end)?);
-        let legs = legs
-            .zip(self.cost.get(start..end)?)
-            .zip(self.chosen.get(start..end)?);
         let mut sums = LaneSums::default();
-        for (((instrument, lots), cost), chosen) in legs {
-            table.add(&mut sums, *instrument, *lots, *cost, *chosen)?;
+        for leg in self.legs.get(self.slots(PoolId(pool)))? {
+            table.add(&mut sums, leg)?;
         }
         Some(sums)
     }

@@ -6,8 +6,10 @@
 //! values, deductions and requirements of a leg at most 2^56, at most 32 legs, cash at most 2^60.
 //! The wide path ([`super::requirement`]) answers the same questions with the same bytes for all other pools.
 
-use crate::data::{Basis, Instrument, Rules, TierBy, Tiers};
+use crate::data::{Basis, Bracket, Instrument, Rules, TierBy, Tiers};
 use crate::numbers::Rate;
+
+use super::portfolio::PackedLeg;
 
 /// Largest value or cost of one leg in the lanes, in quanta.
 pub(super) const LANE_AMOUNT_MAX: u128 = 1 << 56;
@@ -16,60 +18,35 @@ pub(super) const LANE_CASH_MAX: u64 = 1 << 60;
 /// Most legs of one pool in the lanes.
 pub(super) const LANE_LEGS_MAX: usize = 32;
 
-/// Division by a constant as one multiplication: exact for dividends below 2^63 and divisors up to 2^31.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Divisor {
-    den: u64,
-    magic: u64,
-    shift: u32,
-}
-
-impl Divisor {
-    /// `magic = ceil(2^(63 + bits) / den)` with `bits = ceil(log2 den)`; its error `magic × den − 2^(63+bits)`
-    /// is below `2^bits`, so that `x × error < 2^(63+bits)` for every `x < 2^63`, and the quotient is exact.
-    fn new(den: i64) -> Self {
-        let den = den.unsigned_abs().max(1);
-        let bits = 64 - (den - 1).leading_zeros();
-        let power = 1_u128 << (63 + bits);
-        let magic = u64::try_from(power.div_ceil(u128::from(den))).unwrap_or(u64::MAX);
-        Self {
-            den,
-            magic,
-            shift: bits + 63,
-        }
-    }
-
-    /// Quotient and remainder of `x < 2^63`.
-    #[inline]
-    #[allow(clippy::as_conversions, clippy::cast_possible_truncation)] // the quotient is below 2^63
-    fn div_rem(self, x: u64) -> (u64, u64) {
-        let q = ((u128::from(x) * u128::from(self.magic)) >> self.shift) as u64;
-        (q, x.wrapping_sub(q.wrapping_mul(self.den)))
-    }
-}
-
-/// An initial rate, ready for `ceil(value × rate)`.
+/// A rate `num / den`, ready for `ceil((value × num − part) / den)` with one wide multiplication.
+///
+/// `reciprocal` is the largest whole number below `num × 2^64 / den`, so for `value <= 2^56` the estimate
+/// `value × reciprocal / 2^64`, rounded down, is `floor(value × num / den)` or one less. What is left of
+/// `value × num − estimate × den − part` is then above `−den` and below `2 × den`, so that computing it modulo
+/// 2^64 loses nothing, and how many more quanta are needed is 0, 1 or 2.
 #[derive(Debug, Clone, Copy)]
 struct LaneRate {
     num: u64,
-    divisor: Divisor,
+    den: u64,
+    reciprocal: u64,
 }
 
 impl LaneRate {
-    fn new(rate: Rate) -> Self {
-        Self {
-            num: rate.num().unsigned_abs(),
-            divisor: Divisor::new(rate.den()),
-        }
+    /// `num <= den <= 10^9`.
+    fn new(num: i64, den: i64) -> Self {
+        let (num, den) = (num.unsigned_abs(), den.unsigned_abs().max(1));
+        let scaled = (u128::from(num) << 64).saturating_sub(1) / u128::from(den);
+        Self { num, den, reciprocal: u64::try_from(scaled).unwrap_or(u64::MAX) }
     }
 
-    /// `ceil(value × rate)`: `value` at most 2^56, `num <= den <= 10^9`.
+    /// `ceil((value × num − part) / den)` for `value <= 2^56`, `0 <= part < den`.
     #[inline]
-    fn of_ceil(self, value: u64) -> u64 {
-        let (q, r) = self.divisor.div_rem(value);
-        let part = r.wrapping_mul(self.num).wrapping_add(self.divisor.den - 1);
-        q.wrapping_mul(self.num)
-            .wrapping_add(self.divisor.div_rem(part).0)
+    #[allow(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+    fn ceil(self, value: u64, part: u64) -> u64 {
+        let estimate = ((u128::from(value) * u128::from(self.reciprocal)) >> 64) as u64;
+        let exact = value.wrapping_mul(self.num).wrapping_sub(part);
+        let left = exact.wrapping_sub(estimate.wrapping_mul(self.den)) as i64;
+        estimate + u64::from(left > 0) + u64::from(left > self.den as i64)
     }
 }
 
@@ -77,7 +54,7 @@ impl LaneRate {
 #[derive(Debug, Clone, Copy)]
 struct LaneBracket {
     /// Maintenance rate with fee, over the instrument's denominator.
-    num: u64,
+    rate: LaneRate,
     deduction_whole: u64,
     deduction_part: u64,
     /// Place of the initial rate in the portfolio's ascending list.
@@ -86,15 +63,16 @@ struct LaneBracket {
 
 /// One instrument at the prices of one scan.
 #[derive(Debug, Clone)]
-pub(super) struct LaneInstrument {
+struct LaneInstrument {
     /// Quanta per lot at the mark.
     per_lot: i64,
     /// Largest size that stays within the lanes; negative where none does.
     lots_max: i64,
+    /// Floors of the brackets after the first, up to four; `i64::MAX` where there is none.
+    floors: [i64; 4],
     by_size: bool,
-    divisor: Divisor,
-    /// Floors from the second bracket on, padded with `i64::MAX` to a multiple of four.
-    floors: Vec<i64>,
+    /// Floors past those.
+    more: Vec<i64>,
     brackets: Vec<LaneBracket>,
 }
 
@@ -117,78 +95,55 @@ pub(super) struct LaneSums {
 
 impl LaneInstrument {
     fn new(instrument: &Instrument, mark: Option<i64>, rates: &[Rate]) -> Self {
-        let never = Self {
-            per_lot: 0,
-            lots_max: -1,
-            by_size: false,
-            divisor: Divisor::new(1),
-            floors: vec![i64::MAX; 4],
-            brackets: Vec::new(),
-        };
-        let (
-            Tiers::Brackets {
-                by,
-                den,
-                fee_num,
-                brackets,
-            },
-            Some(mark),
-        ) = (instrument.tiers(), mark)
+        let none = [i64::MAX; 4];
+        let (brackets, more) = (Vec::new(), Vec::new());
+        let mut lane =
+            Self { per_lot: 0, lots_max: -1, floors: none, by_size: false, more, brackets };
+        let per_lot = mark.and_then(|mark| mark.checked_mul(instrument.unit()));
+        let (Tiers::Brackets { by, den, fee_num, brackets }, Some(per_lot)) =
+            (instrument.tiers(), per_lot)
         else {
-            return never;
-        };
-        let Some(per_lot) = mark.checked_mul(instrument.unit()) else {
-            return never;
+            return lane;
         };
         let lots_max = i64::try_from(LANE_AMOUNT_MAX / u128::from(per_lot.unsigned_abs().max(1)));
-        let mut lane = Self {
-            per_lot,
-            lots_max: lots_max.unwrap_or(-1),
-            divisor: Divisor::new(*den),
-            ..never
-        };
+        (lane.per_lot, lane.lots_max) = (per_lot, lots_max.unwrap_or(-1));
         lane.by_size = *by == TierBy::Size;
-        lane.floors.clear();
-        for bracket in brackets {
-            let den = i128::from(*den);
-            let rank = rates
-                .binary_search(&bracket.initial)
-                .ok()
-                .and_then(|r| u16::try_from(r).ok());
-            let floor = i64::try_from(bracket.floor).unwrap_or(i64::MAX);
-            // A bracket whose floor is past the lanes is never reached in them: its terms do not matter.
-            let whole = u64::try_from(bracket.deduction_num.div_euclid(den)).unwrap_or(0);
-            let part = u64::try_from(bracket.deduction_num.rem_euclid(den)).unwrap_or(0);
-            lane.brackets.push(LaneBracket {
-                num: bracket.maintenance_num.unsigned_abs() + fee_num.unsigned_abs(),
-                deduction_whole: whole,
-                deduction_part: part,
-                initial_rank: rank.unwrap_or(u16::MAX),
-            });
-            lane.floors.push(floor);
+        // A floor past the lanes is never reached in them, so what its bracket holds does not matter there.
+        let floors = brackets.iter().skip(1).map(|b| i64::try_from(b.floor).unwrap_or(i64::MAX));
+        let mut floors = floors.collect::<Vec<_>>().into_iter();
+        for (slot, floor) in lane.floors.iter_mut().zip(floors.by_ref().take(4)) {
+            *slot = floor;
         }
-        lane.floors.remove(0);
-        lane.floors
-            .resize(lane.floors.len().div_ceil(4).max(1) * 4, i64::MAX);
+        lane.more = floors.collect();
+        lane.brackets =
+            brackets.iter().map(|b| LaneBracket::new(b, *den, *fee_num, rates)).collect();
         lane
     }
 
     /// The bracket of a leg: how many floors it has reached.
     #[inline]
-    #[allow(clippy::indexing_slicing)] // chunks_exact(4) yields exactly four
     fn bracket(&self, key: i64) -> Option<&LaneBracket> {
-        let mut reached = 0;
-        for four in self.floors.chunks_exact(4) {
-            let count = usize::from(key >= four[0])
-                + usize::from(key >= four[1])
-                + usize::from(key >= four[2])
-                + usize::from(key >= four[3]);
-            reached += count;
-            if count < 4 {
-                break;
-            }
+        let [a, b, c, d] = self.floors;
+        let mut reached = usize::from(key >= a) + usize::from(key >= b);
+        reached += usize::from(key >= c) + usize::from(key >= d);
+        if reached == 4 {
+            reached += self.more.iter().take_while(|floor| key >= **floor).count();
         }
         self.brackets.get(reached)
+    }
+}
+
+impl LaneBracket {
+    fn new(bracket: &Bracket, den: i64, fee_num: i64, rates: &[Rate]) -> Self {
+        let rank = rates.binary_search(&bracket.initial).ok().and_then(|r| u16::try_from(r).ok());
+        let wide = i128::from(den);
+        let narrow = |amount: i128| u64::try_from(amount).unwrap_or(0);
+        Self {
+            rate: LaneRate::new(bracket.maintenance_num + fee_num, den),
+            deduction_whole: narrow(bracket.deduction_num.div_euclid(wide)),
+            deduction_part: narrow(bracket.deduction_num.rem_euclid(wide)),
+            initial_rank: rank.unwrap_or(u16::MAX),
+        }
     }
 }
 
@@ -202,7 +157,7 @@ impl LaneTable {
         let lane = |(i, instrument)| LaneInstrument::new(instrument, mark(i), rates);
         Self {
             instruments: instruments.iter().enumerate().map(lane).collect(),
-            rates: rates.iter().map(|r| LaneRate::new(*r)).collect(),
+            rates: rates.iter().map(|r| LaneRate::new(r.num(), r.den())).collect(),
             maintenance_on_cost: rules.maintenance_basis == Basis::Entry,
             initial_on_cost: rules.initial_basis == Basis::Entry,
         }
@@ -213,26 +168,15 @@ impl LaneTable {
     /// Plain wrapping operations: the bounds of this module show that none of them wraps.
     #[inline]
     #[allow(clippy::as_conversions, clippy::cast_possible_wrap)] // requirements are at most 2^57
-    pub(super) fn add(
-        &self,
-        sums: &mut LaneSums,
-        instrument: u32,
-        lots: i64,
-        cost: i64,
-        chosen: u16,
-    ) -> Option<()> {
-        let lane = self.instruments.get(instrument as usize)?;
-        let size = lots.wrapping_abs();
+    pub(super) fn add(&self, sums: &mut LaneSums, leg: &PackedLeg) -> Option<()> {
+        let lane = self.instruments.get(leg.instrument as usize)?;
+        let size = leg.lots.wrapping_abs();
         if size > lane.lots_max {
             return None;
         }
-        let value = lots.wrapping_mul(lane.per_lot);
-        let (notional, paid) = (value.wrapping_abs(), cost.wrapping_abs());
-        let on_m = if self.maintenance_on_cost {
-            paid
-        } else {
-            notional
-        };
+        let value = leg.lots.wrapping_mul(lane.per_lot);
+        let (notional, paid) = (value.wrapping_abs(), leg.cost.wrapping_abs());
+        let on_m = if self.maintenance_on_cost { paid } else { notional };
         let on_i = if self.initial_on_cost { paid } else { notional };
         let bracket = lane.bracket(if lane.by_size { size } else { on_m })?;
         let ranked = if self.initial_on_cost == self.maintenance_on_cost || lane.by_size {
@@ -240,23 +184,12 @@ impl LaneTable {
         } else {
             lane.bracket(on_i)?
         };
-        let (q, r) = lane.divisor.div_rem(on_m.unsigned_abs());
-        // r × num <= den² <= 10^18; the deduction's part is below den, so the sum is not negative.
-        let part = r.wrapping_mul(bracket.num) + (lane.divisor.den - 1);
-        let up = lane
-            .divisor
-            .div_rem(part.wrapping_sub(bracket.deduction_part))
-            .0;
-        let gross = q.wrapping_mul(bracket.num).wrapping_add(up);
+        let gross = bracket.rate.ceil(on_m.unsigned_abs(), bracket.deduction_part);
         let maintenance = gross.saturating_sub(bracket.deduction_whole);
-        let rate = self
-            .rates
-            .get(usize::from(ranked.initial_rank.max(chosen)))?;
-        sums.pnl = sums.pnl.wrapping_add(value.wrapping_sub(cost));
+        let rate = self.rates.get(usize::from(ranked.initial_rank.max(leg.chosen)))?;
+        sums.pnl = sums.pnl.wrapping_add(value.wrapping_sub(leg.cost));
         sums.maintenance = sums.maintenance.wrapping_add(maintenance as i64);
-        sums.initial = sums
-            .initial
-            .wrapping_add(rate.of_ceil(on_i.unsigned_abs()) as i64);
+        sums.initial = sums.initial.wrapping_add(rate.ceil(on_i.unsigned_abs(), 0) as i64);
         Some(())
     }
 }
@@ -266,54 +199,38 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn plain(value: u64, part: u64, num: i64, den: i64) -> i128 {
+        let exact = i128::from(value) * i128::from(num) - i128::from(part);
+        crate::numbers::rounding::div_ceil(exact, i128::from(den)).unwrap()
+    }
+
     #[test]
-    fn division_by_multiplication_is_exact() {
-        let dens = [
-            1,
-            2,
-            3,
-            5,
-            7,
-            75,
-            125,
-            1 << 20,
-            (1 << 20) + 1,
-            1_000_000,
-            999_999_937,
-            1_000_000_000,
-        ];
-        for den in dens {
-            let d = Divisor::new(den);
-            let den = den.unsigned_abs();
-            let edges = [
-                0,
-                1,
-                den - 1,
-                den,
-                den + 1,
-                (1 << 62) - 1,
-                1 << 62,
-                (1 << 63) - 1,
-            ];
-            let multiples = (0..64).map(|s| (((1_u64 << 63) - 1) / den * den) >> s);
-            for x in edges.into_iter().chain(multiples) {
-                assert_eq!(d.div_rem(x), (x / den, x % den), "{x} / {den}");
+    fn one_multiplication_is_exact_at_the_edges() {
+        for den in [1_i64, 2, 3, 7, 75, 125, 4_000, 1_000_000, 999_999_937, 1_000_000_000] {
+            for num in [1, 2, den / 3, den - 1, den].into_iter().filter(|n| (1..=den).contains(n)) {
+                let d = den.unsigned_abs();
+                let multiples = (0..50).map(|s| ((1_u64 << 56) / d * d) >> s);
+                let values =
+                    multiples.flat_map(|m| [m, m + 1, m.saturating_sub(1)]).chain([0, 1, 1 << 56]);
+                for value in values.filter(|v| *v <= 1 << 56) {
+                    for part in [0, 1, d / 2, d - 1].into_iter().filter(|p| *p < d) {
+                        let want = plain(value, part, num, den);
+                        let got = LaneRate::new(num, den).ceil(value, part);
+                        assert_eq!(i128::from(got), want, "{value} x {num}/{den} - {part}");
+                    }
+                }
             }
         }
     }
 
     proptest::proptest! {
         #[test]
-        fn division_by_multiplication_anywhere(x in 0_u64..1 << 63, den in 1_i64..1_000_000_001) {
-            let d = den.unsigned_abs();
-            assert_eq!(Divisor::new(den).div_rem(x), (x / d, x % d));
-        }
-
-        #[test]
-        fn rates_agree_with_the_wide_path(value in 0_u64..1 << 56, num in 0_i128..1_000_000, den in 1_i128..1_000_000_000) {
-            let rate = Rate::new(num.min(den), den, "r").unwrap();
-            let want = rate.of_ceil(i128::from(value)).unwrap();
-            assert_eq!(i128::from(LaneRate::new(rate).of_ceil(value)), want);
+        fn one_multiplication_is_exact_anywhere(
+            value in 0_u64..=1 << 56, num in 1_i64..=1_000_000_000, den in 1_i64..=1_000_000_000, part: u64,
+        ) {
+            let (num, part) = (num.min(den), part % den.unsigned_abs());
+            let got = LaneRate::new(num, den).ceil(value, part);
+            assert_eq!(i128::from(got), plain(value, part, num, den));
         }
     }
 }

@@ -53,13 +53,7 @@ macro_rules! named {
     };
 }
 
-named!(
-    PoolKind,
-    "kind",
-    Cross = "cross",
-    Isolated = "isolated",
-    SubAccount = "sub_account"
-);
+named!(PoolKind, "kind", Cross = "cross", Isolated = "isolated", SubAccount = "sub_account");
 named!(LegSide, "leg", Net = "net", Long = "long", Short = "short");
 
 /// Everything a pool holds on one leg of one instrument.
@@ -87,16 +81,7 @@ impl Leg {
     /// A leg with nothing on it.
     #[must_use]
     pub fn empty(instrument: InstrumentId, side: LegSide) -> Self {
-        Self {
-            instrument,
-            side,
-            lots: 0,
-            cost: 0,
-            accrued: 0,
-            bids: 0,
-            asks: 0,
-            chosen: None,
-        }
+        Self { instrument, side, lots: 0, cost: 0, accrued: 0, bids: 0, asks: 0, chosen: None }
     }
 
     /// Whether nothing is on it.
@@ -114,11 +99,7 @@ impl Leg {
     /// The larger of "all bids fill" and "all asks fill", in lots.
     #[must_use]
     pub fn exposure(&self) -> i128 {
-        let (q, bids, asks) = (
-            i128::from(self.lots),
-            i128::from(self.bids),
-            i128::from(self.asks),
-        );
+        let (q, bids, asks) = (i128::from(self.lots), i128::from(self.bids), i128::from(self.asks));
         match self.side {
             LegSide::Net => (q + bids).abs().max((q - asks).abs()),
             LegSide::Long => q.abs() + bids,
@@ -139,12 +120,8 @@ mod tests {
 
     #[test]
     fn exposure_is_the_worse_side() {
-        let leg = |side, lots, bids, asks| Leg {
-            lots,
-            bids,
-            asks,
-            ..Leg::empty(InstrumentId(0), side)
-        };
+        let leg =
+            |side, lots, bids, asks| Leg { lots, bids, asks, ..Leg::empty(InstrumentId(0), side) };
         assert_eq!(leg(LegSide::Net, 10, 5, 30).exposure(), 20);
         assert_eq!(leg(LegSide::Net, 10, 5, 12).exposure(), 15);
         assert_eq!(leg(LegSide::Net, -10, 5, 3).exposure(), 13);

@@ -32,6 +32,17 @@ struct Extra {
     asks: i64,
 }
 
+/// One leg in 24 bytes, as the scan reads it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PackedLeg {
+    pub(super) lots: i64,
+    pub(super) cost: i64,
+    pub(super) instrument: u32,
+    /// Place of the chosen initial rate in `rates`; 0 is none.
+    pub(super) chosen: u16,
+    side: LegSide,
+}
+
 /// Every pool of every account of one venue. Built by [`PortfolioBuilder`].
 #[derive(Debug, Clone)]
 pub struct Portfolio {
@@ -43,13 +54,9 @@ pub struct Portfolio {
     pub(super) cash: Vec<i64>,
     /// Pools that the packed lanes can hold; the others take the wide path.
     pub(super) in_lanes: Vec<bool>,
-    pub(super) offsets: Vec<usize>,
-    pub(super) instrument: Vec<u32>,
-    pub(super) lots: Vec<i64>,
-    pub(super) cost: Vec<i64>,
-    /// Place of the chosen initial rate in `rates`; 0 is none.
-    pub(super) chosen: Vec<u16>,
-    sides: Vec<LegSide>,
+    /// Where each pool's legs start; one more at the end.
+    pub(super) offsets: Vec<u32>,
+    pub(super) legs: Vec<PackedLeg>,
     /// All initial rates of the schedules and all chosen ones, ascending, after a zero.
     pub(super) rates: Vec<Rate>,
     extras: BTreeMap<usize, Extra>,
@@ -77,7 +84,7 @@ impl Portfolio {
     /// How many legs it holds.
     #[must_use]
     pub fn leg_count(&self) -> usize {
-        self.lots.len()
+        self.legs.len()
     }
 
     /// How many pools take the packed lanes (when prices allow it, too).
@@ -96,10 +103,7 @@ impl Portfolio {
     /// # Errors
     /// `invariant_broken` for a place of another portfolio.
     pub fn key(&self, pool: PoolId) -> Result<(&str, &str)> {
-        let key = self
-            .keys
-            .get(pool.0)
-            .ok_or_else(|| Error::invariant("pool place"))?;
+        let key = self.keys.get(pool.0).ok_or_else(|| Error::invariant("pool place"))?;
         Ok((&key.0, &key.1))
     }
 
@@ -108,10 +112,7 @@ impl Portfolio {
     /// # Errors
     /// `invariant_broken` for a place of another portfolio.
     pub fn kind(&self, pool: PoolId) -> Result<PoolKind> {
-        self.kinds
-            .get(pool.0)
-            .copied()
-            .ok_or_else(|| Error::invariant("pool place"))
+        self.kinds.get(pool.0).copied().ok_or_else(|| Error::invariant("pool place"))
     }
 
     /// The pool's collateral in quanta.
@@ -119,10 +120,7 @@ impl Portfolio {
     /// # Errors
     /// `invariant_broken` for a place of another portfolio.
     pub fn collateral(&self, pool: PoolId) -> Result<i128> {
-        self.collateral
-            .get(pool.0)
-            .copied()
-            .ok_or_else(|| Error::invariant("pool place"))
+        self.collateral.get(pool.0).copied().ok_or_else(|| Error::invariant("pool place"))
     }
 
     /// The pool of an account with this name.
@@ -130,26 +128,17 @@ impl Portfolio {
     /// # Errors
     /// `unknown_account`.
     pub fn find(&self, account: &str, pool: &str) -> Result<PoolId> {
-        let place = self
-            .keys
-            .binary_search_by(|(a, p)| (&**a, &**p).cmp(&(account, pool)));
+        let place = self.keys.binary_search_by(|(a, p)| (&**a, &**p).cmp(&(account, pool)));
         place.map(PoolId).map_err(|_| {
-            let names: Vec<_> = self
-                .of_account(account)
-                .filter_map(|id| self.key(id).ok())
-                .collect();
+            let names: Vec<_> =
+                self.of_account(account).filter_map(|id| self.key(id).ok()).collect();
             let limit = if names.is_empty() {
                 "no row of any table names this account".to_owned()
             } else {
                 let names: Vec<_> = names.iter().map(|(_, p)| *p).collect();
                 format!("this account has the pools {}", names.join(", "))
             };
-            Error::new(
-                ErrorKind::UnknownAccount,
-                "account",
-                format!("{account}/{pool}"),
-                limit,
-            )
+            Error::new(ErrorKind::UnknownAccount, "account", format!("{account}/{pool}"), limit)
         })
     }
 
@@ -161,7 +150,7 @@ impl Portfolio {
     }
 
     pub(super) fn slots(&self, pool: PoolId) -> Range<usize> {
-        let at = |i: usize| self.offsets.get(i).copied().unwrap_or(0);
+        let at = |i: usize| self.offsets.get(i).and_then(|o| usize::try_from(*o).ok()).unwrap_or(0);
         at(pool.0)..at(pool.0 + 1)
     }
 
@@ -175,17 +164,14 @@ impl Portfolio {
     }
 
     pub(super) fn leg(&self, slot: usize) -> Option<Leg> {
-        let rank = usize::from(*self.chosen.get(slot)?);
-        let chosen = if rank == 0 {
-            None
-        } else {
-            self.rates.get(rank).copied()
-        };
+        let packed = self.legs.get(slot)?;
+        let rank = usize::from(packed.chosen);
+        let chosen = if rank == 0 { None } else { self.rates.get(rank).copied() };
         let mut leg = Leg {
-            instrument: InstrumentId(*self.instrument.get(slot)?),
-            side: *self.sides.get(slot)?,
-            lots: *self.lots.get(slot)?,
-            cost: i128::from(*self.cost.get(slot)?),
+            instrument: InstrumentId(packed.instrument),
+            side: packed.side,
+            lots: packed.lots,
+            cost: i128::from(packed.cost),
             accrued: 0,
             bids: 0,
             asks: 0,
@@ -200,7 +186,8 @@ impl Portfolio {
 
     /// The first pool that holds an instrument.
     pub(super) fn first_holder(&self, id: InstrumentId) -> Option<PoolId> {
-        let slot = self.instrument.iter().position(|i| *i == id.0)?;
+        let slot = self.legs.iter().position(|l| l.instrument == id.0)?;
+        let slot = u32::try_from(slot).ok()?;
         let pool = self.offsets.partition_point(|offset| *offset <= slot);
         Some(PoolId(pool.checked_sub(1)?))
     }
@@ -214,17 +201,11 @@ impl Portfolio {
         c.text(&self.venue.digest().to_string()).length(self.len());
         for pool in self.pools() {
             let (account, name) = self.key(pool)?;
-            c.text(account)
-                .text(name)
-                .text(self.kind(pool)?.name())
-                .int(self.collateral(pool)?);
+            c.text(account).text(name).text(self.kind(pool)?.name()).int(self.collateral(pool)?);
             let legs = self.legs(pool)?;
             c.length(legs.len());
             for leg in legs {
-                c.int(leg.instrument.0)
-                    .text(leg.side.name())
-                    .int(leg.lots)
-                    .int(leg.cost);
+                c.int(leg.instrument.0).text(leg.side.name()).int(leg.lots).int(leg.cost);
                 c.int(leg.accrued).int(leg.bids).int(leg.asks);
                 c.text(&leg.chosen.map_or(String::new(), |r| r.to_string()));
             }
@@ -269,12 +250,7 @@ impl Names {
 }
 
 fn too_many(what: &str) -> Error {
-    Error::new(
-        ErrorKind::LimitExceeded,
-        what,
-        "more",
-        format!("at most {ROWS_MAX}"),
-    )
+    Error::new(ErrorKind::LimitExceeded, what, "more", format!("at most {ROWS_MAX}"))
 }
 
 /// Which pool a row speaks of.
@@ -301,30 +277,16 @@ impl PortfolioBuilder {
     #[must_use]
     pub fn new(venue: Arc<Venue>) -> Self {
         let (accounts, pool_names) = (Names::default(), Names::default());
-        Self {
-            venue,
-            accounts,
-            pool_names,
-            places: HashMap::new(),
-            drafts: Vec::new(),
-        }
+        Self { venue, accounts, pool_names, places: HashMap::new(), drafts: Vec::new() }
     }
 
     fn draft(&mut self, key: PoolKey<'_>) -> Result<&mut Draft> {
         for (field, text) in [("account", key.account), ("pool", key.pool)] {
             if text.is_empty() {
-                return Err(Error::new(
-                    ErrorKind::BadColumn,
-                    field,
-                    "\"\"",
-                    "must not be empty",
-                ));
+                return Err(Error::new(ErrorKind::BadColumn, field, "\"\"", "must not be empty"));
             }
         }
-        let pair = (
-            self.accounts.place(key.account)?,
-            self.pool_names.place(key.pool)?,
-        );
+        let pair = (self.accounts.place(key.account)?, self.pool_names.place(key.pool)?);
         let place = if let Some(place) = self.places.get(&pair) {
             *place
         } else {
@@ -333,16 +295,10 @@ impl PortfolioBuilder {
             }
             let place = self.drafts.len();
             self.places.insert(pair, place);
-            self.drafts.push(Draft {
-                account: pair.0,
-                name: pair.1,
-                ..Draft::default()
-            });
+            self.drafts.push(Draft { account: pair.0, name: pair.1, ..Draft::default() });
             place
         };
-        self.drafts
-            .get_mut(place)
-            .ok_or_else(|| Error::invariant("draft place"))
+        self.drafts.get_mut(place).ok_or_else(|| Error::invariant("draft place"))
     }
 
     /// Declares a pool's kind.
@@ -369,12 +325,7 @@ impl PortfolioBuilder {
     ) -> Result<()> {
         if leverage < Rate::ONE {
             let limit = "must be at least 1";
-            return Err(Error::new(
-                ErrorKind::OutOfRange,
-                "leverage",
-                leverage,
-                limit,
-            ));
+            return Err(Error::new(ErrorKind::OutOfRange, "leverage", leverage, limit));
         }
         let rate = leverage.inverse("leverage")?;
         let draft = self.draft(key)?;
@@ -386,11 +337,7 @@ impl PortfolioBuilder {
                 twice
             }
         };
-        if twice {
-            Err(duplicate("leverage", key, "it is chosen twice"))
-        } else {
-            Ok(())
-        }
+        if twice { Err(duplicate("leverage", key, "it is chosen twice")) } else { Ok(()) }
     }
 
     /// Sets a pool's collateral.
@@ -400,11 +347,7 @@ impl PortfolioBuilder {
     pub fn collateral(&mut self, key: PoolKey<'_>, amount: Quanta) -> Result<()> {
         let draft = self.draft(key)?;
         if draft.collateral.replace(amount.get()).is_some() {
-            return Err(duplicate(
-                "collateral",
-                key,
-                "this pool's collateral is given twice",
-            ));
+            return Err(duplicate("collateral", key, "this pool's collateral is given twice"));
         }
         Ok(())
     }
@@ -426,10 +369,7 @@ impl PortfolioBuilder {
             let limit = "a pool holds either a net leg or long and short legs of an instrument";
             return Err(Error::new(ErrorKind::BadLeg, "leg", value, limit));
         }
-        let found = draft
-            .legs
-            .iter()
-            .position(|(l, _)| l.instrument == id && l.side == side);
+        let found = draft.legs.iter().position(|(l, _)| l.instrument == id && l.side == side);
         let place = found.unwrap_or(draft.legs.len());
         if found.is_none() {
             if place >= LEGS_MAX {
@@ -439,10 +379,7 @@ impl PortfolioBuilder {
             }
             draft.legs.push((Leg::empty(id, side), false));
         }
-        draft
-            .legs
-            .get_mut(place)
-            .ok_or_else(|| Error::invariant("leg place"))
+        draft.legs.get_mut(place).ok_or_else(|| Error::invariant("leg place"))
     }
 
     /// Sets the position on a leg: quantity, cost basis (signed like it) and what is accrued (positive when owed).
@@ -514,10 +451,7 @@ impl PortfolioBuilder {
         let rates = self.rates(&drafts)?;
         let rank = |rate: Option<Rate>| -> Result<u16> {
             let place = rate.map_or(Ok(0), |r| rates.binary_search(&r));
-            place
-                .ok()
-                .and_then(|p| u16::try_from(p).ok())
-                .ok_or_else(|| Error::invariant("rate"))
+            place.ok().and_then(|p| u16::try_from(p).ok()).ok_or_else(|| Error::invariant("rate"))
         };
         let pools = drafts.len();
         let legs = drafts.iter().map(|d| d.legs.len()).sum();
@@ -529,20 +463,13 @@ impl PortfolioBuilder {
             cash: Vec::with_capacity(pools),
             in_lanes: Vec::with_capacity(pools),
             offsets: Vec::with_capacity(pools + 1),
-            instrument: Vec::with_capacity(legs),
-            lots: Vec::with_capacity(legs),
-            cost: Vec::with_capacity(legs),
-            chosen: Vec::with_capacity(legs),
-            sides: Vec::with_capacity(legs),
+            legs: Vec::with_capacity(legs),
             rates: rates.clone(),
             extras: BTreeMap::new(),
         };
         p.offsets.push(0);
         for draft in drafts {
-            let key = (
-                self.accounts.name(draft.account),
-                self.pool_names.name(draft.name),
-            );
+            let key = (self.accounts.name(draft.account), self.pool_names.name(draft.name));
             self.pack(draft, key, &rank, &mut p)?;
         }
         Ok(p)
@@ -557,23 +484,13 @@ impl PortfolioBuilder {
             }
         }
         for draft in drafts {
-            rates.extend(
-                draft
-                    .chosen
-                    .iter()
-                    .chain(draft.chosen_for.iter().map(|(_, r)| r)),
-            );
+            rates.extend(draft.chosen.iter().chain(draft.chosen_for.iter().map(|(_, r)| r)));
         }
         rates.sort_unstable();
         rates.dedup();
         if rates.len() > usize::from(u16::MAX) {
             let limit = format!("at most {} different initial rates", u16::MAX);
-            return Err(Error::new(
-                ErrorKind::LimitExceeded,
-                "leverage",
-                rates.len(),
-                limit,
-            ));
+            return Err(Error::new(ErrorKind::LimitExceeded, "leverage", rates.len(), limit));
         }
         Ok(rates)
     }
@@ -587,9 +504,7 @@ impl PortfolioBuilder {
     ) -> Result<()> {
         let kind = draft.kind.unwrap_or(PoolKind::Cross);
         draft.legs.retain(|(leg, _)| !leg.is_empty());
-        draft
-            .legs
-            .sort_unstable_by_key(|(leg, _)| (leg.instrument, leg.side));
+        draft.legs.sort_unstable_by_key(|(leg, _)| (leg.instrument, leg.side));
         let first = draft.legs.first().map(|(l, _)| l.instrument);
         if kind == PoolKind::Isolated && draft.legs.iter().any(|(l, _)| Some(l.instrument) != first)
         {
@@ -598,19 +513,15 @@ impl PortfolioBuilder {
             return Err(Error::new(ErrorKind::BadLeg, "instrument", value, limit));
         }
         let collateral = draft.collateral.unwrap_or(0);
-        let accrued = draft
-            .legs
-            .iter()
-            .try_fold(0_i128, |sum, (leg, _)| sum.checked_add(leg.accrued));
+        let accrued =
+            draft.legs.iter().try_fold(0_i128, |sum, (leg, _)| sum.checked_add(leg.accrued));
         let cash = accrued
             .and_then(|a| collateral.checked_sub(a))
             .filter(|c| c.unsigned_abs() <= QUANTA_MAX.unsigned_abs())
             .ok_or_else(|| {
                 Error::overflow("collateral − accrued", format!("{}/{}", key.0, key.1))
             })?;
-        let small = i64::try_from(cash)
-            .ok()
-            .filter(|c| c.unsigned_abs() <= LANE_CASH_MAX);
+        let small = i64::try_from(cash).ok().filter(|c| c.unsigned_abs() <= LANE_CASH_MAX);
         let mut lane = small.is_some() && draft.legs.len() <= LANE_LEGS_MAX;
         for (leg, _) in &mut draft.legs {
             let own = draft.chosen_for.iter().find(|(i, _)| *i == leg.instrument);
@@ -623,7 +534,7 @@ impl PortfolioBuilder {
         p.collateral.push(collateral);
         p.cash.push(small.unwrap_or(0));
         p.in_lanes.push(lane);
-        p.offsets.push(p.lots.len());
+        p.offsets.push(u32::try_from(p.legs.len()).map_err(|_| too_many("legs"))?);
         Ok(())
     }
 
@@ -648,28 +559,16 @@ impl PortfolioBuilder {
 fn push_leg(p: &mut Portfolio, leg: &Leg, rank: u16) {
     let narrow = i64::try_from(leg.cost).ok();
     if narrow.is_none() || leg.accrued != 0 || leg.has_orders() {
-        let Leg {
-            cost,
-            accrued,
-            bids,
-            asks,
-            ..
-        } = *leg;
-        p.extras.insert(
-            p.lots.len(),
-            Extra {
-                cost,
-                accrued,
-                bids,
-                asks,
-            },
-        );
+        let Leg { cost, accrued, bids, asks, .. } = *leg;
+        p.extras.insert(p.legs.len(), Extra { cost, accrued, bids, asks });
     }
-    p.instrument.push(leg.instrument.0);
-    p.lots.push(leg.lots);
-    p.cost.push(narrow.unwrap_or(0));
-    p.chosen.push(rank);
-    p.sides.push(leg.side);
+    p.legs.push(PackedLeg {
+        lots: leg.lots,
+        cost: narrow.unwrap_or(0),
+        instrument: leg.instrument.0,
+        chosen: rank,
+        side: leg.side,
+    });
 }
 
 fn duplicate(field: &str, key: PoolKey<'_>, limit: &str) -> Error {

@@ -71,12 +71,7 @@ impl Curve<'_> {
         if count > EVALUATIONS_MAX {
             let limit = format!("at most {EVALUATIONS_MAX} evaluations of the verdict");
             let symbol = self.instrument.symbol();
-            return Err(Error::new(
-                ErrorKind::LimitExceeded,
-                "liquidation_price",
-                symbol,
-                limit,
-            ));
+            return Err(Error::new(ErrorKind::LimitExceeded, "liquidation_price", symbol, limit));
         }
         let rules = self.portfolio.venue().rules();
         let (mut equity, mut maintenance) = (self.equity, self.maintenance);
@@ -89,10 +84,7 @@ impl Curve<'_> {
             return Err(Error::overflow("equity", self.instrument.symbol()));
         }
         let liquidatable = is_liquidatable(equity, maintenance, rules.strict);
-        Ok(Point {
-            gap: equity - maintenance,
-            liquidatable,
-        })
+        Ok(Point { gap: equity - maintenance, liquidatable })
     }
 
     fn verdict(&self, mark: i64) -> Result<bool> {
@@ -127,21 +119,13 @@ impl Curve<'_> {
         let on_mark = rules.maintenance_basis == Basis::Mark
             || (rules.initial_basis == Basis::Mark && rules.closing_fee == ClosingFee::Bankruptcy);
         let mut starts = vec![1];
-        if let Tiers::Brackets {
-            by: TierBy::Notional,
-            brackets,
-            ..
-        } = self.instrument.tiers()
+        if let Tiers::Brackets { by: TierBy::Notional, brackets, .. } = self.instrument.tiers()
             && on_mark
         {
             for leg in self.legs.iter().filter(|l| l.lots != 0) {
                 let per_tick = i128::from(leg.lots).abs() * i128::from(self.instrument.unit());
                 let reached = brackets.iter().filter_map(|b| div_ceil(b.floor, per_tick));
-                starts.extend(
-                    reached
-                        .filter_map(|p| i64::try_from(p).ok())
-                        .filter(|p| *p > 1),
-                );
+                starts.extend(reached.filter_map(|p| i64::try_from(p).ok()).filter(|p| *p > 1));
             }
         }
         starts.sort_unstable();
@@ -239,17 +223,11 @@ impl Curve<'_> {
         }
         let unit = i128::from(self.instrument.unit());
         let per_tick = slope.unsigned_abs().checked_mul(unit.unsigned_abs());
-        let per_tick = per_tick
-            .and_then(|s| i128::try_from(s).ok())
-            .unwrap_or(i128::MAX);
-        let width = div_ceil(2 * den, per_tick)
-            .and_then(|w| i64::try_from(w).ok())
-            .unwrap_or(TICKS_MAX);
+        let per_tick = per_tick.and_then(|s| i128::try_from(s).ok()).unwrap_or(i128::MAX);
+        let width =
+            div_ceil(2 * den, per_tick).and_then(|w| i64::try_from(w).ok()).unwrap_or(TICKS_MAX);
         let width = width.min(TICKS_MAX);
-        Ok((
-            left.saturating_sub(width).max(low),
-            right.saturating_add(width).min(high),
-        ))
+        Ok((left.saturating_sub(width).max(low), right.saturating_add(width).min(high)))
     }
 
     /// How the unrounded gap grows per tick, in units of `unit / den`, in the piece of `mark`.
@@ -260,17 +238,9 @@ impl Curve<'_> {
         for leg in &self.legs {
             let lots = i128::from(leg.lots);
             let on_mark = rules.maintenance_basis == Basis::Mark;
-            let value = if on_mark {
-                per_lot.saturating_mul(lots.abs())
-            } else {
-                leg.cost.abs()
-            };
+            let value = if on_mark { per_lot.saturating_mul(lots.abs()) } else { leg.cost.abs() };
             let t = terms(self.instrument, value, lots.abs())?;
-            let rate = if on_mark {
-                t.maintenance_num + t.fee_num
-            } else {
-                t.fee_num
-            };
+            let rate = if on_mark { t.maintenance_num + t.fee_num } else { t.fee_num };
             den = t.den;
             slope += lots * den - lots.abs() * rate; // at most 2×10^18 × 10^12
         }
@@ -289,23 +259,13 @@ impl Curve<'_> {
         // Toward the current mark for a flip to liquidatable, away from it for a flip to safe.
         let upward = below == liquidatable;
         let (t, s) = (i128::from(safe), i128::from(step));
-        let count = if upward {
-            div_ceil(t, s)
-        } else {
-            div_floor(t, s)
-        };
-        let on_grid = count
-            .and_then(|c| c.checked_mul(s))
-            .and_then(|p| i64::try_from(p).ok());
+        let count = if upward { div_ceil(t, s) } else { div_floor(t, s) };
+        let on_grid = count.and_then(|c| c.checked_mul(s)).and_then(|p| i64::try_from(p).ok());
         let Some(on_grid) = on_grid.filter(|p| (1..=TICKS_MAX).contains(p)) else {
             return safe;
         };
         let usable = if liquidatable {
-            if below {
-                on_grid <= current
-            } else {
-                on_grid >= current
-            }
+            if below { on_grid <= current } else { on_grid >= current }
         } else {
             matches!(self.verdict(on_grid), Ok(false))
         };
@@ -313,21 +273,15 @@ impl Curve<'_> {
     }
 
     fn flip(&self, mark: i64, now: bool, current: i64) -> Flip {
-        Flip {
-            mark,
-            price: self.price(mark, !now, current),
-            liquidatable: !now,
-        }
+        Flip { mark, price: self.price(mark, !now, current), liquidatable: !now }
     }
 }
 
 impl Portfolio {
     fn curve(&self, pool: PoolId, id: InstrumentId, prices: &Prices) -> Result<Curve<'_>> {
         let instrument = self.venue().instrument(id)?;
-        let (own, others): (Vec<Leg>, Vec<Leg>) = self
-            .legs(pool)?
-            .into_iter()
-            .partition(|l| l.instrument == id);
+        let (own, others): (Vec<Leg>, Vec<Leg>) =
+            self.legs(pool)?.into_iter().partition(|l| l.instrument == id);
         if own.iter().all(|l| l.lots == 0) {
             return Err(self.not_held(pool, instrument.symbol(), None));
         }
@@ -338,26 +292,14 @@ impl Portfolio {
             maintenance = maintenance.saturating_add(m.maintenance);
         }
         let evaluations = std::cell::Cell::new(0);
-        Ok(Curve {
-            portfolio: self,
-            instrument,
-            legs: own,
-            equity,
-            maintenance,
-            evaluations,
-        })
+        Ok(Curve { portfolio: self, instrument, legs: own, equity, maintenance, evaluations })
     }
 
     fn not_held(&self, pool: PoolId, symbol: &str, side: Option<LegSide>) -> Error {
         let (account, name) = self.key(pool).unwrap_or(("?", "?"));
         let leg = side.map_or(String::new(), |s| format!(" {}", s.name()));
         let limit = format!("pool {account}/{name} has no such position");
-        Error::new(
-            ErrorKind::UnknownLeg,
-            "instrument",
-            format!("{symbol}{leg}"),
-            limit,
-        )
+        Error::new(ErrorKind::UnknownLeg, "instrument", format!("{symbol}{leg}"), limit)
     }
 
     /// The nearest marks of one instrument, below and above, at which the verdict on the pool changes, all
@@ -378,17 +320,9 @@ impl Portfolio {
         let now = curve.verdict(current)?;
         let last = curve.last_tick(current)?;
         let starts = curve.pieces();
-        let ends = starts
-            .iter()
-            .skip(1)
-            .map(|s| s - 1)
-            .chain(std::iter::once(last));
-        let pieces: Vec<(i64, i64)> = starts
-            .iter()
-            .copied()
-            .zip(ends)
-            .map(|(a, b)| (a, b.min(last)))
-            .collect();
+        let ends = starts.iter().skip(1).map(|s| s - 1).chain(std::iter::once(last));
+        let pieces: Vec<(i64, i64)> =
+            starts.iter().copied().zip(ends).map(|(a, b)| (a, b.min(last))).collect();
         let mut below = None;
         for (start, end) in pieces.iter().rev() {
             let near = (current - 1).min(*end);
@@ -425,10 +359,8 @@ impl Portfolio {
     ) -> Result<BankruptcyPrice> {
         let total = self.assess(pool, prices)?;
         let of = self.venue().instrument(instrument)?;
-        let leg = self
-            .legs(pool)?
-            .into_iter()
-            .find(|l| l.instrument == instrument && l.side == side);
+        let leg =
+            self.legs(pool)?.into_iter().find(|l| l.instrument == instrument && l.side == side);
         let leg = leg.filter(|l| l.lots != 0);
         let leg = leg.ok_or_else(|| self.not_held(pool, of.symbol(), Some(side)))?;
         let margin = self.leg_margin(pool, &leg, prices)?;
@@ -445,11 +377,7 @@ impl Portfolio {
         let closing = |x: i64| -> Option<i128> {
             let gross = lots.checked_mul(unit)?.checked_mul(i128::from(x))?;
             let fee = fee.of_ceil(gross)?;
-            if leg.lots > 0 {
-                gross.checked_sub(fee)
-            } else {
-                gross.checked_add(fee)
-            }
+            if leg.lots > 0 { gross.checked_sub(fee) } else { gross.checked_add(fee) }
         };
         let price = if leg.lots > 0 {
             first_tick(|x| closing(x).is_none_or(|v| v >= quote)).filter(|_| quote > 0)
@@ -467,11 +395,7 @@ impl Portfolio {
                 limit,
             ));
         }
-        Ok(BankruptcyPrice {
-            price,
-            allotted,
-            quote,
-        })
+        Ok(BankruptcyPrice { price, allotted, quote })
     }
 }
 

@@ -74,19 +74,10 @@ pub(super) fn bounded(value: Option<i128>, what: &'static str, of: &Instrument) 
 /// `limit_exceeded` where a rate that grows with size would pass 1.
 pub fn terms(instrument: &Instrument, value: i128, lots: i128) -> Result<Terms> {
     match instrument.tiers() {
-        Tiers::Brackets {
-            by,
-            den,
-            fee_num,
-            brackets,
-        } => {
+        Tiers::Brackets { by, den, fee_num, brackets } => {
             let key = if *by == TierBy::Notional { value } else { lots };
-            let bracket = brackets
-                .partition_point(|b| b.floor <= key)
-                .saturating_sub(1);
-            let b = brackets
-                .get(bracket)
-                .ok_or_else(|| Error::invariant("bracket"))?;
+            let bracket = brackets.partition_point(|b| b.floor <= key).saturating_sub(1);
+            let b = brackets.get(bracket).ok_or_else(|| Error::invariant("bracket"))?;
             Ok(Terms {
                 bracket,
                 maintenance_num: i128::from(b.maintenance_num),
@@ -97,28 +88,14 @@ pub fn terms(instrument: &Instrument, value: i128, lots: i128) -> Result<Terms> 
                 den: i128::from(*den),
             })
         }
-        Tiers::Slope {
-            den,
-            fee_num,
-            maintenance_num,
-            initial_num,
-            slope_num,
-        } => {
+        Tiers::Slope { den, fee_num, maintenance_num, initial_num, slope_num } => {
             // At most 10^12 × 2×10^18, far inside 128 bits.
             let grown = |base: i64| i128::from(base) + i128::from(*slope_num) * lots;
             let (maintenance, initial) = (grown(*maintenance_num), grown(*initial_num));
             let (den, fee) = (i128::from(*den), i128::from(*fee_num));
             if initial > den || maintenance + fee > den {
-                let limit = format!(
-                    "a rate of {} would pass 1 at this size",
-                    instrument.symbol()
-                );
-                return Err(Error::new(
-                    ErrorKind::LimitExceeded,
-                    "quantity",
-                    lots,
-                    limit,
-                ));
+                let limit = format!("a rate of {} would pass 1 at this size", instrument.symbol());
+                return Err(Error::new(ErrorKind::LimitExceeded, "quantity", lots, limit));
             }
             Ok(Terms {
                 bracket: 0,
@@ -140,16 +117,9 @@ pub fn terms(instrument: &Instrument, value: i128, lots: i128) -> Result<Terms> 
 pub fn maintenance(value: i128, notional: i128, t: &Terms) -> Option<i128> {
     let (vq, vr) = (value.div_euclid(t.den), value.rem_euclid(t.den));
     let (nq, nr) = (notional.div_euclid(t.den), notional.rem_euclid(t.den));
-    let (dq, dr) = (
-        t.deduction_num.div_euclid(t.den),
-        t.deduction_num.rem_euclid(t.den),
-    );
-    let whole = vq
-        .checked_mul(t.maintenance_num)?
-        .checked_add(nq.checked_mul(t.fee_num)?)?;
-    let part = vr
-        .checked_mul(t.maintenance_num)?
-        .checked_add(nr.checked_mul(t.fee_num)?)?;
+    let (dq, dr) = (t.deduction_num.div_euclid(t.den), t.deduction_num.rem_euclid(t.den));
+    let whole = vq.checked_mul(t.maintenance_num)?.checked_add(nq.checked_mul(t.fee_num)?)?;
+    let part = vr.checked_mul(t.maintenance_num)?.checked_add(nr.checked_mul(t.fee_num)?)?;
     let up = div_ceil(part.checked_sub(dr)?, t.den)?;
     Some(whole.checked_sub(dq)?.checked_add(up)?.max(0))
 }
@@ -171,18 +141,12 @@ fn bankruptcy_fee(instrument: &Instrument, leg: &Leg, initial_value: i128) -> Re
     let (size, cost) = (i128::from(leg.lots).abs(), leg.cost.abs());
     let t = terms(instrument, initial_value, size)?;
     let (num, den, _) = initial_rate(&t, leg.chosen);
-    let fee = instrument
-        .taker_fee()
-        .ok_or_else(|| Error::invariant("taker fee"))?;
+    let fee = instrument.taker_fee().ok_or_else(|| Error::invariant("taker fee"))?;
     let left = if leg.lots > 0 { den - num } else { den + num };
     // (1 − s × rate) × f as one fraction: at most 2×10^21 over 10^21; the amount is split by it.
     let (num, den) = (left * i128::from(fee.num()), den * i128::from(fee.den()));
     let divisor = crate::numbers::rate::gcd(num, den).max(1);
-    bounded(
-        mul_ratio_ceil(cost, num / divisor, den / divisor),
-        "closing fee",
-        instrument,
-    )
+    bounded(mul_ratio_ceil(cost, num / divisor, den / divisor), "closing fee", instrument)
 }
 
 /// One leg at `mark`.

@@ -21,15 +21,9 @@ pub const fn pow10(n: u32) -> Option<i128> {
 
 impl Decimal {
     /// Zero.
-    pub const ZERO: Decimal = Decimal {
-        mantissa: 0,
-        scale: 0,
-    };
+    pub const ZERO: Decimal = Decimal { mantissa: 0, scale: 0 };
     /// One.
-    pub const ONE: Decimal = Decimal {
-        mantissa: 1,
-        scale: 0,
-    };
+    pub const ONE: Decimal = Decimal { mantissa: 1, scale: 0 };
 
     /// `mantissa × 10^-scale`.
     #[must_use]
@@ -71,16 +65,8 @@ impl Decimal {
             return Err(Error::new(ErrorKind::NotANumber, field, text, limit));
         }
         let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-        if ["nan", "inf", "infinity", "snan"]
-            .iter()
-            .any(|n| unsigned.eq_ignore_ascii_case(n))
-        {
-            return Err(Error::new(
-                ErrorKind::NotFinite,
-                field,
-                text,
-                "must be finite",
-            ));
+        if ["nan", "inf", "infinity", "snan"].iter().any(|n| unsigned.eq_ignore_ascii_case(n)) {
+            return Err(Error::new(ErrorKind::NotFinite, field, text, "must be finite"));
         }
         let not_a_number = || {
             let limit = "must be a decimal number such as 12.5 or 1e-8";
@@ -117,9 +103,7 @@ impl Decimal {
             Err(_) if mantissa == 0 => Ok(Self::ZERO),
             Err(_) => {
                 let power = u32::try_from(-scale).ok().and_then(pow10);
-                let mantissa = power
-                    .and_then(|p| mantissa.checked_mul(p))
-                    .ok_or_else(too_large)?;
+                let mantissa = power.and_then(|p| mantissa.checked_mul(p)).ok_or_else(too_large)?;
                 Ok(Self::new(mantissa, 0))
             }
         }
@@ -133,12 +117,7 @@ impl Decimal {
         if value.is_finite() {
             Self::parse(&format!("{value:e}"), field)
         } else {
-            Err(Error::new(
-                ErrorKind::NotFinite,
-                field,
-                value,
-                "must be finite",
-            ))
+            Err(Error::new(ErrorKind::NotFinite, field, value, "must be finite"))
         }
     }
 
@@ -165,10 +144,7 @@ impl Decimal {
             Some((num, unit.mantissa))
         } else {
             // Trailing factors of ten that the unit's digits share are not needed: try the plain product.
-            Some((
-                self.mantissa,
-                unit.mantissa.checked_mul(pow10(self.scale - unit.scale)?)?,
-            ))
+            Some((self.mantissa, unit.mantissa.checked_mul(pow10(self.scale - unit.scale)?)?))
         }
     }
 
@@ -245,11 +221,7 @@ mod tests {
             ("0.00000001", "0.00000001"),
             ("1E+2", "100"),
         ] {
-            assert_eq!(
-                Decimal::parse(text, "x").unwrap().to_string(),
-                shown,
-                "{text}"
-            );
+            assert_eq!(Decimal::parse(text, "x").unwrap().to_string(), shown, "{text}");
         }
     }
 
@@ -262,20 +234,11 @@ mod tests {
             assert_eq!(err.kind(), ErrorKind::NotANumber, "{text}");
         }
         for text in ["nan", "NaN", "-inf", "Infinity"] {
-            assert_eq!(
-                Decimal::parse(text, "x").unwrap_err().kind(),
-                ErrorKind::NotFinite
-            );
+            assert_eq!(Decimal::parse(text, "x").unwrap_err().kind(), ErrorKind::NotFinite);
         }
         let long = "1".repeat(40);
-        assert_eq!(
-            Decimal::parse(&long, "x").unwrap_err().kind(),
-            ErrorKind::Overflow
-        );
-        assert_eq!(
-            Decimal::parse("1e39", "x").unwrap_err().kind(),
-            ErrorKind::Overflow
-        );
+        assert_eq!(Decimal::parse(&long, "x").unwrap_err().kind(), ErrorKind::Overflow);
+        assert_eq!(Decimal::parse("1e39", "x").unwrap_err().kind(), ErrorKind::Overflow);
     }
 
     #[test]
@@ -285,10 +248,7 @@ mod tests {
         assert_eq!(p("10.75").whole(tick, "p").unwrap(), 43);
         let err = p("10.8").whole(tick, "p").unwrap_err();
         assert_eq!(err.kind(), ErrorKind::OffGrid);
-        assert_eq!(
-            err.to_string(),
-            "[off_grid] p: got 10.8; must be a whole number of 0.25"
-        );
+        assert_eq!(err.to_string(), "[off_grid] p: got 10.8; must be a whole number of 0.25");
         assert_eq!(p("10.8").round(tick, Rounding::Ceil, "p").unwrap(), 44);
         assert_eq!(p("100").whole(p("25"), "p").unwrap(), 4);
         assert_eq!(Decimal::of(43, tick).unwrap().to_string(), "10.75");
@@ -297,18 +257,9 @@ mod tests {
     #[test]
     fn floats_mean_their_shortest_decimal() {
         assert_eq!(Decimal::from_float(0.1, "x").unwrap().to_string(), "0.1");
-        assert_eq!(
-            Decimal::from_float(-2.5e-7, "x").unwrap().to_string(),
-            "-0.00000025"
-        );
-        assert_eq!(
-            Decimal::from_float(f64::NAN, "x").unwrap_err().kind(),
-            ErrorKind::NotFinite
-        );
-        assert_eq!(
-            Decimal::from_float(1e300, "x").unwrap_err().kind(),
-            ErrorKind::Overflow
-        );
+        assert_eq!(Decimal::from_float(-2.5e-7, "x").unwrap().to_string(), "-0.00000025");
+        assert_eq!(Decimal::from_float(f64::NAN, "x").unwrap_err().kind(), ErrorKind::NotFinite);
+        assert_eq!(Decimal::from_float(1e300, "x").unwrap_err().kind(), ErrorKind::Overflow);
     }
 
     proptest::proptest! {

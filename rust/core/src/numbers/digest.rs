@@ -43,8 +43,7 @@ impl Canonical {
 
     /// Appends the length of a list or a string.
     pub fn length(&mut self, length: usize) -> &mut Self {
-        self.0
-            .update(u64::try_from(length).unwrap_or(u64::MAX).to_be_bytes());
+        self.0.update(u64::try_from(length).unwrap_or(u64::MAX).to_be_bytes());
         self
     }
 
@@ -80,10 +79,6 @@ mod tests {
         let want: [u8; 32] = plain.finalize().into();
         assert_eq!(c.digest().bytes(), &want);
         let abc: [u8; 32] = Sha256::digest(b"abc").into();
-        assert!(
-            Digest(abc)
-                .to_string()
-                .starts_with("ba7816bf8f01cfea414140de5dae2223")
-        );
+        assert!(Digest(abc).to_string().starts_with("ba7816bf8f01cfea414140de5dae2223"));
     }
 }

@@ -192,23 +192,13 @@ impl Error {
     #[cold]
     #[must_use]
     pub fn invariant(what: &'static str) -> Self {
-        Self::new(
-            ErrorKind::InvariantBroken,
-            what,
-            "a contradiction",
-            "please report it",
-        )
+        Self::new(ErrorKind::InvariantBroken, what, "a contradiction", "please report it")
     }
 
     /// A result that left the bounds of floor 0.
     #[cold]
     #[must_use]
     pub fn overflow(field: &'static str, operands: impl fmt::Display) -> Self {
-        Self::new(
-            ErrorKind::Overflow,
-            field,
-            operands,
-            "must stay within 10^36 quanta either way",
-        )
+        Self::new(ErrorKind::Overflow, field, operands, "must stay within 10^36 quanta either way")
     }
 }

@@ -44,19 +44,10 @@ impl Rate {
     pub fn new(num: i128, den: i128, field: &str) -> Result<Self> {
         let shown = || format!("{num}/{den}");
         if num < 0 || den <= 0 {
-            return Err(Error::new(
-                ErrorKind::OutOfRange,
-                field,
-                shown(),
-                "must not be negative",
-            ));
+            return Err(Error::new(ErrorKind::OutOfRange, field, shown(), "must not be negative"));
         }
         let divisor = gcd(num, den);
-        let term = |t: i128| {
-            i64::try_from(t / divisor)
-                .ok()
-                .filter(|t| *t <= RATE_TERM_MAX)
-        };
+        let term = |t: i128| i64::try_from(t / divisor).ok().filter(|t| *t <= RATE_TERM_MAX);
         let (Some(num), Some(den)) = (term(num), term(den)) else {
             let limit = "must have a numerator and a denominator of at most 10^9, reduced";
             return Err(Error::new(ErrorKind::OutOfRange, field, shown(), limit));
@@ -75,12 +66,7 @@ impl Rate {
         }
         let d = Decimal::parse(text, field)?;
         let den = pow10(d.scale()).ok_or_else(|| {
-            Error::new(
-                ErrorKind::OutOfRange,
-                field,
-                text,
-                "must have fewer decimals",
-            )
+            Error::new(ErrorKind::OutOfRange, field, text, "must have fewer decimals")
         })?;
         Self::new(d.mantissa(), den, field)
     }
@@ -192,11 +178,7 @@ mod tests {
     #[test]
     fn refuses_what_is_out_of_range() {
         for text in ["-0.1", "1/0", "1/-3", "1/2000000001", "0.12345678912"] {
-            assert_eq!(
-                Rate::parse(text, "r").unwrap_err().kind(),
-                ErrorKind::OutOfRange,
-                "{text}"
-            );
+            assert_eq!(Rate::parse(text, "r").unwrap_err().kind(), ErrorKind::OutOfRange, "{text}");
         }
         assert!(Rate::parse("x", "r").is_err());
         assert!(Rate::ZERO.inverse("r").is_err());

@@ -36,18 +36,14 @@ impl Rounding {
     /// # Errors
     /// `out_of_range` for a name that is none.
     pub fn from_name(name: &str) -> Result<Self> {
-        Self::NAMES
-            .iter()
-            .find(|(n, _)| *n == name)
-            .map(|(_, r)| *r)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::OutOfRange,
-                    "rounding",
-                    name,
-                    "must be one of floor, ceil, toward_zero, away_from_zero, half_even, exact",
-                )
-            })
+        Self::NAMES.iter().find(|(n, _)| *n == name).map(|(_, r)| *r).ok_or_else(|| {
+            Error::new(
+                ErrorKind::OutOfRange,
+                "rounding",
+                name,
+                "must be one of floor, ceil, toward_zero, away_from_zero, half_even, exact",
+            )
+        })
     }
 }
 
@@ -65,11 +61,7 @@ pub const fn div_ceil(a: i128, b: i128) -> Option<i128> {
     }
     let floor = a.div_euclid(b);
     // The floor is at least -2^127 and, where it is not exact, below 2^127 - 1.
-    Some(if a.rem_euclid(b) == 0 {
-        floor
-    } else {
-        floor.saturating_add(1)
-    })
+    Some(if a.rem_euclid(b) == 0 { floor } else { floor.saturating_add(1) })
 }
 
 /// `a / b` for `b > 0`, rounded by `rounding`; `None` when `b <= 0` or when `exact` is asked and it is not.
@@ -140,11 +132,7 @@ pub fn mul_div_floor(a: i128, b: i128, c: i128) -> Option<i128> {
     let (whole, part) = (a.div_euclid(c), a.rem_euclid(c));
     let (mut quotient, mut rest) = (0_i128, 0_i128);
     for bit in (0..128 - b.leading_zeros()).rev() {
-        let (add_whole, add_part) = if (b >> bit) & 1 == 1 {
-            (whole, part)
-        } else {
-            (0, 0)
-        };
+        let (add_whole, add_part) = if (b >> bit) & 1 == 1 { (whole, part) } else { (0, 0) };
         rest = rest.checked_mul(2)?.checked_add(add_part)?;
         quotient = quotient.checked_mul(2)?.checked_add(add_whole)?;
         quotient = quotient.checked_add(rest.div_euclid(c))?;
@@ -174,27 +162,16 @@ mod tests {
     fn each_rounding_on_both_signs() {
         let table = [
             (7, 2, [Some(3), Some(4), Some(3), Some(4), Some(4), None]),
-            (
-                -7,
-                2,
-                [Some(-4), Some(-3), Some(-3), Some(-4), Some(-4), None],
-            ),
+            (-7, 2, [Some(-4), Some(-3), Some(-3), Some(-4), Some(-4), None]),
             (5, 2, [Some(2), Some(3), Some(2), Some(3), Some(2), None]),
-            (
-                -5,
-                2,
-                [Some(-3), Some(-2), Some(-2), Some(-3), Some(-2), None],
-            ),
+            (-5, 2, [Some(-3), Some(-2), Some(-2), Some(-3), Some(-2), None]),
             (1, 3, [Some(0), Some(1), Some(0), Some(1), Some(0), None]),
             (-1, 3, [Some(-1), Some(0), Some(0), Some(-1), Some(0), None]),
             (6, 3, [Some(2); 6]),
             (-6, 3, [Some(-2); 6]),
         ];
         for (a, b, want) in table {
-            let got: Vec<_> = Rounding::NAMES
-                .iter()
-                .map(|(_, r)| div_round(a, b, *r))
-                .collect();
+            let got: Vec<_> = Rounding::NAMES.iter().map(|(_, r)| div_round(a, b, *r)).collect();
             assert_eq!(got, want, "{a}/{b}");
         }
     }
@@ -203,10 +180,7 @@ mod tests {
     fn extremes_do_not_wrap() {
         assert_eq!(div_ceil(i128::MAX, 1), Some(i128::MAX));
         assert_eq!(div_floor(i128::MIN, 1), Some(i128::MIN));
-        assert_eq!(
-            div_round(i128::MIN, i128::MAX, Rounding::HalfEven),
-            Some(-1)
-        );
+        assert_eq!(div_round(i128::MIN, i128::MAX, Rounding::HalfEven), Some(-1));
         assert_eq!(div_floor(1, 0), None);
         assert_eq!(div_ceil(1, -1), None);
     }

@@ -26,6 +26,13 @@ macro_rules! unit {
                 }
             }
 
+            #[doc = concat!("A number of ", $what, " that the caller has already checked.")]
+            #[allow(dead_code)] // not every unit is made this way
+            #[must_use]
+            pub(crate) const fn trusted(value: $inner) -> Self {
+                Self(value)
+            }
+
             /// The whole number itself.
             #[must_use]
             pub const fn get(self) -> $inner {

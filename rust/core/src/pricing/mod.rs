@@ -46,8 +46,7 @@ impl Prices {
     #[must_use]
     pub fn digest(&self) -> Digest {
         let mut c = Canonical::of("aivora-prices/0");
-        c.text(&self.venue.digest().to_string())
-            .length(self.marks.len());
+        c.text(&self.venue.digest().to_string()).length(self.marks.len());
         for mark in &self.marks {
             c.int(mark.map_or(0, MarkTicks::get));
         }

@@ -1,0 +1,165 @@
+//! `Instrument`: one instrument of a venue.
+
+use std::sync::Arc;
+
+use aivora::data::{self, InstrumentId, TierBy, Tiers};
+use aivora::numbers::{Decimal, Rate};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::convert::{to_decimal, to_decimal_or_overflow, to_fraction};
+use crate::errors::raise;
+
+/// One instrument of a venue: its grids and its margin schedule. Made by ``venue["BTC"]``.
+///
+/// Examples
+/// --------
+/// >>> import aivora_core as ac
+/// >>> btc = ac.Venue.load("demo")["BTC"]
+/// >>> btc.lot
+/// Decimal('0.001')
+#[pyclass(frozen, module = "aivora_core._core")]
+pub(crate) struct Instrument {
+    pub(crate) venue: Arc<data::Venue>,
+    pub(crate) id: InstrumentId,
+    text: Arc<str>,
+}
+
+impl Instrument {
+    pub(crate) fn new(venue: Arc<data::Venue>, id: InstrumentId, text: Arc<str>) -> Self {
+        Self { venue, id, text }
+    }
+
+    pub(crate) fn inner(&self) -> PyResult<&data::Instrument> {
+        self.venue.instrument(self.id).map_err(raise)
+    }
+}
+
+fn fraction(py: Python<'_>, rate: Rate) -> PyResult<Bound<'_, PyAny>> {
+    to_fraction(py, i128::from(rate.num()), i128::from(rate.den()))
+}
+
+#[pymethods]
+impl Instrument {
+    /// Its symbol.
+    #[getter]
+    fn symbol(&self) -> PyResult<&str> {
+        Ok(self.inner()?.symbol())
+    }
+
+    /// How its value follows from its price: ``"linear"``.
+    #[getter]
+    #[allow(clippy::unused_self)] // the only kind of card version 0
+    fn kind(&self) -> &'static str {
+        "linear"
+    }
+
+    /// The step of order prices.
+    #[getter]
+    fn price_tick<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_decimal(py, self.inner()?.price_tick())
+    }
+
+    /// The step of mark prices.
+    #[getter]
+    fn mark_tick<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_decimal(py, self.inner()?.mark_tick())
+    }
+
+    /// The step of quantities.
+    #[getter]
+    fn lot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_decimal(py, self.inner()?.lot())
+    }
+
+    /// Base units per 1.0 of quantity.
+    #[getter]
+    fn multiplier<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_decimal(py, self.inner()?.multiplier())
+    }
+
+    /// The quantum of the settlement asset.
+    #[getter]
+    fn quantum<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_decimal(py, self.inner()?.quantum())
+    }
+
+    /// Quanta of the settlement asset per mark tick and lot.
+    #[getter]
+    fn quanta_per_mark_tick_and_lot(&self) -> PyResult<i64> {
+        Ok(self.inner()?.unit())
+    }
+
+    /// The taker fee as a ``Fraction``, or None when the card has none.
+    #[getter]
+    fn taker_fee<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.inner()?.taker_fee().map(|rate| fraction(py, rate)).transpose()
+    }
+
+    /// The margin schedule: a list of brackets with ``floor`` (``Decimal``; an amount or a quantity, by ``by``),
+    /// ``maintenance``, ``initial`` and ``deduction`` (``Fraction``; the deduction in units of the
+    /// settlement asset), or one entry with bases and slope.
+    #[getter]
+    fn tiers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let instrument = self.inner()?;
+        let list = PyList::empty(py);
+        match instrument.tiers() {
+            Tiers::Brackets { by, den, brackets, .. } => {
+                let notional = *by == TierBy::Notional;
+                let unit = if notional { instrument.quantum() } else { instrument.lot() };
+                for bracket in brackets {
+                    let row = PyDict::new(py);
+                    row.set_item("by", if notional { "notional" } else { "size" })?;
+                    let floor = Decimal::of(bracket.floor, unit);
+                    row.set_item("floor", to_decimal_or_overflow(py, floor, "floor")?)?;
+                    row.set_item("maintenance", fraction(py, bracket.maintenance)?)?;
+                    row.set_item("initial", fraction(py, bracket.initial)?)?;
+                    let quanta = to_fraction(py, bracket.deduction_num, i128::from(*den))?;
+                    let quantum = to_decimal(py, instrument.quantum())?;
+                    let quantum = py.import("fractions")?.getattr("Fraction")?.call1((quantum,))?;
+                    row.set_item("deduction", quanta.mul(quantum)?)?;
+                    list.append(row)?;
+                }
+            }
+            Tiers::Slope { den, maintenance_num, initial_num, slope_num, .. } => {
+                let row = PyDict::new(py);
+                let over = |num: &i64| to_fraction(py, i128::from(*num), i128::from(*den));
+                row.set_item("by", "size_slope")?;
+                row.set_item("maintenance_base", over(maintenance_num)?)?;
+                row.set_item("initial_base", over(initial_num)?)?;
+                row.set_item("slope_per_lot", over(slope_num)?)?;
+                list.append(row)?;
+            }
+        }
+        Ok(list)
+    }
+
+    fn __repr__(&self) -> PyResult<String> {
+        let symbol = self.inner()?.symbol();
+        Ok(format!("<Instrument {symbol} of venue {}>", self.venue.name()))
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        self.id == other.id && self.venue.digest() == other.venue.digest()
+    }
+
+    fn __hash__(&self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.venue.digest().bytes()[..8]);
+        u64::from_be_bytes(bytes) ^ u64::try_from(self.id.index()).unwrap_or(0)
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String, String))> {
+        let this = slf.get();
+        let make = slf.py().import("aivora_core._core")?.getattr("_instrument")?;
+        Ok((make, (this.text.to_string(), this.inner()?.symbol().to_owned())))
+    }
+}
+
+/// An instrument from its card's text: how one is unpickled.
+#[pyfunction]
+pub(crate) fn _instrument(text: &str, symbol: &str) -> PyResult<Instrument> {
+    let venue = Arc::new(data::Venue::from_toml(text).map_err(raise)?);
+    let id = venue.find(symbol).map_err(raise)?;
+    Ok(Instrument::new(venue, id, text.into()))
+}

@@ -1,0 +1,279 @@
+//! `Portfolio`, the native half: packed once, checked many times. Python's `portfolio.py` gives it its manners.
+
+use std::sync::Arc;
+
+use aivora::data::InstrumentId;
+use aivora::margin::{self, Column, Explanation, Flip, LegSide, PoolId};
+use aivora::numbers::Rounding;
+use numpy::{IntoPyArray, PyArray1};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::convert::to_decimal_or_overflow;
+use crate::errors::raise;
+use crate::prices::Prices;
+use crate::tables::{COLLATERAL, ORDERS, OffGrid, POOLS, POSITIONS, Reader, Table, Tables};
+use crate::venue::Venue;
+
+/// Every pool of every account of one venue.
+#[pyclass(frozen, module = "aivora_core._core")]
+pub(crate) struct Portfolio {
+    inner: Arc<margin::Portfolio>,
+    off_grid: Vec<OffGrid>,
+}
+
+impl Portfolio {
+    fn instrument(&self, symbol: &str) -> PyResult<InstrumentId> {
+        self.inner.venue().find(symbol).map_err(raise)
+    }
+
+    fn pool(&self, index: usize) -> PyResult<PoolId> {
+        let id = self.inner.pools().nth(index);
+        id.ok_or_else(|| raise(aivora::numbers::Error::invariant("pool index")))
+    }
+}
+
+fn named(name: Option<&str>) -> PyResult<Option<Rounding>> {
+    name.map(|n| Rounding::from_name(n).map_err(raise)).transpose()
+}
+
+/// A column as an int64 array, or as a list of ints where a row needs more.
+fn column(py: Python<'_>, column: Column) -> PyResult<Bound<'_, PyAny>> {
+    match column.into_narrow() {
+        Ok(narrow) => Ok(narrow.into_pyarray(py).into_any()),
+        Err(wide) => Ok(PyList::new(py, wide.iter().collect::<Vec<_>>())?.into_any()),
+    }
+}
+
+type FlipRow<'py> = (i64, Bound<'py, PyAny>, i64, Bound<'py, PyAny>, bool);
+
+#[pymethods]
+impl Portfolio {
+    #[new]
+    #[pyo3(signature = (venue, positions, collateral, orders, pools, entry_rounding=None, float_rounding=None))]
+    #[allow(clippy::too_many_arguments)] // four tables and two roundings
+    fn new(
+        venue: &Venue,
+        positions: Option<&Bound<'_, PyDict>>,
+        collateral: Option<&Bound<'_, PyDict>>,
+        orders: Option<&Bound<'_, PyDict>>,
+        pools: Option<&Bound<'_, PyDict>>,
+        entry_rounding: Option<&str>,
+        float_rounding: Option<&str>,
+    ) -> PyResult<Self> {
+        let entry = named(entry_rounding)?.unwrap_or(Rounding::Exact);
+        let reader = Reader::new(&venue.inner, entry, named(float_rounding)?);
+        let tables = Tables {
+            positions: Table::read("positions", positions, POSITIONS).map_err(raise)?,
+            collateral: Table::read("collateral", collateral, COLLATERAL).map_err(raise)?,
+            orders: Table::read("orders", orders, ORDERS).map_err(raise)?,
+            pools: Table::read("pools", pools, POOLS).map_err(raise)?,
+        };
+        let (inner, off_grid) = reader.read(&tables)?;
+        Ok(Self { inner: Arc::new(inner), off_grid })
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.len()
+    }
+
+    /// How many legs it holds.
+    #[getter]
+    fn leg_count(&self) -> usize {
+        self.inner.leg_count()
+    }
+
+    /// How many pools fit the packed 64-bit lanes.
+    #[getter]
+    fn lane_count(&self) -> usize {
+        self.inner.lane_count()
+    }
+
+    /// SHA-256 of the card's hash and all that is held, in hex.
+    fn digest(&self, py: Python<'_>) -> PyResult<String> {
+        py.detach(|| self.inner.digest()).map(|d| d.to_string()).map_err(raise)
+    }
+
+    /// The floats that were off their grid: (table, row, column, value, used).
+    fn off_grid(&self) -> Vec<(&'static str, usize, &str, &str, &str)> {
+        let row = |o: &'_ OffGrid| (o.table, o.row);
+        self.off_grid
+            .iter()
+            .map(|o| (row(o).0, row(o).1, o.column.as_str(), o.value.as_str(), o.used.as_str()))
+            .collect()
+    }
+
+    /// Accounts and pool names, in order.
+    fn keys(&self) -> PyResult<(Vec<&str>, Vec<&str>)> {
+        self.inner.pools().map(|p| self.inner.key(p).map_err(raise)).collect()
+    }
+
+    /// The key of one pool.
+    fn key(&self, index: usize) -> PyResult<(&str, &str)> {
+        self.inner.key(self.pool(index)?).map_err(raise)
+    }
+
+    /// The places of an account's pools.
+    fn of_account(&self, account: &str) -> Vec<usize> {
+        self.inner.of_account(account).map(PoolId::index).collect()
+    }
+
+    /// The place of one pool.
+    fn find(&self, account: &str, pool: &str) -> PyResult<usize> {
+        self.inner.find(account, pool).map(PoolId::index).map_err(raise)
+    }
+
+    /// Equity, initial, maintenance, status and liquidatable; ratio and distance where asked; the report's digest.
+    #[allow(clippy::type_complexity)] // seven columns, unpacked at once by the one caller
+    fn check<'py>(
+        &self,
+        py: Python<'py>,
+        prices: &Prices,
+        threads: usize,
+        ratio: bool,
+        distance: bool,
+    ) -> PyResult<(
+        [Bound<'py, PyAny>; 3],
+        Bound<'py, PyArray1<u8>>,
+        Bound<'py, PyArray1<bool>>,
+        [Option<Bound<'py, PyArray1<i64>>>; 2],
+    )> {
+        let prices = prices.snapshot();
+        let (report, shown) = py
+            .detach(|| {
+                let report = self.inner.check(&prices, threads)?;
+                let (mut ratios, mut distances) = (Vec::new(), Vec::new());
+                if ratio || distance {
+                    for pool in self.inner.pools() {
+                        let margin = self.inner.assess(pool, &prices)?;
+                        ratios.push(margin.ratio_ppm());
+                        distances.push(margin.distance_ppm());
+                    }
+                }
+                Ok((report, [ratio.then_some(ratios), distance.then_some(distances)]))
+            })
+            .map_err(raise)?;
+        let amounts = [report.equity, report.initial, report.maintenance];
+        let [equity, initial, maintenance] = amounts.map(|c| column(py, c));
+        Ok((
+            [equity?, initial?, maintenance?],
+            report.status.into_pyarray(py),
+            report.liquidatable.into_pyarray(py),
+            shown.map(|c| c.map(|c| c.into_pyarray(py))),
+        ))
+    }
+
+    /// One pool's row and everything it was computed from, in whole units.
+    fn explain<'py>(
+        &self,
+        py: Python<'py>,
+        index: usize,
+        prices: &Prices,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let found = self.inner.explain(self.pool(index)?, &prices.snapshot()).map_err(raise)?;
+        explanation(py, &found)
+    }
+
+    /// The nearest flips below and above: (mark ticks, liquidatable now, below, above).
+    #[allow(clippy::type_complexity)] // unpacked at once by the one caller
+    fn liquidation_price<'py>(
+        &self,
+        py: Python<'py>,
+        index: usize,
+        symbol: &str,
+        prices: &Prices,
+    ) -> PyResult<(i64, bool, Option<FlipRow<'py>>, Option<FlipRow<'py>>)> {
+        let (pool, id) = (self.pool(index)?, self.instrument(symbol)?);
+        let prices = prices.snapshot();
+        let found = py.detach(|| self.inner.liquidation_price(pool, id, &prices)).map_err(raise)?;
+        let instrument = self.inner.venue().instrument(id).map_err(raise)?;
+        let price = |ticks| to_decimal_or_overflow(py, instrument.mark_price(ticks), "price");
+        let row = |flip: Flip| -> PyResult<FlipRow<'py>> {
+            Ok((flip.mark, price(flip.mark)?, flip.price, price(flip.price)?, flip.liquidatable))
+        };
+        let (below, above) = (found.below.map(row).transpose()?, found.above.map(row).transpose()?);
+        Ok((found.mark, found.liquidatable, below, above))
+    }
+
+    /// (price ticks, price, quote quanta, allotted quanta).
+    #[allow(clippy::type_complexity)] // unpacked at once by the one caller
+    fn bankruptcy_price<'py>(
+        &self,
+        py: Python<'py>,
+        index: usize,
+        symbol: &str,
+        leg: &str,
+        prices: &Prices,
+    ) -> PyResult<(Option<i64>, Option<Bound<'py, PyAny>>, i128, i128)> {
+        let (pool, id) = (self.pool(index)?, self.instrument(symbol)?);
+        let side = LegSide::from_name(leg).map_err(raise)?;
+        let found = self.inner.bankruptcy_price(pool, id, side, &prices.snapshot()).map_err(raise)?;
+        let instrument = self.inner.venue().instrument(id).map_err(raise)?;
+        let shown = |t| to_decimal_or_overflow(py, instrument.order_price(t), "price");
+        Ok((found.price, found.price.map(shown).transpose()?, found.quote, found.allotted))
+    }
+
+    fn __reduce__(&self) -> PyResult<()> {
+        let why = "Portfolio is a handle on packed memory; pickle the tables it was built from";
+        Err(PyTypeError::new_err(why))
+    }
+}
+
+fn explanation<'py>(py: Python<'py>, found: &Explanation) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("account", &found.account)?;
+    dict.set_item("pool", &found.pool)?;
+    dict.set_item("kind", found.kind.name())?;
+    dict.set_item("collateral", found.collateral)?;
+    dict.set_item("equity", found.margin.equity)?;
+    dict.set_item("initial", found.margin.initial)?;
+    dict.set_item("maintenance", found.margin.maintenance)?;
+    dict.set_item("notional", found.margin.notional)?;
+    dict.set_item("status", found.margin.status.name())?;
+    dict.set_item("liquidatable", found.margin.liquidatable)?;
+    dict.set_item("ratio_ppm", found.margin.ratio_ppm())?;
+    dict.set_item("distance_ppm", found.margin.distance_ppm())?;
+    dict.set_item("card", found.card.to_string())?;
+    dict.set_item("prices", found.prices.to_string())?;
+    let legs = PyList::empty(py);
+    for line in &found.legs {
+        let (leg, m) = (&line.leg, &line.margin);
+        let row = PyDict::new(py);
+        row.set_item("instrument", &line.symbol)?;
+        row.set_item("leg", leg.side.name())?;
+        for (name, value) in [("lots", leg.lots), ("bids", leg.bids), ("asks", leg.asks)] {
+            row.set_item(name, value)?;
+        }
+        row.set_item("mark_ticks", line.mark)?;
+        row.set_item("leverage_rate", leg.chosen.map(|r| (r.num(), r.den())))?;
+        let numbers = [
+            ("cost", leg.cost),
+            ("accrued", leg.accrued),
+            ("value", m.value),
+            ("pnl", m.pnl),
+            ("notional", m.notional),
+            ("maintenance_value", m.maintenance_value),
+            ("maintenance_num", m.terms.maintenance_num),
+            ("deduction_num", m.terms.deduction_num),
+            ("fee_num", m.terms.fee_num),
+            ("den", m.terms.den),
+            ("fee", m.fee),
+            ("maintenance", m.maintenance),
+            ("exposure", m.exposure),
+            ("initial_value", m.initial_value),
+            ("initial_num", m.initial_num),
+            ("initial_den", m.initial_den),
+            ("initial", m.initial),
+        ];
+        for (name, value) in numbers {
+            row.set_item(name, value)?;
+        }
+        row.set_item("bracket", m.terms.bracket)?;
+        row.set_item("initial_bracket", m.initial_bracket)?;
+        row.set_item("initial_chosen", m.initial_chosen)?;
+        legs.append(row)?;
+    }
+    dict.set_item("legs", legs)?;
+    Ok(dict)
+}

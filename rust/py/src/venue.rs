@@ -1,0 +1,264 @@
+//! `Venue`: the written definition of a venue's margin rules.
+
+use std::sync::Arc;
+
+use aivora::data::{self, Basis, ClosingFee, InstrumentId};
+use aivora::numbers::{Error, ErrorKind};
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
+use serde_json::Value;
+
+use crate::convert::to_fraction;
+use crate::errors::raise;
+use crate::instrument::Instrument;
+
+/// A venue as its card defines it. Code runs from the card, and no number is computed without one.
+///
+/// Examples
+/// --------
+/// >>> import aivora_core as ac
+/// >>> venue = ac.Venue.load("demo")
+/// >>> len(venue), venue["ETH"].symbol
+/// (12, 'ETH')
+#[pyclass(frozen, module = "aivora_core._core")]
+pub(crate) struct Venue {
+    pub(crate) inner: Arc<data::Venue>,
+    text: Arc<str>,
+}
+
+impl Venue {
+    fn instrument(&self, id: InstrumentId) -> Instrument {
+        Instrument::new(Arc::clone(&self.inner), id, Arc::clone(&self.text))
+    }
+}
+
+/// A Python tree as a JSON tree; floats stay floats, so that the reader can refuse them by path.
+fn tree(value: &Bound<'_, PyAny>) -> PyResult<Value> {
+    if value.is_none() {
+        return Ok(Value::Null);
+    }
+    if value.is_instance_of::<PyBool>() {
+        return Ok(Value::Bool(value.extract()?));
+    }
+    if value.is_instance_of::<PyFloat>() {
+        return Ok(Value::from(value.extract::<f64>()?));
+    }
+    if let Ok(dict) = value.cast::<PyDict>() {
+        let pair = |(k, v): (Bound<'_, PyAny>, Bound<'_, PyAny>)| Ok((k.extract()?, tree(&v)?));
+        return dict.iter().map(pair).collect::<PyResult<_>>().map(Value::Object);
+    }
+    if value.is_instance_of::<PyList>() || value.is_instance_of::<pyo3::types::PyTuple>() {
+        let items = value.try_iter()?.map(|item| tree(&item?));
+        return items.collect::<PyResult<_>>().map(Value::Array);
+    }
+    if value.is_instance_of::<PyInt>() {
+        return Ok(value.extract::<i64>().map_or_else(|_| Value::from(value.to_string()), Value::from));
+    }
+    Ok(Value::String(value.str()?.to_string()))
+}
+
+#[pymethods]
+impl Venue {
+    /// A built-in card by name, or a card file by path.
+    ///
+    /// Parameters
+    /// ----------
+    /// name : str or path
+    ///     ``"demo"``, ``"hyperliquid"``, or the path of a TOML card.
+    ///
+    /// Raises
+    /// ------
+    /// UnknownNameError
+    ///     ``unknown_venue`` when there is neither.
+    /// CardError
+    ///     The card is wrong; the field names the place in it.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import aivora_core as ac
+    /// >>> ac.Venue.load("hyperliquid")
+    /// Venue.load('hyperliquid')
+    #[staticmethod]
+    fn load(name: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let name = name.str()?.to_string();
+        if let Some((_, text)) = data::Venue::BUILTIN.iter().find(|(n, _)| *n == name) {
+            return Self::from_toml(text);
+        }
+        if !std::path::Path::new(&name).is_file() {
+            return Err(raise(data::Venue::builtin(&name).map_or_else(|e| e, |_| Error::invariant("name"))));
+        }
+        let text = std::fs::read_to_string(&name).map_err(|e| {
+            raise(Error::new(ErrorKind::BadCard, name.clone(), e, "must be readable UTF-8 text"))
+        })?;
+        Self::from_toml(&text).map_err(|e| {
+            Python::attach(|py| {
+                let _ = e.value(py).call_method1("add_note", (format!("in the card {name}"),));
+            });
+            e
+        })
+    }
+
+    /// A card as TOML text.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import aivora_core as ac
+    /// >>> ac.Venue.from_toml("schema = 1")
+    /// Traceback (most recent call last):
+    /// ...
+    /// aivora_core.errors.CardError: [bad_card] schema: got 1; must be text
+    #[staticmethod]
+    fn from_toml(text: &str) -> PyResult<Self> {
+        let inner = Arc::new(data::Venue::from_toml(text).map_err(raise)?);
+        Ok(Self { inner, text: text.into() })
+    }
+
+    /// A card as a tree of dicts and lists, such as ``tomllib`` and ``json`` give.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import aivora_core as ac, tomllib
+    /// >>> ac.Venue.from_tree(tomllib.loads(ac.Venue.load("demo").text)) == ac.Venue.load("demo")
+    /// True
+    #[staticmethod]
+    fn from_tree(tree_: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let value = tree(tree_.as_any())?;
+        let inner = Arc::new(data::Venue::from_tree(&value).map_err(raise)?);
+        Ok(Self { inner, text: value.to_string().into() })
+    }
+
+    /// The names of the built-in cards.
+    #[staticmethod]
+    fn builtin_names() -> Vec<&'static str> {
+        data::Venue::BUILTIN.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// The short name.
+    #[getter]
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    /// The name for people.
+    #[getter]
+    fn title(&self) -> &str {
+        self.inner.title()
+    }
+
+    /// The version of the card.
+    #[getter]
+    fn version(&self) -> &str {
+        self.inner.version()
+    }
+
+    /// Where the card's figures come from.
+    #[getter]
+    fn sources(&self) -> Vec<String> {
+        self.inner.sources().to_vec()
+    }
+
+    /// The card's text: TOML, or JSON when it was given as a tree.
+    #[getter]
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// SHA-256 of all the card says, in hex; layout and comments do not enter it.
+    #[getter]
+    fn hash(&self) -> String {
+        self.inner.digest().to_string()
+    }
+
+    /// The settlement asset.
+    #[getter]
+    fn settlement(&self) -> &str {
+        &self.inner.rules().settlement
+    }
+
+    /// The quantum of the settlement asset, as a ``Decimal``.
+    #[getter]
+    fn quantum<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        crate::convert::to_decimal(py, self.inner.rules().quantum)
+    }
+
+    /// All instruments, in the card's order.
+    #[getter]
+    fn instruments(&self) -> PyResult<Vec<Instrument>> {
+        let ids = self.inner.instruments().iter().map(|i| self.inner.find(i.symbol()));
+        ids.map(|id| id.map(|id| self.instrument(id)).map_err(raise)).collect()
+    }
+
+    /// The rules in force, by the card's own words.
+    #[getter]
+    fn rules<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let rules = self.inner.rules();
+        let basis = |b: Basis| if b == Basis::Mark { "mark" } else { "entry" };
+        let dict = PyDict::new(py);
+        dict.set_item("settlement", &rules.settlement)?;
+        dict.set_item("trigger", if rules.strict { "strict" } else { "non_strict" })?;
+        dict.set_item("maintenance_basis", basis(rules.maintenance_basis))?;
+        dict.set_item("initial_basis", basis(rules.initial_basis))?;
+        let from = if rules.half_initial { "half_initial" } else { "explicit" };
+        dict.set_item("maintenance_from", from)?;
+        let closing = match rules.closing_fee {
+            ClosingFee::None => "none",
+            ClosingFee::Mark => "mark",
+            ClosingFee::Bankruptcy => "bankruptcy",
+        };
+        dict.set_item("closing_fee", closing)?;
+        dict.set_item("bankruptcy_fee", if rules.bankruptcy_fee { "taker" } else { "none" })?;
+        dict.set_item("equity_allotment", "maintenance_share")?;
+        let fee = rules.taker_fee.map(|f| to_fraction(py, i128::from(f.num()), i128::from(f.den())));
+        dict.set_item("taker_fee", fee.transpose()?)?;
+        Ok(dict)
+    }
+
+    fn __getitem__(&self, symbol: &Bound<'_, PyAny>) -> PyResult<Instrument> {
+        let symbol = symbol.cast::<PyString>()?.to_str()?;
+        Ok(self.instrument(self.inner.find(symbol).map_err(raise)?))
+    }
+
+    fn __contains__(&self, symbol: &str) -> bool {
+        self.inner.find(symbol).is_ok()
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.instruments().len()
+    }
+
+    fn __repr__(&self) -> String {
+        let name = self.inner.name();
+        let builtin = data::Venue::BUILTIN.iter().any(|(n, text)| *n == name && **text == *self.text);
+        if builtin {
+            return format!("Venue.load('{name}')");
+        }
+        format!("<Venue {name}, {} instruments, {}>", self.__len__(), &self.hash()[..12])
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        self.inner.digest() == other.inner.digest()
+    }
+
+    fn __hash__(&self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&self.inner.digest().bytes()[..8]);
+        u64::from_be_bytes(bytes)
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+        let make = slf.py().import("aivora_core._core")?.getattr("_venue")?;
+        Ok((make, (slf.get().text.to_string(),)))
+    }
+}
+
+/// A venue from its card's text, TOML or JSON: how one is unpickled.
+#[pyfunction]
+pub(crate) fn _venue(text: &str) -> PyResult<Venue> {
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) => {
+            let inner = Arc::new(data::Venue::from_tree(&value).map_err(raise)?);
+            Ok(Venue { inner, text: text.into() })
+        }
+        Err(_) => Venue::from_toml(text),
+    }
+}

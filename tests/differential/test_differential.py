@@ -1,0 +1,507 @@
+"""The core against the oracle: every number of every pool, and the prices and walks of some."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import aivora_core as ac
+from aivora_core.audit import oracle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.differential import generators
+else:
+    import generators  # beside this file; its conftest puts the directory on the path
+
+Row = dict[str, Any]
+
+POOLS_PER_VENUE = 250
+EVALUATIONS = 20_000  # the oracle is slow: past this it gives up and the core's answer is probed
+COLUMNS = (
+    "equity",
+    "initial",
+    "maintenance",
+    "status",
+    "liquidatable",
+    "ratio_ppm",
+    "distance_ppm",
+)
+
+
+@dataclass
+class Sides:
+    """One case read by both: the core's objects and the oracle's."""
+
+    case: generators.Case
+    venue: Any
+    portfolio: Any
+    prices: Any
+    card: oracle.Card
+    pools: list[oracle.Pool]
+
+
+def given_tables(case: generators.Case, *, columns: bool) -> dict[str, Any]:
+    """Give the tables as rows, or as columns where there are rows to take them from."""
+    tables = case.tables()
+    if not columns:
+        return dict(tables)
+    return {name: generators.as_columns(rows) or [] for name, rows in tables.items()}
+
+
+def read(case: generators.Case, *, columns: bool = False) -> Sides:
+    venue = ac.Venue.from_tree(case.tree)
+    card = oracle.Card.from_tree(case.tree)
+    return Sides(
+        case=case,
+        venue=venue,
+        portfolio=ac.Portfolio.from_tables(venue, **given_tables(case, columns=columns)),
+        prices=ac.Prices(venue, mark_ticks=case.marks),
+        card=card,
+        pools=oracle.pools_from_tables(card, **case.tables()),
+    )
+
+
+def compare_report(sides: Sides, where: str) -> Counter[Any]:
+    """Compare every pool; return how many there were of each status."""
+    report = sides.portfolio.check(sides.prices, ratio=True, distance=True)
+    keys = list(zip(report.account, report.pool, strict=True))
+    assert keys == [(pool.account, pool.name) for pool in sides.pools], where
+    wanted = [oracle.assess(sides.card, pool, sides.case.marks) for pool in sides.pools]
+    for column in COLUMNS:
+        got = list(getattr(report, column).tolist())
+        want = [getattr(assessment, column) for assessment in wanted]
+        if got != want:
+            at = next(i for i, pair in enumerate(zip(got, want, strict=True)) if len({*pair}) > 1)
+            pytest.fail(f"{where}: {column} of {keys[at]}: {got[at]} but {want[at]}\n"
+                        f"{sides.pools[at]}\n{wanted[at]}\n{sides.case.tree}")  # fmt: skip
+    return Counter(assessment.status for assessment in wanted)
+
+
+def flip_of(core: Any, reason: str, instrument: oracle.Instrument) -> Any:  # noqa: ANN401
+    """Give one direction of the core's answer as the oracle writes it."""
+    if core is None:
+        return reason
+    assert Fraction(core.mark) == core.mark_ticks * instrument.mark_tick
+    price = Fraction(core.price) / instrument.mark_tick
+    assert price.denominator == 1
+    return oracle.Flip(core.mark_ticks, price.numerator, core.becomes)
+
+
+def probe(sides: Sides, pool: oracle.Pool, symbol: str, flip: oracle.Flip) -> None:
+    """Check what can be checked of a flip without a search: both ticks beside it."""
+    current = sides.case.marks[symbol]
+    inner = flip.mark + (1 if flip.mark < current else -1)
+    marks = sides.case.marks
+    now = oracle.verdict(sides.card, pool, marks, symbol, current)
+    assert oracle.verdict(sides.card, pool, marks, symbol, flip.mark) != now
+    assert oracle.verdict(sides.card, pool, marks, symbol, inner) == now
+    assert flip.becomes == ("safe" if now else "liquidatable")
+    assert not oracle.verdict(sides.card, pool, marks, symbol, flip.price)
+
+
+def compare_liquidation(sides: Sides, pool: oracle.Pool, symbol: str, where: str) -> str:
+    """Compare both directions; return what kind of answer it was."""
+    own = sides.portfolio[pool.account, pool.name]
+    instrument = sides.card.instruments[symbol]
+    core: list[Any] | None = None
+    try:
+        found = own.liquidation_price(symbol, sides.prices)
+    except ac.AivoraError as error:
+        assert error.code == "limit_exceeded", where  # noqa: PT017 - compared below
+    else:
+        core = [
+            flip_of(found.below, found.reason_below, instrument),
+            flip_of(found.above, found.reason_above, instrument),
+        ]
+    try:
+        want = oracle.liquidation_price(
+            sides.card, pool, sides.case.marks, symbol, evaluations_max=EVALUATIONS
+        )
+    except oracle.OracleError as error:
+        assert error.code == "limit_exceeded", where  # noqa: PT017 - nothing else may happen
+        for flip in core or []:
+            if isinstance(flip, oracle.Flip):
+                probe(sides, pool, symbol, flip)
+        return "probed" if core else "limit_exceeded"
+    assert core == list(want), f"{where}: {symbol}\n{pool}\n{sides.case.marks}\n{sides.case.tree}"
+    return "/".join(f if isinstance(f, str) else f.becomes for f in want)
+
+
+def compare_bankruptcy(sides: Sides, pool: oracle.Pool, leg: oracle.Leg, where: str) -> str:
+    """Compare the bankruptcy price of one leg; return what kind of answer it was."""
+    own = sides.portfolio[pool.account, pool.name]
+    marks = sides.case.marks
+    wanted = outcome(
+        lambda: oracle.bankruptcy_price(sides.card, pool, marks, leg.instrument, leg.leg)
+    )
+    found = outcome(lambda: own.bankruptcy_price(leg.instrument, sides.prices, leg=leg.leg))
+    message = f"{where}: {leg}\n{pool}\n{marks}\n{sides.case.tree}\n{wanted}\n{found}"
+    if isinstance(wanted, str) or isinstance(found, str):
+        assert isinstance(wanted, str), message
+        assert isinstance(found, str), message
+        return "refused"
+    assert found.price_ticks == wanted.price, message
+    assert found.reason == wanted.reason, message
+    assert found.quote_quanta == wanted.quote, message
+    assert found.allotted_quanta == wanted.allotted, message
+    if wanted.price is not None:
+        tick = sides.card.instruments[leg.instrument].price_tick
+        assert Fraction(found.price) == wanted.price * tick, message
+    return str(wanted.reason)
+
+
+def outcome(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call returns
+    """Give the result of a call, or the code of its refusal."""
+    try:
+        return call()
+    except (ac.AivoraError, oracle.OracleError) as error:
+        return str(error.code)
+
+
+def venue_seeds(pools: int) -> list[tuple[int, bool]]:
+    """Give the seed of each venue, every eighth one extreme."""
+    return [(seed, seed % 8 == 7) for seed in range(max(1, pools // POOLS_PER_VENUE))]
+
+
+@pytest.mark.nightly
+def test_every_pool_agrees(pools: int) -> None:
+    seen: Counter[Any] = Counter()
+    for seed, extreme in venue_seeds(pools):
+        case = generators.make_case(seed, POOLS_PER_VENUE, extreme=extreme)
+        seen += compare_report(read(case, columns=seed % 2 == 0), f"seed {seed}")
+    least = pools // 50
+    assert all(seen[status] > least for status in range(4)), seen
+
+
+@pytest.mark.nightly
+def test_prices_agree(pools: int) -> None:
+    liquidation: Counter[str] = Counter()
+    bankruptcy: Counter[str] = Counter()
+    for seed in range(max(1, min(4000, pools // 100))):
+        case = generators.make_case(1_000_000 + seed, 8, extreme=seed % 8 == 7)
+        sides = read(case)
+        where = f"seed {1_000_000 + seed}"
+        for pool in sides.pools:
+            for symbol in sorted({leg.instrument for leg in pool.legs}):
+                liquidation[compare_liquidation(sides, pool, symbol, where)] += 1
+            for leg in pool.legs:
+                bankruptcy[compare_bankruptcy(sides, pool, leg, where)] += 1
+    total = sum(liquidation.values())
+    assert liquidation["probed"] + liquidation["limit_exceeded"] <= total // 20, liquidation
+    kinds = {"liquidatable/no_flip_above", "no_flip_below/liquidatable"}
+    assert kinds <= set(liquidation), liquidation
+    assert bankruptcy["None"] > 0, bankruptcy
+    assert bankruptcy["no_positive_price"] > 0, bankruptcy
+
+
+def test_the_order_of_rows_changes_nothing() -> None:
+    case = generators.make_case(77, 60)
+    first = read(case).portfolio.check(
+        ac.Prices(ac.Venue.from_tree(case.tree), mark_ticks=case.marks)
+    )
+    for table in case.tables().values():
+        table.reverse()
+    sides = read(case, columns=True)
+    second = sides.portfolio.check(sides.prices)
+    assert list(first.account) == list(second.account)
+    assert first.equity.tolist() == second.equity.tolist()
+    assert first.initial.tolist() == second.initial.tolist()
+
+
+# --- what leaves the bounds is refused by both ------------------------------------------------
+
+
+def one_instrument(**changes: Any) -> Row:  # noqa: ANN401 - anything a card may hold
+    row: Row = {"symbol": "A", "kind": "linear", "price_tick": "1", "mark_tick": "1", "lot": "1"}
+    row["tiers"] = {
+        "by": "notional",
+        "brackets": [{"floor": "0", "maintenance": "0.1", "initial": "0.2"}],
+    }
+    return {
+        "schema": "aivora-card/0",
+        "name": "small",
+        "asset": {"USD": {"quantum": "1"}},
+        "rules": {"settlement": "USD"},
+        "instrument": [{**row, **changes}],
+    }
+
+
+SLOPE = {"by": "size_slope", "maintenance_base": "0.1", "initial_base": "0.2", "slope": "0.001"}
+STEEP = {**SLOPE, "initial_base": "0.1"}  # with a fee of one half, maintenance is the first past 1
+FEE_HALF = {"taker_fee": "0.5"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "position", "mark", "code"),
+    [
+        ({}, {"quantity_lots": 10**18, "cost_quanta": 0}, 10**17, None),
+        ({"multiplier": "1000"}, {"quantity_lots": 10**18, "cost_quanta": 0}, 10**17, "overflow"),
+        ({}, {"quantity_lots": 1, "cost_quanta": 10**37}, 1, "overflow"),
+        ({}, {"quantity_lots": 10**19, "cost_quanta": 1}, 1, "overflow"),
+        ({}, {"quantity_lots": 1, "cost_quanta": 1}, 10**18, "overflow"),
+        ({}, {"quantity": "0.5", "cost_quanta": 1}, 1, "off_grid"),
+        ({}, {"quantity": 1, "entry": "1.5"}, 1, "off_grid"),
+        ({}, {"quantity": 1.0, "cost_quanta": 1}, 1, "float_given"),
+        ({}, {"quantity_lots": 1, "cost_quanta": 1}, None, "missing_price"),
+        ({"tiers": SLOPE}, {"quantity_lots": 800, "cost_quanta": 1}, 1, None),
+        ({"tiers": SLOPE}, {"quantity_lots": 801, "cost_quanta": 1}, 1, "limit_exceeded"),
+        ({"tiers": STEEP, **FEE_HALF}, {"quantity_lots": 400, "cost_quanta": 1}, 1, None),
+        (
+            {"tiers": STEEP, **FEE_HALF},
+            {"quantity_lots": 401, "cost_quanta": 1},
+            1,
+            "limit_exceeded",
+        ),
+    ],
+)
+def test_both_refuse_for_the_same_reason(
+    changes: Row, position: Row, mark: int | None, code: str | None
+) -> None:
+    tree = one_instrument(**changes)
+    if "taker_fee" in changes:
+        tree["rules"]["closing_fee"] = "mark"
+    rows = [{"account": "a", "instrument": "A", **position}]
+    marks = {} if mark is None else {"A": mark}
+
+    def core() -> None:
+        venue = ac.Venue.from_tree(tree)
+        portfolio = ac.Portfolio.from_tables(venue, positions=rows, collateral=[])
+        portfolio.check(ac.Prices(venue, mark_ticks=marks))
+
+    def slow() -> None:
+        card = oracle.Card.from_tree(tree)
+        for pool in oracle.pools_from_tables(card, rows, []):
+            oracle.assess(card, pool, marks)
+
+    assert outcome(slow) == code
+    try:
+        assert outcome(core) == code
+    except TypeError:  # a float scalar is a TypeError on the way into the core
+        assert code == "float_given"
+
+
+@pytest.mark.parametrize("jump", ["0.6", "1"])  # liquidatable at 150 only, or from 150 on
+@pytest.mark.parametrize("price_tick", ["1", "7", "50", "150", "200"])
+@pytest.mark.parametrize("mark", [1, 50, 66, 67, 70, 100, 149, 150, 160, 1000])
+def test_a_jump_agrees_from_every_side(mark: int, price_tick: str, jump: str) -> None:
+    rows = [("0", "0.1"), ("1500", jump)]
+    brackets = [{"floor": low, "maintenance": rate, "initial": "1"} for low, rate in rows]
+    tiers = {"by": "notional", "brackets": brackets}
+    tree = one_instrument(tiers=tiers, price_tick=price_tick)
+    row = {"account": "a", "instrument": "A", "quantity_lots": 10, "cost_quanta": 1000}
+    case = generators.Case(tree, {"A": mark}, [], [row], [{"account": "a", "amount_quanta": 399}])
+    sides = read(case)
+    compare_liquidation(sides, sides.pools[0], "A", f"mark {mark}, price tick {price_tick}")
+
+
+# --- found by hypothesis, and made small by it ------------------------------------------------
+
+
+@st.composite
+def small_cases(draw: st.DrawFn) -> generators.Case:
+    """One pool on one instrument, every number drawn alone so that it can shrink."""
+    by = draw(st.sampled_from(("notional", "size")))
+    floors = draw(st.lists(st.integers(1, 2000), max_size=3, unique=True).map(sorted))
+    rates = draw(st.lists(st.integers(1, 60), min_size=4, max_size=4).map(sorted))
+    rows = [
+        {"floor": str(low), "maintenance": f"{rate}/100", "initial": f"{min(100, 2 * rate)}/100"}
+        for low, rate in zip([0, *floors], rates, strict=False)
+    ]
+    tiers: Row = {"by": by, "brackets": rows}
+    if by == "notional" and draw(st.booleans()):
+        tiers["deduction"] = "derived"
+    tree = one_instrument(tiers=tiers, price_tick=str(draw(st.sampled_from((1, 3, 10, 100)))))
+    tree["rules"] |= {
+        "trigger": draw(st.sampled_from(("strict", "non_strict"))),
+        "maintenance_basis": draw(st.sampled_from(("mark", "entry"))),
+        "initial_basis": draw(st.sampled_from(("mark", "entry"))),
+        "closing_fee": draw(st.sampled_from(("none", "mark", "bankruptcy"))),
+        "bankruptcy_fee": draw(st.sampled_from(("none", "taker"))),
+        "taker_fee": draw(st.sampled_from(("0", "0.001", "1/7"))),
+    }
+    case = generators.Case(tree, {"A": draw(st.integers(1, 500))}, [])
+    key = {"account": "a", "instrument": "A"}
+    for leg in draw(st.sampled_from((("net",), ("long",), ("short",), ("long", "short")))):
+        lots, entry = draw(st.integers(0, 300)), draw(st.integers(1, 500))
+        if leg == "short" or (leg == "net" and draw(st.booleans())):
+            lots = -lots
+        accrued = draw(st.integers(-100, 100))
+        row: Row = {**key, "leg": leg, "quantity_lots": lots, "accrued_quanta": accrued}
+        case.positions.append({**row, "cost_quanta": lots * entry})
+        for side in draw(st.lists(st.sampled_from(("buy", "sell")), max_size=2)):
+            order = {**key, "leg": leg, "side": side}
+            case.orders.append({**order, "quantity_lots": draw(st.integers(1, 50))})
+    leverage = draw(st.sampled_from((None, "1", "3", "50")))
+    case.pools.append({"account": "a", "kind": "cross", "leverage": leverage})
+    case.collateral.append({"account": "a", "amount_quanta": draw(st.integers(-2000, 20_000))})
+    return case
+
+
+@given(small_cases())
+@settings(max_examples=300)
+def test_small_pools_agree(case: generators.Case) -> None:
+    sides = read(case)
+    compare_report(sides, "hypothesis")
+    (pool,) = sides.pools
+    if pool.legs:
+        compare_liquidation(sides, pool, "A", "hypothesis")
+    for leg in pool.legs:
+        compare_bankruptcy(sides, pool, leg, "hypothesis")
+
+
+@given(small_cases(), st.integers(-1, 1), st.sampled_from(("maintenance", "initial", "zero")))
+@settings(max_examples=300)
+def test_pools_on_the_line_agree(case: generators.Case, beside: int, line: str) -> None:
+    card = oracle.Card.from_tree(case.tree)
+    (pool,) = oracle.pools_from_tables(card, **case.tables())
+    own = oracle.assess(card, pool, case.marks)
+    target = 0 if line == "zero" else int(getattr(own, line))
+    case.collateral[0]["amount_quanta"] += target - own.equity + beside
+    sides = read(case)
+    compare_report(sides, f"{line} {beside:+d}")
+    (pool,) = sides.pools
+    assert oracle.assess(card, pool, case.marks).equity == target + beside
+    if pool.legs:
+        compare_liquidation(sides, pool, "A", f"{line} {beside:+d}")
+
+
+# --- books ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Books:
+    """One book read by both."""
+
+    case: generators.BookCase
+    own: oracle.Instrument
+    book: Any
+    quantum: Fraction
+
+    def price(self, ticks: int) -> str:
+        """Write a price in units."""
+        return generators.text(ticks * self.own.price_tick)
+
+    def lots(self, lots: int) -> str:
+        """Write a quantity in units."""
+        return generators.text(lots * self.own.lot)
+
+
+def read_book(case: generators.BookCase) -> Books:
+    venue = ac.Venue.from_tree(case.tree)
+    own = case.instrument
+    sides = [
+        [(generators.text(p * own.price_tick), generators.text(q * own.lot)) for p, q in levels]
+        for levels in (case.bids, case.asks)
+    ]
+    book = ac.Book(venue[own.symbol], bids=sides[0], asks=sides[1])
+    return Books(case, own, book, oracle.Card.from_tree(case.tree).rules.quantum)
+
+
+def same_walk(books: Books, found: Any, want: oracle.Walk, where: str) -> None:  # noqa: ANN401
+    core = (
+        found.filled_lots,
+        found.unfilled_lots,
+        found.cost_quanta,
+        found.fee_quanta,
+        found.worst_ticks,
+        found.levels,
+    )
+    slow = (want.filled, want.unfilled, want.cost, want.fee, want.worst, want.levels)
+    message = f"{where}\n{books.case}"
+    assert core == slow, message
+    vwap = None if want.vwap is None else want.vwap * books.own.price_tick
+    assert found.vwap_exact == vwap, message
+    assert found.slippage_bps_exact == want.slippage_bps, message
+
+
+def compare_book(seed: int) -> None:
+    rng = random.Random(seed)  # noqa: S311 - seeded on purpose
+    books = read_book(generators.make_book(seed))
+    own, bids, asks = books.own, books.case.bids, books.case.asks
+    per = own.quanta_per_price_tick_lot
+    for side, levels in (("buy", asks), ("sell", bids)):
+        held = sum(lots for _, lots in levels)
+        edges = {1, held, held + 1, max(1, held - 1), rng.randint(1, held + 2)}
+        edges |= {levels[0][1], levels[0][1] + 1} if levels else set()
+        limits = [None, rng.choice(levels)[0] + rng.choice((-1, 0, 1)) if levels else None]
+        for limit in limits:
+            bound = limit if limit is None or limit >= 1 else 1
+            text = None if bound is None else books.price(bound)
+            for lots in sorted(edges):
+                found = books.book.walk(side, books.lots(lots), limit=text)
+                want = oracle.walk(bids, asks, per, side, lots, bound, own.taker_fee)
+                same_walk(books, found, want, f"seed {seed}: walk {side} {lots} {bound}")
+            full = oracle.walk(bids, asks, per, side, max(edges), bound).cost
+            for cost in {0, 1, full, max(0, full - 1), full + 1, rng.randint(0, 2 * full)}:
+                amount = generators.text(cost * books.quantum)
+                found = books.book.walk_notional(side, amount, limit=text)
+                want = oracle.walk_notional(bids, asks, per, side, cost, bound, own.taker_fee)
+                same_walk(books, found, want, f"seed {seed}: notional {side} {cost} {bound}")
+        compare_questions(books, side, rng, f"seed {seed}: {side}")
+
+
+def compare_questions(books: Books, side: str, rng: random.Random, where: str) -> None:
+    bids, asks, own = books.case.bids, books.case.asks, books.own
+    per = own.quanta_per_price_tick_lot
+    held = sum(lots for _, lots in (asks if side == "buy" else bids))
+    some = oracle.walk(bids, asks, per, side, rng.randint(0, held))
+    for cost in {0, some.cost, some.cost + 1, max(0, some.cost - 1)}:
+        found = books.book.max_quantity(side, cost=generators.text(cost * books.quantum))
+        want = oracle.max_quantity_cost(bids, asks, per, side, cost)
+        assert Fraction(found) == want * own.lot, (where, cost, books.case)
+    for limit in {some.worst or 1, (some.worst or 1) + 1, max(1, (some.worst or 1) - 1)}:
+        found = books.book.max_quantity(side, limit=books.price(limit))
+        want = oracle.max_quantity_limit(bids, asks, side, limit)
+        assert Fraction(found) == want * own.lot, (where, limit, books.case)
+    near = int(some.slippage_bps * 10**6) if some.slippage_bps is not None else 0
+    for millionths in {0, near, near + 1, rng.randint(0, 10**9)}:
+        bps = Fraction(millionths, 10**6)
+        text = generators.text(bps)
+        if oracle.mid_price(bids, asks) is None:
+            with pytest.raises(ac.AivoraError):
+                books.book.max_quantity(side, slippage_bps=text)
+            continue
+        found = books.book.max_quantity(side, slippage_bps=Decimal(text))
+        want = oracle.max_quantity_slippage(bids, asks, per, side, bps)
+        assert Fraction(found) == want * own.lot, (where, text, books.case)
+
+
+@pytest.mark.nightly
+def test_books_agree(pools: int) -> None:
+    for seed in range(max(1, min(5000, pools // 50))):
+        compare_book(seed)
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=200)
+def test_any_book_agrees(seed: int) -> None:
+    compare_book(seed)
+
+
+@pytest.mark.parametrize(
+    ("bids", "asks"),
+    [
+        ([(1, 1), (2, 1)], []),
+        ([(2, 1), (2, 1)], []),
+        ([], [(2, 1), (1, 1)]),
+        ([(2, 1)], [(2, 1)]),
+        ([(3, 1)], [(2, 1)]),
+    ],
+)
+def test_both_refuse_the_same_books(
+    bids: list[tuple[int, int]], asks: list[tuple[int, int]]
+) -> None:
+    venue = ac.Venue.from_tree(one_instrument())
+    refused = outcome(lambda: oracle.check_book(bids, asks))
+    assert refused in {"unsorted_book", "crossed_book"}
+    assert outcome(lambda: ac.Book(venue["A"], bids=bids, asks=asks)) == refused

@@ -1,0 +1,663 @@
+"""The oracle alone, against numbers worked by hand from the specification and venues' papers."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import random
+import sys
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+import pytest
+
+from aivora_core.audit import oracle
+from aivora_core.audit.oracle import Card, Flip, Leg, OracleError, Pool
+
+Row = dict[str, Any]
+FLAT = {"by": "notional", "brackets": [{"floor": 0, "maintenance": "0.1", "initial": "0.2"}]}
+SPEC_BRACKETS = [
+    {"floor": "0", "cap": "50000", "maintenance": "0.004", "max_leverage": "125", "amount": "0"},
+    {
+        "floor": "50000",
+        "cap": "600000",
+        "maintenance": "0.005",
+        "max_leverage": "100",
+        "amount": "50",
+    },
+    {"floor": "600000", "maintenance": "0.0065", "initial": "1/75"},
+]
+FREQTRADE_XRP = ((0, "0.025"), (100_000, "0.05"), (500_000, "0.1"), (1_000_000, "0.15"))
+
+
+def instrument(symbol: str = "BTC", tiers: Row = FLAT, **changes: object) -> Row:
+    row = {"symbol": symbol, "kind": "linear", "price_tick": "0.1", "mark_tick": "0.01"}
+    return {**row, "lot": "0.001", "tiers": tiers, **changes}
+
+
+def tree(*instruments: Row, **rules: object) -> Row:
+    return {
+        "schema": "aivora-card/0",
+        "name": "example",
+        "asset": {"USDT": {"quantum": "0.000001"}},
+        "rules": {"settlement": "USDT", **rules},
+        "instrument": list(instruments) or [instrument()],
+    }
+
+
+def plain(tiers: Row = FLAT, **rules: object) -> Card:
+    """One tick, one lot and one quantum are all 1: amounts can be read off."""
+    ones = dict.fromkeys(("price_tick", "mark_tick", "lot"), "1")
+    own = tree(instrument("A", tiers, **ones), instrument("B", tiers, **ones), **rules)
+    return Card.from_tree({**own, "asset": {"USDT": {"quantum": 1}}})
+
+
+def pool(collateral: int, *legs: Leg) -> Pool:
+    return Pool("alice", "cross", "cross", collateral, legs)
+
+
+def brackets(*rows: tuple[int, str], **tiers: object) -> Row:
+    made = [{"floor": low, "maintenance": rate, "initial": "1"} for low, rate in rows]
+    return {"by": "notional", "brackets": made, **tiers}
+
+
+def refusal(call: Any, *args: Any) -> str:  # noqa: ANN401 - any function of the oracle
+    with pytest.raises(OracleError) as caught:
+        call(*args)
+    return caught.value.code
+
+
+# --- the module -------------------------------------------------------------------------------
+
+
+def test_imports_the_standard_library_only() -> None:
+    parsed = ast.parse(inspect.getsource(oracle))
+    roots: set[str] = set()
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Import):
+            roots |= {alias.name.split(".")[0] for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            roots.add((node.module or "").split(".")[0])
+    assert roots <= sys.stdlib_module_names | {"__future__"}
+
+
+def test_uses_no_float() -> None:
+    parsed = ast.parse(inspect.getsource(oracle))
+    constants = [node.value for node in ast.walk(parsed) if isinstance(node, ast.Constant)]
+    assert not [value for value in constants if isinstance(value, float)]
+    names = [node.id for node in ast.walk(parsed) if isinstance(node, ast.Name)]
+    assert names.count("float") == 2  # the two places that refuse one
+
+
+# --- numbers.md -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "want"),
+    [
+        ("-12.50", Fraction(-25, 2)),
+        ("1e-8", Fraction(1, 10**8)),
+        ("+1.5E+3", Fraction(1500)),
+        (7, Fraction(7)),
+        (Decimal("1E-3"), Fraction(1, 1000)),
+    ],
+)
+def test_reads_exact_numbers(given: object, want: Fraction) -> None:
+    assert oracle.number(given, "x") == want
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["nan", "inf", "", "1_000", " 1", "1 ", "1/2", ".5", "5.", "1e", "0x1", "٣", None, True,
+     Decimal("NaN"), b"1"],
+)  # fmt: skip
+def test_nothing_else_is_a_number(given: object) -> None:
+    assert refusal(oracle.number, given, "x") == "bad_number"
+
+
+def test_a_float_is_refused_everywhere() -> None:
+    assert refusal(oracle.number, 1.0, "x") == "float_given"
+    assert refusal(Card.from_tree, tree(taker_fee=0.0005)) == "float_given"
+    assert refusal(Card.from_tree, tree(taker_fee=Decimal("0.0005"))) == "float_given"
+    row = {"account": "a", "instrument": "BTC", "quantity": 1.0, "cost": "1"}
+    card = Card.from_tree(tree())
+    assert refusal(oracle.pools_from_tables, card, [row], []) == "float_given"
+
+
+def test_k_is_a_whole_number_of_quanta() -> None:
+    card = Card.from_tree(tree())
+    assert card.instruments["BTC"].k == 10  # 0.01 x 0.001 / 0.000001
+    assert card.instruments["BTC"].quanta_per_price_tick_lot == 100
+    assert refusal(Card.from_tree, tree(instrument(lot="0.00001"))) == "off_grid"
+    assert refusal(Card.from_tree, tree(instrument(price_tick="0.015"))) == "off_grid"
+    assert refusal(Card.from_tree, tree(instrument(multiplier="1e12"))) == "overflow"
+
+
+# --- card.md ----------------------------------------------------------------------------------
+
+
+def test_the_deductions_of_the_specification() -> None:
+    tiers = {"by": "notional", "deduction": "derived", "brackets": SPEC_BRACKETS}
+    own = Card.from_tree(tree(instrument(tiers=tiers))).instruments["BTC"].tiers.brackets
+    in_units = [bracket.deduction / 10**6 for bracket in own]
+    assert in_units == [0, 50, 950]  # 50 + 600000 x (0.0065 - 0.005)
+    assert [bracket.initial for bracket in own] == [Fraction(1, n) for n in (125, 100, 75)]
+
+
+@pytest.mark.parametrize(
+    ("at", "change", "code"),
+    [
+        (1, {"amount": "50.000001"}, "bad_tiers"),
+        (1, {"cap": "599999"}, "bad_tiers"),
+        (1, {"cap": "600001"}, "bad_tiers"),
+        (1, {"floor": "0"}, "bad_tiers"),
+        (0, {"floor": "1"}, "bad_tiers"),
+        (1, {"maintenance": "0.003"}, "bad_tiers"),
+        (1, {"max_leverage": "126"}, "bad_tiers"),
+        (0, {"maintenance": "0"}, "bad_tiers"),
+        (0, {"maintenance": "0.009"}, "bad_tiers"),
+        (2, {"max_leverage": "50"}, "bad_tiers"),
+        (2, {"initial": "1.1"}, "out_of_range"),
+        (2, {"floor": "600000.0000001"}, "off_grid"),
+        (2, {"floors": "600000"}, "unknown_key"),
+        (2, {"maintenance": "1/1000000007"}, "out_of_range"),
+        (2, {"maintenance": "999983/99999989"}, "limit_exceeded"),
+    ],
+)
+def test_tiers_are_checked(at: int, change: Row, code: str) -> None:
+    rows = [dict(row) for row in SPEC_BRACKETS]
+    rows[at] |= change
+    tiers = {"by": "notional", "deduction": "derived", "brackets": rows}
+    assert refusal(Card.from_tree, tree(instrument(tiers=tiers))) == code
+
+
+def test_rules_are_checked() -> None:
+    assert refusal(Card.from_tree, tree(trigger="sometimes")) == "bad_value"
+    assert refusal(Card.from_tree, tree(triger="strict")) == "unknown_key"
+    assert refusal(Card.from_tree, tree(closing_fee="mark")) == "missing_key"
+    assert refusal(Card.from_tree, tree(maintenance_from="half_initial")) == "bad_tiers"
+    assert refusal(Card.from_tree, tree(taker_fee="0.91")) == "bad_tiers"
+    assert refusal(Card.from_tree, tree(instrument(), instrument())) == "duplicate"
+    by_size = {**FLAT, "by": "size", "deduction": "derived"}
+    assert refusal(Card.from_tree, tree(instrument(tiers=by_size))) == "bad_tiers"
+
+
+@pytest.mark.parametrize(
+    ("rows", "notional", "rate", "amount"),
+    [
+        # Binance FAQ, as in shared vectors: 264,000 -> 1%; 500,000 -> 1% less 1,300
+        (((0, "0.004"), (50_000, "0.005"), (250_000, "0.01")), 264_000, "0.01", 1300),
+        (((0, "0.004"), (50_000, "0.005"), (250_000, "0.01")), 500_000, "0.01", 1300),
+        (FREQTRADE_XRP, 0, "0.025", 0),
+        (FREQTRADE_XRP, 999_999, "0.1", 27_500),
+        (FREQTRADE_XRP, 1_000_000, "0.15", 77_500),  # 27500 + 1000000 x 0.05
+        (FREQTRADE_XRP, 499_999, "0.05", 2_500),
+    ],
+)
+def test_binance_bracket_recursion(
+    rows: tuple[tuple[int, str], ...], notional: int, rate: str, amount: int
+) -> None:
+    card = plain(brackets(*rows, deduction="derived"))
+    legs = (Leg("A", "net", notional, 0, accrued=1),)
+    (leg,) = oracle.assess(card, pool(0, *legs), {"A": 1}).legs
+    assert leg.maintenance_rate == Fraction(rate)
+    assert leg.deduction == amount
+    assert leg.maintenance == ceil(notional * Fraction(rate) - amount)
+
+
+@pytest.mark.parametrize(
+    ("notional", "want"),
+    [(100_000_000, 1_250_000), (150_000_000, 1_875_000), (200_000_000, 3_125_000)],
+)
+def test_hyperliquid_tiers(notional: int, want: int) -> None:
+    tiers = {
+        "by": "notional",
+        "deduction": "derived",
+        "brackets": [
+            {"floor": 0, "max_leverage": 40},
+            {"floor": 150_000_000, "max_leverage": 20},
+        ],
+    }
+    card = plain(tiers, maintenance_from="half_initial")
+    own = oracle.assess(card, pool(0, Leg("A", "net", -notional, 0)), {"A": 1})
+    assert own.maintenance == want
+
+
+# --- margin.md: tables ------------------------------------------------------------------------
+
+
+def position(**row: object) -> Row:
+    return {"account": "a", "instrument": "BTC", "quantity": "1.5", "cost": "96000", **row}
+
+
+def test_tables_become_pools() -> None:
+    card = Card.from_tree(tree(instrument(), instrument("ETH")))
+    made = oracle.pools_from_tables(
+        card,
+        positions=[
+            position(account="b", leg="short", quantity="-2", cost="-1", accrued="0.5"),
+            position(pool="iso", quantity_lots=1500, quantity=None, cost=None, entry="64000.5"),
+            position(instrument="ETH", quantity=0, cost=0),
+        ],
+        collateral=[{"account": "c", "amount": "-1.25"}, {"account": "a", "amount_quanta": 3}],
+        orders=[
+            {"account": "b", "instrument": "BTC", "leg": "short", "side": side, "quantity": 1}
+            for side in ("sell", "sell", "buy")
+        ],
+        pools=[
+            {"account": "a", "pool": "iso", "kind": "isolated", "leverage": "10"},
+            {"account": "a", "pool": "iso", "kind": "isolated", "instrument": "BTC",
+             "leverage": "12.5"},
+        ],
+    )  # fmt: skip
+    short = Leg("BTC", "short", -2000, -(10**6), 500_000, bids=1000, asks=2000)
+    chosen = Leg("BTC", "net", 1500, 96_000_750_000, leverage=Fraction(25, 2))
+    assert made == [
+        Pool("a", "cross", "cross", 3, ()),
+        Pool("a", "iso", "isolated", 0, (chosen,)),
+        Pool("b", "cross", "cross", 0, (short,)),
+        Pool("c", "cross", "cross", -1_250_000, ()),
+    ]
+
+
+def test_an_entry_price_may_be_rounded_against_the_account() -> None:
+    card = plain()
+    row = {"account": "a", "instrument": "A", "quantity": 3, "entry": "10.1"}
+    assert refusal(oracle.pools_from_tables, card, [row], []) == "off_grid"
+    for quantity, cost in ((3, 31), (-3, -30)):  # 30.3 up, -30.3 up
+        rows = [{**row, "quantity": quantity}]
+        (made,) = oracle.pools_from_tables(card, rows, [], entry_rounding="against_account")
+        assert made.legs[0].cost == cost
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [
+        ([position(quantity="0.0001")], "off_grid"),
+        ([position(), position()], "duplicate"),
+        ([position(), position(leg="long")], "bad_leg"),
+        ([position(leg="long", quantity=-1)], "bad_leg"),
+        ([position(leg="short")], "bad_leg"),
+        ([position(instrument="DOGE")], "unknown_instrument"),
+        ([position(quantity_lots=1)], "duplicate"),
+        ([position(price="1")], "unknown_key"),
+        ([position(quantity_lots=10**18 + 1, quantity=None)], "overflow"),
+    ],
+)
+def test_rows_are_checked(rows: list[Row], code: str) -> None:
+    card = Card.from_tree(tree())
+    assert refusal(oracle.pools_from_tables, card, rows, []) == code
+
+
+def test_an_isolated_pool_holds_one_instrument() -> None:
+    card = Card.from_tree(tree(instrument(), instrument("ETH")))
+    rows = [position(), position(instrument="ETH")]
+    kinds = [{"account": "a", "kind": "isolated"}]
+    assert refusal(oracle.pools_from_tables, card, rows, [], [], kinds) == "bad_pool"
+
+
+# --- margin.md: requirements and the check ----------------------------------------------------
+
+
+def test_requirements_by_hand() -> None:
+    # q = -7, p = 143: N = 1001. Maintenance 100.1 -> 101. W = 7 + 5, V_i = 1716, 343.2 -> 344.
+    card = plain()
+    own = oracle.assess(card, pool(900, Leg("A", "net", -7, -900, 4, 1, 5)), {"A": 143})
+    (leg,) = own.legs
+    assert (leg.value, leg.pnl, leg.notional, leg.exposure) == (-1001, -101, 1001, 12)
+    assert leg.maintenance_exact == Fraction(1001, 10)
+    assert (own.equity, own.maintenance, own.initial) == (795, 101, 344)
+    assert (own.status, own.liquidatable) == (0, False)
+    assert own.ratio_ppm == 127_045  # 101 x 10^6 / 795 = 127044.02...
+    assert own.distance_ppm == 693_306  # 694 x 10^6 / 1001 = 693306.69...
+
+
+def test_a_chosen_leverage_raises_the_initial_requirement_only() -> None:
+    for leverage, want in ((2, 500), (10, 200)):
+        leg = Leg("A", "net", 10, 1000, leverage=Fraction(leverage))
+        own = oracle.assess(plain(), pool(0, leg), {"A": 100})
+        assert (own.initial, own.maintenance) == (want, 100)
+
+
+def test_basis_entry() -> None:
+    # C = 900, N = 1000, W = 12: V_i = 900 + 2 x 100.
+    card = plain(maintenance_basis="entry", initial_basis="entry")
+    own = oracle.assess(card, pool(0, Leg("A", "net", 10, 900, 0, 2)), {"A": 100})
+    assert (own.maintenance, own.initial) == (90, 220)
+
+
+def test_closing_fee_at_the_mark() -> None:
+    card = plain(closing_fee="mark", taker_fee="0.0005")
+    own = oracle.assess(card, pool(0, Leg("A", "net", 10, 900)), {"A": 101})
+    assert own.maintenance == 102  # ceil(101 + 0.505)
+    assert own.initial == 202
+
+
+@pytest.mark.parametrize(
+    ("sign", "leverage", "fee"), [(1, 10, 5), (1, 2, 3), (-1, 10, 8), (-1, 2, 9)]
+)
+def test_closing_fee_at_bankruptcy(sign: int, leverage: int, fee: int) -> None:
+    # C = 10000. Leverage 10 asks 1/10 but the bracket 1/5: long 10000 x 0.8 x 0.0006 = 4.8,
+    # short 10000 x 1.2 x 0.0006 = 7.2. At leverage 2 the rate is 1/2: 3 and 9.
+    card = plain(closing_fee="bankruptcy", taker_fee="0.0006")
+    own = Leg("A", "net", sign * 100, sign * 10_000, leverage=Fraction(leverage))
+    made = oracle.assess(card, pool(0, own), {"A": 100})
+    assert made.legs[0].fee == fee
+    assert made.maintenance == 1000 + fee
+    assert made.initial == 10_000 // min(leverage, 5) + fee
+
+
+def test_size_slope() -> None:
+    tiers = {"by": "size_slope", "maintenance_base": "0.01", "initial_base": "0.02",
+             "slope": "0.00005"}  # fmt: skip
+    card = plain(tiers)
+    own = oracle.assess(card, pool(0, Leg("A", "net", 1000, 0, 0, 200)), {"A": 100})
+    assert own.maintenance == 6000  # 100000 x (0.01 + 0.05)
+    assert own.initial == 9600  # 120000 x (0.02 + 0.06)
+    large = pool(0, Leg("A", "net", 19_601, 0))
+    assert refusal(oracle.assess, card, large, {"A": 1}) == "limit_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "equity", "status", "liquidatable"),
+    [
+        ("strict", 100, 1, False),
+        ("non_strict", 100, 2, True),
+        ("strict", 99, 2, True),
+        ("strict", 0, 2, True),
+        ("strict", -1, 3, True),
+        ("strict", 199, 1, False),
+        ("strict", 200, 0, False),
+        ("non_strict", 101, 1, False),
+    ],
+)
+def test_the_line(trigger: str, equity: int, status: int, *, liquidatable: bool) -> None:
+    own = oracle.assess(plain(trigger=trigger), pool(equity, Leg("A", "net", 10, 1000)), {"A": 100})
+    assert (own.maintenance, own.initial, own.equity) == (100, 200, equity)
+    assert (own.status, own.liquidatable) == (status, liquidatable)
+
+
+def test_no_requirement_is_never_liquidatable() -> None:
+    for collateral, status in ((-1, 3), (0, 0)):
+        own = oracle.assess(plain(trigger="non_strict"), pool(collateral), {})
+        assert (own.status, own.liquidatable) == (status, False)
+        assert (own.ratio_ppm, own.distance_ppm) == (0, 2**63 - 1)
+
+
+def test_the_display_columns_saturate() -> None:
+    leg = Leg("A", "net", 10**18, 10**18)
+    own = oracle.assess(plain(), pool(1, leg), {"A": 1})
+    assert own.ratio_ppm == 2**63 - 1
+    one = Leg("A", "net", 1, 1)
+    assert oracle.assess(plain(), pool(10**30, one), {"A": 1}).distance_ppm == 2**63 - 1
+    assert oracle.assess(plain(), pool(-(10**30), one), {"A": 1}).distance_ppm == -(2**63)
+
+
+def test_what_passes_a_bound_is_an_overflow() -> None:
+    leg = Leg("A", "net", 10**18, 10**18)
+    assert oracle.assess(plain(), pool(0, leg), {"A": 10**17}).maintenance == 10**34
+    assert refusal(oracle.assess, plain(), pool(0, leg), {"A": 10**17 + 1}) == "overflow"
+    assert refusal(oracle.assess, plain(), pool(10**36, leg), {"A": 2}) == "overflow"
+    assert refusal(oracle.assess, plain(), pool(0, leg), {"B": 2}) == "missing_price"
+
+
+# --- margin.md: liquidation price -------------------------------------------------------------
+
+
+def fine(tiers: Row, **rules: object) -> Card:
+    """Ticks and lots of 0.000001 and quanta of 10^-12, for venues' worked examples."""
+    steps = dict.fromkeys(("price_tick", "mark_tick", "lot"), "0.000001")
+    own = tree(instrument("A", tiers, **steps), **rules)
+    return Card.from_tree({**own, "asset": {"USDT": {"quantum": "1e-12"}}})
+
+
+def test_hyperliquid_worked_liquidation_price() -> None:
+    # equity(p) = 1000 + p - 10000 and maintenance p / 40 meet at 120000 / 13 = 9230.769230...
+    tiers = {"by": "notional", "brackets": [{"floor": 0, "max_leverage": 20}]}
+    card = fine(tiers, maintenance_from="half_initial")
+    own = pool(1000 * 10**12, Leg("A", "net", 10**6, 10**16))
+    below, above = oracle.liquidation_price(card, own, {"A": 10**10}, "A")
+    assert below == Flip(9_230_769_230, 9_230_769_231, "liquidatable")
+    assert above == "no_flip_above"
+
+
+def test_okx_worked_liquidation_price() -> None:
+    # shared vector freqtrade-okx-short-4: (10 + 3.333333) / (1 + 0.01 + 0.0006) = 13.193482...
+    tiers = brackets((0, "0.01"))
+    card = fine(tiers, closing_fee="mark", taker_fee="0.0006")
+    own = pool(3_333_333_333_333, Leg("A", "net", -(10**6), -(10**13)))
+    below, above = oracle.liquidation_price(card, own, {"A": 10**7}, "A")
+    assert below == "no_flip_below"
+    assert isinstance(above, Flip)
+    assert abs(above.mark - 13_193_482) <= 1
+    assert above.mark == int(Fraction(13_333_333_333_333, 1_010_600)) + 1
+
+
+def test_a_jump_can_liquidate_a_long_on_a_rise() -> None:
+    # 10 lots, C = 1000. At p = 150 the value 1500 enters the bracket of 60%: 900 > 400 + 500 - 1.
+    card = plain(brackets((0, "0.1"), (1500, "0.6")))
+    own = pool(399, Leg("A", "net", 10, 1000))
+    below, above = oracle.liquidation_price(card, own, {"A": 100}, "A")
+    assert above == Flip(150, 149, "liquidatable")
+    # 399 + 10 p - 1000 < p: p = 66 gives 59 < 66, p = 67 gives 69 >= 67
+    assert below == Flip(66, 67, "liquidatable")
+
+
+def test_the_price_keeps_to_the_order_grid_toward_safety() -> None:
+    row = instrument("A", FLAT, price_tick="7", mark_tick="1", lot="1")
+    card = Card.from_tree({**tree(row), "asset": {"USDT": {"quantum": 1}}})
+    own = pool(399, Leg("A", "net", 10, 1000))
+    flips = {mark: oracle.liquidation_price(card, own, {"A": mark}, "A") for mark in (69, 100, 50)}
+    assert flips[100][0] == Flip(66, 70, "liquidatable")  # up to the next multiple of 7
+    assert flips[69][0] == Flip(66, 67, "liquidatable")  # 70 is past the mark: the tick itself
+    assert flips[50][1] == Flip(67, 70, "safe")  # safe again, the multiple on the far side
+
+
+def test_a_price_that_is_not_safe_falls_back_to_the_tick() -> None:
+    # From 150 on all of the value is required, 10 p > 10 p - 601: safe from 67 to 149 only.
+    steps = {"price_tick": "200", "mark_tick": "1", "lot": "1"}
+    row = instrument("A", brackets((0, "0.1"), (1500, "1")), **steps)
+    card = Card.from_tree({**tree(row), "asset": {"USDT": {"quantum": 1}}})
+    own = pool(399, Leg("A", "net", 10, 1000))
+    assert oracle.liquidation_price(card, own, {"A": 50}, "A")[1] == Flip(67, 67, "safe")
+    assert oracle.liquidation_price(card, own, {"A": 160}, "A")[0] == Flip(149, 149, "safe")
+
+
+def test_a_balanced_hedge_has_no_liquidation_price() -> None:
+    legs = (Leg("A", "long", 5, 500), Leg("A", "short", -5, -500))
+    tiers = {"by": "size_slope", "maintenance_base": "0.1", "initial_base": "0.1", "slope": "0"}
+    card = plain(tiers, maintenance_basis="entry")
+    found = oracle.liquidation_price(card, pool(1000, *legs), {"A": 100}, "A")
+    assert found == ("no_flip_below", "no_flip_above")
+
+
+def test_the_search_is_bounded() -> None:
+    # Long 11 and short 9 at 10%: 11 p - 9 p = 0.1 x 20 p, so the slack is flat. At 1 the two
+    # roundings (none or one quantum together) decide at every tick, and none of them flips it.
+    legs = (Leg("A", "long", 11, 1100), Leg("A", "short", -9, -900))
+    at = {"A": 105}
+    need = oracle.assess(plain(), pool(0, *legs), at)
+    own = pool(need.maintenance - need.equity, *legs)
+    with pytest.raises(OracleError) as caught:
+        oracle.liquidation_price(plain(), own, at, "A", evaluations_max=5000)
+    assert (caught.value.code, caught.value.limit) == ("limit_exceeded", 5000)
+
+
+def brute(card: Card, own: Pool, marks: dict[str, int], symbol: str) -> list[Flip | None]:
+    """Try every tick, outward from the mark; the price is looked for tick by tick too."""
+    ticks_max, current = 300, marks[symbol]
+
+    def at(mark: int) -> bool:
+        return oracle.assess(card, own, {**marks, symbol: mark}).liquidatable
+
+    def first(ticks: range, *conditions: Any) -> int | None:  # noqa: ANN401
+        return next((mark for mark in ticks if all(holds(mark) for holds in conditions)), None)
+
+    def on_grid(mark: int) -> bool:
+        return mark % card.instruments[symbol].mark_ticks_per_price_tick == 0
+
+    flips: list[Flip | None] = []
+    for outward, end in ((-1, 0), (1, ticks_max + 1)):
+        mark = first(range(current + outward, end, outward), lambda p: at(p) != at(current))
+        if mark is None:
+            flips.append(None)
+        elif at(mark):
+            safe = mark - outward
+            price = first(range(safe, current - outward, -outward), on_grid)
+            flips.append(Flip(mark, safe if price is None else price, "liquidatable"))
+        else:
+            price = first(range(mark, end, outward), on_grid)
+            if price is None or at(price):
+                price = mark
+            flips.append(Flip(mark, price, "safe"))
+    return flips
+
+
+def random_card(rng: random.Random) -> Card:
+    count = rng.randint(1, 4)
+    by = rng.choice(("notional", "notional", "size"))
+    floors = sorted(rng.sample(range(1, 5000 if by == "notional" else 50), count - 1))
+    rates = sorted(rng.randint(1, 80) for _ in range(count))
+    rows = [
+        {"floor": low, "maintenance": f"{rate}/100", "initial": f"{max(rates)}/100"}
+        for low, rate in zip([0, *floors], rates, strict=True)
+    ]
+    tiers: Row = {"by": by, "brackets": rows}
+    if by == "notional" and rng.random() < 0.5:
+        tiers["deduction"] = "derived"
+    steps = {"price_tick": rng.choice((1, 3, 7)), "mark_tick": 1, "lot": 1}
+    rules = {
+        "trigger": rng.choice(("strict", "non_strict")),
+        "maintenance_basis": rng.choice(("mark", "mark", "mark", "entry")),
+        "initial_basis": rng.choice(("mark", "entry")),
+        "closing_fee": rng.choice(("none", "mark", "bankruptcy")),
+        "taker_fee": rng.choice(("0", "0.01", "1/7")),
+    }
+    own = tree(instrument("A", tiers, **steps), **rules)
+    return Card.from_tree({**own, "asset": {"USDT": {"quantum": 1}}})
+
+
+def random_legs(rng: random.Random) -> tuple[Leg, ...]:
+    lots = rng.randint(0, 60)
+    other = rng.choice((lots, rng.randint(0, 60), lots * 9 // 10, lots * 7 // 10))
+    leverage = rng.choice((None, Fraction(3)))
+    cost = rng.randint(1, 300)
+    if rng.random() < 0.4:
+        sign = rng.choice((1, -1))
+        return (Leg("A", "net", sign * lots, sign * lots * cost, leverage=leverage),)
+    short = Leg("A", "short", -other, -other * rng.randint(1, 300), rng.randint(-3, 3))
+    return Leg("A", "long", lots, lots * cost, leverage=leverage), short
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_liquidation_price_against_every_tick(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oracle, "TICKS_MAX", 300)
+    rng = random.Random(seed)  # noqa: S311 - seeded on purpose
+    for _ in range(5):
+        card, legs = random_card(rng), random_legs(rng)
+        marks = {"A": rng.randint(1, 300)}
+        line = oracle.assess(card, pool(0, *legs), {"A": rng.randint(1, 300)})
+        own = pool(line.maintenance - line.equity + rng.randint(-3, 3), *legs)
+        found = oracle.liquidation_price(card, own, marks, "A")
+        assert [flip if isinstance(flip, Flip) else None for flip in found] == brute(
+            card, own, marks, "A"
+        )
+
+
+# --- margin.md: bankruptcy price --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("equity", "legs", "marks", "want"),
+    [
+        # dYdX TestGetBankruptcyPriceInQuoteQuantums, in whole dollars; price = quote / size
+        (499, [("A", -1)], {"A": 5000}, (-5499, 499, 5499)),
+        (0, [("A", 1)], {"A": 5000}, (5000, 0, 5000)),
+        (0, [("A", -1)], {"A": 5000}, (-5000, 0, 5000)),
+        (10, [("A", 1), ("B", 1)], {"A": 300, "B": 200}, (294, 6, 294)),
+        (10, [("A", -1), ("B", -1)], {"A": 300, "B": 200}, (-306, 6, 306)),
+        (50_001, [("A", 1)], {"A": 50_000}, (-1, 50_001, None)),
+        (-7, [("A", 1), ("B", 1)], {"A": 300, "B": 200}, (305, -5, 305)),  # floor(-4.2) = -5
+        (10, [("A", 7)], {"A": 100}, (690, 10, 99)),  # 690 / 7 = 98.57: up for a long
+        (10, [("A", -7)], {"A": 100}, (-710, 10, 101)),  # 710 / 7 = 101.43: down for a short
+        (-701, [("A", -7)], {"A": 100}, (1, -701, None)),
+    ],
+)
+def test_bankruptcy_prices(
+    equity: int, legs: list[tuple[str, int]], marks: dict[str, int], want: tuple[int, ...]
+) -> None:
+    own = pool(equity, *(Leg(symbol, "net", q, q * marks[symbol]) for symbol, q in legs))
+    found = oracle.bankruptcy_price(plain(), own, marks, "A")
+    assert (found.quote, found.allotted, found.price) == want
+    assert found.reason == (None if want[2] is not None else "no_positive_price")
+
+
+@pytest.mark.parametrize(("lots", "want"), [(7, 100), (-7, 100)])
+def test_bankruptcy_price_with_its_fee(lots: int, want: int) -> None:
+    # long: 7 x - ceil(0.07 x) >= 690 first at 100 (700 - 7 = 693; 99: 693 - 7 = 686)
+    # short: 7 x + ceil(0.07 x) <= 710 last at 100 (707; 101: 707 + 8 = 715)
+    card = plain(bankruptcy_fee="taker", taker_fee="0.01")
+    own = pool(10, Leg("A", "net", lots, lots * 100))
+    assert oracle.bankruptcy_price(card, own, {"A": 100}, "A").price == want
+
+
+def test_bankruptcy_price_needs_a_position() -> None:
+    own = pool(10, Leg("A", "net", 0, 0, 5))
+    assert refusal(oracle.bankruptcy_price, plain(), own, {"A": 1}, "A") == "no_position"
+
+
+# --- book.md ----------------------------------------------------------------------------------
+
+BIDS = [(99, 5), (97, 5)]
+ASKS = [(101, 5), (104, 10)]
+
+
+def test_walk_by_hand() -> None:
+    taken = oracle.walk(BIDS, ASKS, 10, "buy", 7, fee=Fraction(1, 1000))
+    assert (taken.filled, taken.unfilled, taken.worst, taken.levels) == (7, 0, 104, 2)
+    assert taken.cost == 7130  # (101 x 5 + 104 x 2) x 10
+    assert taken.fee == 8
+    assert taken.vwap == Fraction(713, 7)
+    assert taken.slippage_bps == Fraction(1300, 7)  # (713 / 7 - 100) / 100
+    sold = oracle.walk(BIDS, ASKS, 10, "sell", 20)
+    assert (sold.filled, sold.unfilled, sold.cost, sold.fee) == (10, 10, 9800, None)
+    assert sold.slippage_bps == 200
+
+
+def test_walk_stops_at_its_limit_and_on_an_empty_side() -> None:
+    assert oracle.walk(BIDS, ASKS, 1, "buy", 9, limit=103).filled == 5
+    assert oracle.walk(BIDS, ASKS, 1, "sell", 9, limit=97).filled == 9
+    nothing = oracle.walk(BIDS, [], 1, "buy", 9)
+    assert (nothing.filled, nothing.unfilled, nothing.worst) == (0, 9, None)
+    assert (nothing.vwap, nothing.slippage_bps, nothing.levels) == (None, None, 0)
+
+
+def test_inverse_questions_by_hand() -> None:
+    assert oracle.walk_notional(BIDS, ASKS, 1, "buy", 713).filled == 7
+    assert oracle.walk_notional(BIDS, ASKS, 1, "buy", 712).filled == 6
+    assert oracle.max_quantity_cost(BIDS, ASKS, 1, "sell", 10**6) == 10
+    assert oracle.max_quantity_slippage(BIDS, ASKS, 1, "buy", Fraction(1300, 7)) == 7
+    assert oracle.max_quantity_slippage(BIDS, ASKS, 1, "buy", Fraction(1299, 7)) == 6
+    assert oracle.max_quantity_slippage(BIDS, ASKS, 1, "buy", Fraction(99)) == 0
+    assert oracle.max_quantity_limit(BIDS, ASKS, "buy", 103) == 5
+    assert oracle.max_quantity_limit(BIDS, ASKS, "sell", 97) == 10
+
+
+@pytest.mark.parametrize(
+    ("bids", "asks", "code"),
+    [
+        ([(1, 1), (2, 1)], [], "unsorted_book"),
+        ([(2, 1), (2, 1)], [], "unsorted_book"),
+        ([], [(2, 1), (1, 1)], "unsorted_book"),
+        ([(2, 1)], [(2, 1)], "crossed_book"),
+        ([(2, 0)], [], "out_of_range"),
+        ([(0, 1)], [], "out_of_range"),
+    ],
+)
+def test_books_are_checked(
+    bids: list[tuple[int, int]], asks: list[tuple[int, int]], code: str
+) -> None:
+    assert refusal(oracle.check_book, bids, asks) == code
