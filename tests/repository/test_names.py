@@ -9,7 +9,32 @@ import pytest
 
 import aivora_core as ac
 
-PINNED: list[str] = []
+PINNED = [
+    "Account",
+    "AivoraError",
+    "BankruptcyPrice",
+    "Book",
+    "BookError",
+    "CardError",
+    "Explanation",
+    "Flip",
+    "FloatGivenError",
+    "Instrument",
+    "InvariantBroken",
+    "LimitExceeded",
+    "LiquidationPrice",
+    "NumberError",
+    "Portfolio",
+    "PriceError",
+    "Prices",
+    "Report",
+    "TableError",
+    "UnknownNameError",
+    "Venue",
+    "Walk",
+    "__version__",
+    "walk_many",
+]
 
 
 def public() -> list[str]:

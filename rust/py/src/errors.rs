@@ -44,11 +44,6 @@ pub(crate) fn raise(error: Error) -> PyErr {
     })
 }
 
-/// An error of the binding itself, as the core would have made it.
-#[cold]
-pub(crate) fn error(kind: ErrorKind, field: &str, value: &str, limit: &str) -> PyErr {
-    raise(Error::new(kind, field, value, limit))
-}
 
 /// Every kind of error: its code and the name of its class.
 #[pyfunction]

@@ -1,6 +1,6 @@
 //! `Instrument`: one instrument of a venue.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aivora::data::{self, InstrumentId, TierBy, Tiers};
 use aivora::numbers::{Decimal, Rate};
@@ -23,15 +23,27 @@ pub(crate) struct Instrument {
     pub(crate) venue: Arc<data::Venue>,
     pub(crate) id: InstrumentId,
     text: Arc<str>,
+    shared: OnceLock<Arc<data::Instrument>>,
 }
 
 impl Instrument {
     pub(crate) fn new(venue: Arc<data::Venue>, id: InstrumentId, text: Arc<str>) -> Self {
-        Self { venue, id, text }
+        Self { venue, id, text, shared: OnceLock::new() }
     }
 
     pub(crate) fn inner(&self) -> PyResult<&data::Instrument> {
         self.venue.instrument(self.id).map_err(raise)
+    }
+
+    /// The instrument for those that outlive a call: one copy for all books of this object.
+    pub(crate) fn shared(&self) -> PyResult<Arc<data::Instrument>> {
+        let inner = self.inner()?;
+        Ok(Arc::clone(self.shared.get_or_init(|| Arc::new(inner.clone()))))
+    }
+
+    /// Whether it is the same instrument of the same card.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.id == other.id && self.venue.digest() == other.venue.digest()
     }
 }
 
@@ -140,7 +152,7 @@ impl Instrument {
     }
 
     fn __eq__(&self, other: &Self) -> bool {
-        self.id == other.id && self.venue.digest() == other.venue.digest()
+        self.same(other)
     }
 
     fn __hash__(&self) -> u64 {

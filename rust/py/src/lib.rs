@@ -1,5 +1,6 @@
 //! The binding of `aivora` to Python: conversion, and nothing else. One file per Python name.
 
+mod book;
 mod convert;
 mod errors;
 mod instrument;
@@ -7,12 +8,15 @@ mod portfolio;
 mod prices;
 mod tables;
 mod venue;
+mod walk;
 
 use pyo3::prelude::*;
 
 /// The native half of `aivora_core`.
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::book::{Book, walk_many};
     #[pymodule_export]
     use crate::errors::{_error, _error_kinds, _raise_error};
     #[pymodule_export]
@@ -23,8 +27,15 @@ mod _core {
     use crate::prices::Prices;
     #[pymodule_export]
     use crate::venue::{_venue, Venue};
+    #[pymodule_export]
+    use crate::walk::Walk;
 
-    use super::{Bound, PyAny, pyfunction};
+    use super::{Bound, PyAny, PyModule, PyModuleMethods, PyResult, pyfunction};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
 
     /// Does nothing with its arguments: what a call into the extension costs.
     #[pyfunction]

@@ -7,8 +7,9 @@ use crate::data::book::{tail_place, tail_start};
 use crate::data::{Book, Instrument, Ladder, Side};
 use crate::numbers::decimal::pow10;
 use crate::numbers::limits::{ROWS_MAX, TICKS_MAX};
+use crate::numbers::rounding::mul_ratio_ceil;
 use crate::numbers::{
-    Canonical, Decimal, Digest, Error, ErrorKind, Lots, PriceTicks, Quanta, Rate, Result, Rounding,
+    Canonical, Decimal, Digest, Error, ErrorKind, Lots, PriceTicks, Quanta, Result, Rounding,
 };
 
 /// Decimals of a rounded average price.
@@ -23,17 +24,45 @@ const BPS_POWER: u32 = 4;
 /// It keeps sums; what has to be divided (fee, average price, slippage) is divided when it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Walk {
-    side: Side,
-    filled: i64,
-    unfilled: i64,
     /// Σ price ticks × lots.
     value: i128,
+    filled: i64,
+    unfilled: i64,
     /// Quanta per price tick and lot.
     price_unit: i64,
-    taker_fee: Option<Rate>,
-    worst: Option<PriceTicks>,
-    levels: usize,
-    mid_half_ticks: Option<i64>,
+    fee: Fee,
+    /// 0 without a fill.
+    worst: i64,
+    /// 0 without both sides.
+    mid_half_ticks: i64,
+    levels: u32,
+    side: Side,
+}
+
+/// A taker fee in two words: a denominator of 0 is a fee that is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Fee {
+    num: i64,
+    den: i64,
+}
+
+impl Fee {
+    fn of(instrument: &Instrument) -> Self {
+        let unknown = Self { num: 0, den: 0 };
+        instrument.taker_fee().map_or(unknown, |fee| Self { num: fee.num(), den: fee.den() })
+    }
+
+    /// `ceil(cost × fee)`.
+    fn ceil(self, cost: i128) -> Option<i128> {
+        let short = i64::try_from(cost).ok().and_then(|cost| cost.checked_mul(self.num));
+        match short {
+            Some(product) => {
+                let (whole, rest) = (product.checked_div(self.den)?, product % self.den);
+                Some(i128::from(whole) + i128::from(rest != 0))
+            }
+            None => mul_ratio_ceil(cost, self.num.into(), self.den.into()),
+        }
+    }
 }
 
 /// The facts of a walk that are not its instrument's.
@@ -50,7 +79,7 @@ pub struct WalkFacts {
     /// The last price touched.
     pub worst: Option<PriceTicks>,
     /// How many levels were touched.
-    pub levels: usize,
+    pub levels: u32,
     /// Best bid + best ask at the time.
     pub mid_half_ticks: Option<i64>,
 }
@@ -64,15 +93,15 @@ impl Walk {
         let unit = i128::from(instrument.price_unit());
         check_facts(facts, unit)?;
         Ok(Self {
-            side: facts.side,
+            value: facts.cost.get() / unit,
             filled: facts.filled.get(),
             unfilled: facts.unfilled.get(),
-            value: facts.cost.get() / unit,
             price_unit: instrument.price_unit(),
-            taker_fee: instrument.taker_fee(),
-            worst: facts.worst,
+            fee: Fee::of(instrument),
+            worst: facts.worst.map_or(0, PriceTicks::get),
+            mid_half_ticks: facts.mid_half_ticks.unwrap_or(0),
             levels: facts.levels,
-            mid_half_ticks: facts.mid_half_ticks,
+            side: facts.side,
         })
     }
 
@@ -84,9 +113,9 @@ impl Walk {
             filled: self.filled(),
             unfilled: self.unfilled(),
             cost: self.cost(),
-            worst: self.worst,
+            worst: self.worst(),
             levels: self.levels,
-            mid_half_ticks: self.mid_half_ticks,
+            mid_half_ticks: self.mid_half_ticks(),
         }
     }
 
@@ -117,35 +146,25 @@ impl Walk {
     /// `ceil(cost × taker fee)`; `None` when the fee is unknown.
     #[must_use]
     pub fn fee(&self) -> Option<Quanta> {
-        let cost = self.cost().get();
-        let rate = self.taker_fee?;
-        let short = i64::try_from(cost).ok().and_then(|c| c.checked_mul(rate.num()));
-        let fee = match short {
-            Some(product) => {
-                i128::from(product.div_euclid(rate.den()))
-                    + i128::from(product.rem_euclid(rate.den()) != 0)
-            }
-            None => rate.of_ceil(cost)?,
-        };
-        Some(Quanta::trusted(fee))
+        self.fee.ceil(self.cost().get()).map(Quanta::trusted)
     }
 
     /// The last price touched.
     #[must_use]
     pub fn worst(&self) -> Option<PriceTicks> {
-        self.worst
+        (self.worst > 0).then(|| PriceTicks::trusted(self.worst))
     }
 
     /// How many levels were touched.
     #[must_use]
-    pub fn levels(&self) -> usize {
+    pub fn levels(&self) -> u32 {
         self.levels
     }
 
     /// Best bid + best ask at the time: the mid in half price ticks.
     #[must_use]
     pub fn mid_half_ticks(&self) -> Option<i64> {
-        self.mid_half_ticks
+        (self.mid_half_ticks > 0).then_some(self.mid_half_ticks)
     }
 
     /// The average price in price ticks, exact; `None` without a fill.
@@ -185,7 +204,7 @@ impl Walk {
     #[must_use]
     pub fn slippage(&self) -> Option<Fraction> {
         // (value / filled - mid / 2) / (mid / 2); at most 4 × 10^35 in either term.
-        let mid = i128::from(self.mid_half_ticks?);
+        let mid = i128::from(self.mid_half_ticks()?);
         let base = i128::from(self.filled) * mid;
         let excess = 2 * self.value - base;
         let num = if self.side == Side::Buy { excess } else { -excess };
@@ -204,8 +223,8 @@ impl Walk {
     pub fn digest(&self) -> Digest {
         let mut c = Canonical::of("aivora-walk/0");
         c.text(self.side.name()).int(self.filled).int(self.unfilled).int(self.cost().get());
-        c.int(self.fee().map_or(-1, Quanta::get)).int(self.worst.map_or(0, PriceTicks::get));
-        c.length(self.levels).int(self.mid_half_ticks.unwrap_or(0));
+        c.int(self.fee().map_or(-1, Quanta::get)).int(self.worst);
+        c.int(self.levels).int(self.mid_half_ticks);
         c.digest()
     }
 }
@@ -222,7 +241,7 @@ fn check_facts(facts: &WalkFacts, unit: i128) -> Result<()> {
     let worst = facts.worst.map_or(0, PriceTicks::get);
     let limit = "a price stands beside lots, and only there";
     require((worst > 0) == (filled > 0), "worst_ticks", worst.into(), limit)?;
-    let levels = i128::try_from(facts.levels).unwrap_or(i128::MAX);
+    let levels = i128::from(facts.levels);
     let enough = (levels > 0) == (filled > 0) && levels <= filled;
     require(enough, "levels", levels, "must be 1 to the lots filled, or 0 without")?;
     let (best, worst) = match facts.side {
@@ -253,23 +272,23 @@ fn take(book: &Book, side: Side, filled: i64, unfilled: i64) -> Walk {
     let (all, value_all) = ladder.totals();
     let worst = tail_start(ladder.lots_sums(), |sum| *sum > all - filled);
     let mut walk = Walk {
-        side,
+        value: 0,
         filled: 0,
         unfilled: filled.saturating_add(unfilled),
-        value: 0,
         price_unit: book.instrument().price_unit(),
-        taker_fee: book.instrument().taker_fee(),
-        worst: None,
+        fee: Fee::of(book.instrument()),
+        worst: 0,
+        mid_half_ticks: book.mid_half_ticks().unwrap_or(0),
         levels: 0,
-        mid_half_ticks: book.mid_half_ticks(),
+        side,
     };
     let at_worst =
         (ladder.prices().get(worst), ladder.lots_sums().get(worst), ladder.value_sums().get(worst));
     if let (Some(price), Some(lots), Some(value)) = at_worst {
         let partial = filled - (all - lots);
         walk.value = value_all - value + i128::from(*price) * i128::from(partial);
-        walk.worst = Some(PriceTicks::trusted(*price));
-        walk.levels = ladder.len() - worst;
+        walk.worst = *price;
+        walk.levels = u32::try_from(ladder.len() - worst).unwrap_or(u32::MAX); // at most 2^20
         (walk.filled, walk.unfilled) = (filled, unfilled);
     }
     walk
@@ -550,9 +569,8 @@ impl Walks {
         self.unfilled_lots.push(walk.unfilled);
         self.cost_quanta.push(walk.cost().get());
         self.fee_quanta.push(walk.fee().map_or(-1, Quanta::get));
-        self.worst_ticks.push(walk.worst.map_or(0, PriceTicks::get));
-        let levels = i64::try_from(walk.levels);
-        self.levels.push(levels.map_err(|_| Error::overflow("levels", walk.levels))?);
+        self.worst_ticks.push(walk.worst);
+        self.levels.push(walk.levels.into());
         Ok(())
     }
 

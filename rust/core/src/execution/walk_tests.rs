@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::data::{Level, Venue};
+use crate::numbers::Rate;
 use crate::numbers::limits::LOTS_MAX;
 use crate::numbers::rounding::div_round;
 
@@ -53,7 +54,7 @@ fn naive(
     side: Side,
     quantity: i64,
     limit: Option<i64>,
-) -> (i64, i128, Option<i64>, usize) {
+) -> (i64, i128, Option<i64>, u32) {
     let (mut filled, mut value, mut worst, mut levels) = (0, 0_i128, None, 0);
     for l in book.taken_by(side).levels() {
         let price = l.price.get();

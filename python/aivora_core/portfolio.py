@@ -1,0 +1,590 @@
+"""Pools, accounts and the check: the comfortable half of the margin floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aivora_core import _core
+from aivora_core.explain import STATUSES, Explanation, amount
+from aivora_core.frames import columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from aivora_core._core import Prices, Venue
+
+__all__ = ["Account", "BankruptcyPrice", "Flip", "LiquidationPrice", "Portfolio", "Report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """A mark at which the verdict on a pool becomes the other one.
+
+    Attributes
+    ----------
+    mark : Decimal
+        The first mark with the other verdict.
+    price : Decimal
+        The safe price next to it, on the order grid toward safety.
+    becomes : str
+        ``"liquidatable"`` or ``"safe"``: the verdict at ``mark``.
+    mark_ticks, price_ticks : int
+        Both in mark ticks.
+
+    Examples
+    --------
+    >>> from decimal import Decimal
+    >>> import aivora_core as ac
+    >>> ac.Flip(Decimal("60000.4"), Decimal("60000.5"), "liquidatable", 600004, 600005).becomes
+    'liquidatable'
+    """
+
+    mark: Decimal
+    price: Decimal
+    becomes: str
+    mark_ticks: int
+    price_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiquidationPrice:
+    """The nearest marks of one instrument at which the verdict on a pool changes, all other marks held.
+
+    Attributes
+    ----------
+    instrument : str
+        The instrument whose mark moves.
+    mark : Decimal
+        Its current mark.
+    liquidatable : bool
+        The verdict there.
+    below, above : Flip or None
+        The nearest flips; None where no lower (higher) price changes the verdict.
+    reason_below, reason_above : str or None
+        Why there is none: ``"no_flip_below"``, ``"no_flip_above"``.
+
+    Examples
+    --------
+    >>> from decimal import Decimal
+    >>> import aivora_core as ac
+    >>> ac.LiquidationPrice("BTC", Decimal(100), False, None, None).reason_below
+    'no_flip_below'
+    """
+
+    instrument: str
+    mark: Decimal
+    liquidatable: bool
+    below: Flip | None
+    above: Flip | None
+
+    @property
+    def reason_below(self) -> str | None:
+        """Why there is no flip below, if there is none."""
+        return None if self.below else "no_flip_below"
+
+    @property
+    def reason_above(self) -> str | None:
+        """Why there is no flip above, if there is none."""
+        return None if self.above else "no_flip_above"
+
+    @property
+    def nearest(self) -> Flip | None:
+        """The flip nearest to the current mark, or None; the lower one of two equally near."""
+        flips = [flip for flip in (self.below, self.above) if flip]
+        return min(flips, key=lambda flip: abs(flip.mark - self.mark), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class BankruptcyPrice:
+    """The price at which closing a leg in full uses up the equity allotted to it.
+
+    Attributes
+    ----------
+    instrument, leg : str
+        The leg.
+    price : Decimal or None
+        On the order grid, rounded so that closing there loses at most what is allotted.
+    price_ticks : int or None
+        The same in price ticks.
+    quote_quanta, allotted_quanta : int
+        What closing must bring in (negative: may cost), and the equity allotted, in quanta.
+    quote, allotted : Decimal
+        The same in units of the settlement asset.
+    reason : str or None
+        ``"no_positive_price"`` where there is no price.
+
+    Examples
+    --------
+    >>> from decimal import Decimal
+    >>> import aivora_core as ac
+    >>> ac.BankruptcyPrice("BTC", "net", None, None, -5, 105, Decimal(-5), Decimal(105)).reason
+    'no_positive_price'
+    """
+
+    instrument: str
+    leg: str
+    price: Decimal | None
+    price_ticks: int | None
+    quote_quanta: int
+    allotted_quanta: int
+    quote: Decimal
+    allotted: Decimal
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no price, if there is none."""
+        return "no_positive_price" if self.price is None else None
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What a batch check found: one row a pool, sorted by account and pool.
+
+    Attributes
+    ----------
+    account, pool : list of str
+        The keys of the rows.
+    equity, initial, maintenance : numpy.ndarray of int64, or of Python ints where a row needs more
+        In quanta of the settlement asset.
+    status : numpy.ndarray of uint8
+        0 safe, 1 below_initial, 2 liquidatable, 3 bankrupt.
+    liquidatable : numpy.ndarray of bool
+        Whether the liquidation check fires.
+    ratio_ppm, distance_ppm : numpy.ndarray of int64, or None
+        On request; see the specification of the margin floor. Both saturate.
+    quantum : Decimal
+        The size of a quantum.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> venue = ac.Venue.load("demo")
+    >>> pf = ac.Portfolio.from_tables(
+    ...     venue,
+    ...     positions=[{"account": "alice", "instrument": "BTC", "quantity": "1", "entry": "64000"}],
+    ...     collateral=[{"account": "alice", "amount": "700"}],
+    ... )
+    >>> report = pf.check(ac.Prices(venue, mark={"BTC": "63500"}))
+    >>> report
+    Report(1 pools: 0 safe, 0 below initial, 1 liquidatable, 0 bankrupt)
+    >>> int(report.equity[0]), int(report.maintenance[0])
+    (200000000, 267500000)
+    """
+
+    account: list[str]
+    pool: list[str]
+    equity: NDArray[Any]
+    initial: NDArray[Any]
+    maintenance: NDArray[Any]
+    status: NDArray[np.uint8]
+    liquidatable: NDArray[np.bool_]
+    ratio_ppm: NDArray[np.int64] | None
+    distance_ppm: NDArray[np.int64] | None
+    quantum: Decimal
+
+    def __len__(self) -> int:
+        """How many pools."""
+        return len(self.status)
+
+    def row(self, account: str, pool: str = "cross") -> dict[str, Any]:
+        """One pool's row, amounts as Python ints in quanta.
+
+        Raises
+        ------
+        UnknownNameError
+            ``unknown_account``.
+        """
+        place = self._places.get((account, pool))
+        if place is None:
+            limit = "no such pool in this report"
+            raise _core._error("unknown_account", "account", f"{account}/{pool}", limit, None)
+        return self.at(place)
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, str], int]:
+        return {key: place for place, key in enumerate(zip(self.account, self.pool, strict=True))}
+
+    def at(self, place: int) -> dict[str, Any]:
+        """The row at a place, amounts as Python ints in quanta."""
+        row = {
+            "account": self.account[place],
+            "pool": self.pool[place],
+            "equity": int(self.equity[place]),
+            "initial": int(self.initial[place]),
+            "maintenance": int(self.maintenance[place]),
+            "status": STATUSES[int(self.status[place])],
+            "liquidatable": bool(self.liquidatable[place]),
+        }
+        for name in ("ratio_ppm", "distance_ppm"):
+            column = getattr(self, name)
+            if column is not None:
+                row[name] = int(column[place])
+        return row
+
+    def counts(self) -> dict[str, int]:
+        """How many pools have each status."""
+        found = np.bincount(self.status, minlength=len(STATUSES))
+        return {name: int(count) for name, count in zip(STATUSES, found, strict=True)}
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """All columns; amounts as text in units of the settlement asset."""
+        table: dict[str, list[Any]] = {"account": self.account, "pool": self.pool}
+        for name in ("equity", "initial", "maintenance"):
+            table[name] = [amount(int(v), self.quantum) for v in getattr(self, name)]
+        table["status"] = [STATUSES[code] for code in self.status]
+        table["liquidatable"] = self.liquidatable.tolist()
+        for name in ("ratio_ppm", "distance_ppm"):
+            column = getattr(self, name)
+            if column is not None:
+                table[name] = column.tolist()
+        return table
+
+    def __eq__(self, other: object) -> bool:
+        """Equal where every column is."""
+        if not isinstance(other, Report):
+            return NotImplemented
+        return self.__reduce__()[1][:2] == other.__reduce__()[1][:2] and all(
+            np.array_equal(mine, theirs) if mine is not None and theirs is not None else mine is theirs
+            for mine, theirs in zip(self.__reduce__()[1][2:9], other.__reduce__()[1][2:9], strict=True)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type[Report], tuple[Any, ...]]:
+        """Pickle through the constructor."""
+        return Report, (
+            self.account,
+            self.pool,
+            self.equity,
+            self.initial,
+            self.maintenance,
+            self.status,
+            self.liquidatable,
+            self.ratio_ppm,
+            self.distance_ppm,
+            self.quantum,
+        )
+
+    def __repr__(self) -> str:
+        """Count the pools by status."""
+        parts = ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in self.counts().items())
+        return f"Report({len(self)} pools: {parts})"
+
+
+class Portfolio:
+    """Every pool of every account of one venue, packed once and checked many times.
+
+    Made by `from_tables` or `from_floats`.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> venue = ac.Venue.load("demo")
+    >>> pf = ac.Portfolio.from_tables(
+    ...     venue,
+    ...     positions=[{"account": "alice", "instrument": "BTC", "quantity": "0.5", "entry": "64000"}],
+    ...     collateral=[{"account": "alice", "amount": "2000"}],
+    ... )
+    >>> pf
+    Portfolio(demo: 1 pools, 1 legs)
+    >>> pf["alice"].liquidation_price("BTC", ac.Prices(venue, mark={"BTC": 64000})).below.price
+    Decimal('60241')
+    """
+
+    __slots__ = ("_core", "venue")
+
+    venue: Venue
+
+    def __init__(self, venue: Venue, core: _core.Portfolio) -> None:
+        self.venue = venue
+        self._core = core
+
+    @classmethod
+    def from_tables(
+        cls,
+        venue: Venue,
+        positions: Any = None,
+        collateral: Any = None,
+        orders: Any = None,
+        pools: Any = None,
+        *,
+        entry_rounding: str | None = None,
+    ) -> Portfolio:
+        """Build a portfolio from exact tables.
+
+        Parameters
+        ----------
+        venue : Venue
+            The venue.
+        positions : table
+            ``account``, ``instrument``, ``quantity`` (or ``quantity_lots``) and ``entry`` (or ``cost``,
+            ``cost_quanta``); optionally ``pool`` (``"cross"``), ``leg`` (``"net"``), ``accrued`` (or
+            ``accrued_quanta``; positive when owed).
+        collateral : table
+            ``account``, ``amount`` (or ``amount_quanta``); optionally ``pool``, ``asset``.
+        orders : table, optional
+            Open orders: ``account``, ``instrument``, ``side`` (``"buy"``/``"sell"``), ``quantity``;
+            optionally ``pool``, ``leg``.
+        pools : table, optional
+            ``account``, ``pool``, ``kind`` (``cross``, ``isolated``, ``sub_account``), ``leverage``;
+            a row with an ``instrument`` chooses the leverage for it alone.
+        entry_rounding : {"against_account"}, optional
+            Accept average entries that give no whole cost, and round the cost up: less than one
+            quantum a leg against the account.
+
+        Returns
+        -------
+        Portfolio
+
+        Raises
+        ------
+        TableError
+            ``duplicate_key``, ``length_mismatch``, ``bad_column``, ``bad_leg``.
+        NumberError
+            ``off_grid``, ``not_a_number``, ``not_finite``, ``out_of_range``, ``overflow``.
+        FloatGivenError
+            A float; see `from_floats`.
+        UnknownNameError
+            ``unknown_instrument``, ``unknown_asset``.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> ac.Portfolio.from_tables(
+        ...     ac.Venue.load("demo"),
+        ...     positions={"account": ["a"], "instrument": ["BTC"], "quantity": [0.5], "entry": ["1"]},
+        ... )
+        Traceback (most recent call last):
+        ...
+        aivora_core.errors.FloatGivenError: [float_given] positions.quantity (row 0): got 0.5; ...
+        """
+        return cls._build(venue, (positions, collateral, orders, pools), entry_rounding, None)
+
+    @classmethod
+    def from_floats(
+        cls,
+        venue: Venue,
+        positions: Any = None,
+        collateral: Any = None,
+        orders: Any = None,
+        pools: Any = None,
+        *,
+        rounding: str,
+        entry_rounding: str | None = None,
+    ) -> Portfolio:
+        """Build a portfolio from tables that may hold floats, rounded as named.
+
+        A float means the shortest decimal that reads back as it. A value off its grid is rounded by
+        ``rounding`` and listed in `off_grid`; NaN and infinities are refused.
+
+        Parameters
+        ----------
+        rounding : {"floor", "ceil", "toward_zero", "away_from_zero", "half_even", "exact"}
+            Where a float off its grid goes; ``"exact"`` refuses it.
+        venue, positions, collateral, orders, pools, entry_rounding
+            As in `from_tables`.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> pf = ac.Portfolio.from_floats(
+        ...     ac.Venue.load("demo"),
+        ...     positions={"account": ["a"], "instrument": ["BTC"], "quantity": [0.12345], "entry": [64000.0]},
+        ...     rounding="toward_zero",
+        ... )
+        >>> pf.off_grid
+        [{'table': 'positions', 'row': 0, 'column': 'quantity', 'value': '0.12345', 'used': '0.123'}]
+        """
+        return cls._build(venue, (positions, collateral, orders, pools), entry_rounding, rounding)
+
+    @classmethod
+    def _build(
+        cls,
+        venue: Venue,
+        tables: tuple[Any, Any, Any, Any],
+        entry_rounding: str | None,
+        float_rounding: str | None,
+    ) -> Portfolio:
+        if entry_rounding not in (None, "against_account"):
+            limit = "must be 'against_account' or None"
+            raise _core._error("out_of_range", "entry_rounding", repr(entry_rounding), limit, None)
+        names = ("positions", "collateral", "orders", "pools")
+        given = [columns(table, name) for table, name in zip(tables, names, strict=True)]
+        entry = "ceil" if entry_rounding else None
+        return cls(venue, _core.Portfolio(venue, *given, entry, float_rounding))
+
+    def __len__(self) -> int:
+        """How many pools it holds."""
+        return len(self._core)
+
+    @property
+    def leg_count(self) -> int:
+        """How many legs it holds."""
+        return self._core.leg_count
+
+    @property
+    def off_grid(self) -> list[dict[str, Any]]:
+        """The floats that were off their grid: table, row, column, value and what was used."""
+        names = ("table", "row", "column", "value", "used")
+        return [dict(zip(names, row, strict=True)) for row in self._core.off_grid()]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the card's hash and all that is held; no order of insertion reaches it."""
+        return self._core.digest()
+
+    def check(
+        self, prices: Prices, *, threads: int = 1, ratio: bool = False, distance: bool = False
+    ) -> Report:
+        """Check every pool.
+
+        Parameters
+        ----------
+        prices : Prices
+            A mark for every held instrument.
+        threads : int
+            Threads to use; the result does not depend on it.
+        ratio, distance : bool
+            Whether to give `Report.ratio_ppm` and `Report.distance_ppm`, which cost a second pass.
+
+        Returns
+        -------
+        Report
+            One row a pool, sorted by account and pool.
+
+        Raises
+        ------
+        PriceError
+            ``missing_price``: nothing is assumed.
+        """
+        amounts, status, liquidatable, shown = self._core.check(prices, threads, ratio, distance)
+        equity, initial, maintenance = (
+            column if isinstance(column, np.ndarray) else np.array(column, dtype=object)
+            for column in amounts
+        )
+        account, pool = self._core.keys()
+        return Report(
+            account,
+            pool,
+            equity,
+            initial,
+            maintenance,
+            status,
+            liquidatable,
+            *shown,
+            self.venue.quantum,
+        )
+
+    def __getitem__(self, key: str | tuple[str, str]) -> Account:
+        """The pool of an account: ``pf["alice"]`` (its only one) or ``pf["alice", "cross"]``."""
+        if isinstance(key, tuple):
+            return Account(self, self._core.find(*key))
+        places = self._core.of_account(key)
+        if len(places) == 1:
+            return Account(self, places[0])
+        if places:
+            names = ", ".join(self._core.key(place)[1] for place in places)
+            limit = f"this account has several pools, name one of {names}"
+            raise _core._error("unknown_account", "account", key, limit, None)
+        return Account(self, self._core.find(key, "cross"))
+
+    def __iter__(self) -> Iterator[Account]:
+        """Every pool, sorted by account and pool."""
+        return (Account(self, place) for place in range(len(self)))
+
+    def __repr__(self) -> str:
+        """Say the venue and how much is held."""
+        return f"Portfolio({self.venue.name}: {len(self)} pools, {self.leg_count} legs)"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Refuse: a portfolio is a handle on packed memory."""
+        return self._core.__reduce__()
+
+
+class Account:
+    """One pool of an account. Made by ``pf["alice"]``.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> venue = ac.Venue.load("demo")
+    >>> pf = ac.Portfolio.from_tables(venue, collateral=[{"account": "alice", "amount": "5"}])
+    >>> pf["alice"]
+    <Account alice/cross of venue demo>
+    """
+
+    __slots__ = ("_place", "_portfolio")
+
+    def __init__(self, portfolio: Portfolio, place: int) -> None:
+        self._portfolio = portfolio
+        self._place = place
+
+    @property
+    def account(self) -> str:
+        """The account's name."""
+        return self._portfolio._core.key(self._place)[0]
+
+    @property
+    def pool(self) -> str:
+        """The pool's name."""
+        return self._portfolio._core.key(self._place)[1]
+
+    def explain(self, prices: Prices) -> Explanation:
+        """Why the pool's row is what it is, line by line, with the numbers put in.
+
+        Returns
+        -------
+        Explanation
+            Its sums equal the pool's row of `Portfolio.check`, bit for bit.
+        """
+        raw = self._portfolio._core.explain(self._place, prices)
+        return Explanation(self._portfolio.venue, raw)
+
+    def liquidation_price(self, instrument: str, prices: Prices) -> LiquidationPrice:
+        """The nearest marks of one instrument at which the verdict changes, all other marks held.
+
+        Raises
+        ------
+        UnknownNameError
+            ``unknown_leg`` when the pool has no position in it.
+        LimitExceeded
+            A hedged pair whose rounding would take too many evaluations.
+        """
+        core = self._portfolio._core
+        ticks, now, *flips = core.liquidation_price(self._place, instrument, prices)
+        below, above = (
+            flip and Flip(flip[1], flip[3], _verdict(flip[4]), flip[0], flip[2]) for flip in flips
+        )
+        mark = Decimal(amount(ticks, self._portfolio.venue[instrument].mark_tick))
+        return LiquidationPrice(instrument, mark, now, below, above)
+
+    def bankruptcy_price(
+        self, instrument: str, prices: Prices, *, leg: str = "net"
+    ) -> BankruptcyPrice:
+        """The price at which closing the leg in full uses up the equity allotted to it.
+
+        Raises
+        ------
+        UnknownNameError
+            ``unknown_leg`` when the pool has no such position.
+        """
+        core = self._portfolio._core
+        ticks, price, quote, allotted = core.bankruptcy_price(self._place, instrument, leg, prices)
+        quantum = self._portfolio.venue.quantum
+        in_units = (Decimal(amount(quote, quantum)), Decimal(amount(allotted, quantum)))
+        return BankruptcyPrice(instrument, leg, price, ticks, quote, allotted, *in_units)
+
+    def __repr__(self) -> str:
+        """Name the pool."""
+        return f"<Account {self.account}/{self.pool} of venue {self._portfolio.venue.name}>"
+
+
+def _verdict(liquidatable: bool) -> str:  # noqa: FBT001 - a column of the native row
+    return "liquidatable" if liquidatable else "safe"
