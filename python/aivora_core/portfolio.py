@@ -149,8 +149,8 @@ class Report:
 
     Attributes
     ----------
-    account, pool : list of str
-        The keys of the rows.
+    keys : tuple of two lists of str, or the packed portfolio that has them
+        Accounts and pool names; read them as ``account`` and ``pool``.
     equity, initial, maintenance : numpy.ndarray of int64, or of Python ints where a row needs more
         In quanta of the settlement asset.
     status : numpy.ndarray of uint8
@@ -178,8 +178,7 @@ class Report:
     (200000000, 267500000)
     """
 
-    account: list[str]
-    pool: list[str]
+    keys: tuple[list[str], list[str]] | _core.Portfolio
     equity: NDArray[Any]
     initial: NDArray[Any]
     maintenance: NDArray[Any]
@@ -192,6 +191,21 @@ class Report:
     def __len__(self) -> int:
         """How many pools."""
         return len(self.status)
+
+    @cached_property
+    def _names(self) -> tuple[list[str], list[str]]:
+        # Asked for late: a million Python strings cost more than the check itself.
+        return self.keys if isinstance(self.keys, tuple) else self.keys.keys()
+
+    @property
+    def account(self) -> list[str]:
+        """The account of each row."""
+        return self._names[0]
+
+    @property
+    def pool(self) -> list[str]:
+        """The pool's name of each row."""
+        return self._names[1]
 
     def row(self, account: str, pool: str = "cross") -> dict[str, Any]:
         """One pool's row, amounts as Python ints in quanta.
@@ -246,31 +260,27 @@ class Report:
                 table[name] = column.tolist()
         return table
 
+    def _parts(self) -> tuple[Any, ...]:
+        columns = (self.equity, self.initial, self.maintenance, self.status, self.liquidatable)
+        return (self._names, *columns, self.ratio_ppm, self.distance_ppm, self.quantum)
+
     def __eq__(self, other: object) -> bool:
         """Equal where every column is."""
         if not isinstance(other, Report):
             return NotImplemented
-        return self.__reduce__()[1][:2] == other.__reduce__()[1][:2] and all(
-            np.array_equal(mine, theirs) if mine is not None and theirs is not None else mine is theirs
-            for mine, theirs in zip(self.__reduce__()[1][2:9], other.__reduce__()[1][2:9], strict=True)
+        pairs = zip(self._parts(), other._parts(), strict=True)
+        return all(
+            np.array_equal(mine, theirs)
+            if isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray)
+            else type(mine) is type(theirs) and mine == theirs
+            for mine, theirs in pairs
         )
 
     __hash__ = None  # type: ignore[assignment]
 
     def __reduce__(self) -> tuple[type[Report], tuple[Any, ...]]:
         """Pickle through the constructor."""
-        return Report, (
-            self.account,
-            self.pool,
-            self.equity,
-            self.initial,
-            self.maintenance,
-            self.status,
-            self.liquidatable,
-            self.ratio_ppm,
-            self.distance_ppm,
-            self.quantum,
-        )
+        return Report, self._parts()
 
     def __repr__(self) -> str:
         """Count the pools by status."""
@@ -469,10 +479,8 @@ class Portfolio:
             column if isinstance(column, np.ndarray) else np.array(column, dtype=object)
             for column in amounts
         )
-        account, pool = self._core.keys()
         return Report(
-            account,
-            pool,
+            self._core,
             equity,
             initial,
             maintenance,

@@ -9,9 +9,10 @@ use aivora::execution::{self, Walks, Within};
 use aivora::numbers::{Decimal, Error, ErrorKind, Lots, PriceTicks, Quanta, Result};
 use numpy::{IntoPyArray, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyDict, PyInt, PyList, PyString, PyTuple};
 
 use crate::convert::{decimal, shown, text, to_decimal_or_overflow};
 use crate::errors::raise;
@@ -68,10 +69,7 @@ fn broken() -> PyErr {
 
 /// Runs a step; a panic in it becomes `invariant_broken` instead of passing the border.
 fn guarded<T>(step: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
-    // The answer is written in place: handed through the guard it would be copied twice more.
-    let mut answer = None;
-    let _ = catch_unwind(AssertUnwindSafe(|| answer = Some(step())));
-    answer.unwrap_or_else(|| Err(broken()))
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| Err(broken()))
 }
 
 impl Book {
@@ -152,14 +150,25 @@ fn pair_of<'py>(pair: &Bound<'py, PyAny>) -> Option<Row<'py>> {
     two.then(|| Some((pair.get_item(0).ok()?, pair.get_item(1).ok()?)))?
 }
 
+/// A side by its name; a literal of the caller's is the interned text itself and needs no look inside.
+fn side_of(side: &Bound<'_, PyAny>) -> PyResult<Side> {
+    if side.is(intern!(side.py(), "buy")) {
+        return Ok(Side::Buy);
+    }
+    if side.is(intern!(side.py(), "sell")) {
+        return Ok(Side::Sell);
+    }
+    Side::from_name(side.extract()?).map_err(raise)
+}
+
 fn exact_price(
     instrument: &data::Instrument,
     value: &Bound<'_, PyAny>,
     field: &str,
 ) -> Result<PriceTicks> {
-    match value.cast::<PyString>() {
+    match value.cast_exact::<PyString>() {
         Ok(string) => read_price(instrument, text(string, field)?, field),
-        Err(_) => instrument.price(decimal(value, field)?, field),
+        Err(_) => instrument.price(plain(value, field)?, field),
     }
 }
 
@@ -168,9 +177,17 @@ fn exact_quantity(
     value: &Bound<'_, PyAny>,
     field: &str,
 ) -> Result<Lots> {
-    match value.cast::<PyString>() {
+    match value.cast_exact::<PyString>() {
         Ok(string) => read_quantity(instrument, text(string, field)?, field),
-        Err(_) => instrument.quantity(decimal(value, field)?, field),
+        Err(_) => instrument.quantity(plain(value, field)?, field),
+    }
+}
+
+/// As `decimal`, with a short way for a short int.
+fn plain(value: &Bound<'_, PyAny>, field: &str) -> Result<Decimal> {
+    match value.cast_exact::<PyInt>().ok().and_then(|int| int.extract::<i64>().ok()) {
+        Some(int) => Ok(Decimal::new(int.into(), 0)),
+        None => decimal(value, field),
     }
 }
 
@@ -298,16 +315,24 @@ impl Book {
     fn walk(
         &self,
         py: Python<'_>,
-        side: &str,
+        side: &Bound<'_, PyAny>,
         quantity: &Bound<'_, PyAny>,
         limit: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Walk> {
-        let side = Side::from_name(side).map_err(raise)?;
+        let side = side_of(side)?;
         let quantity = self.quantity(quantity).map_err(raise)?;
         let limit = self.limit(limit).map_err(raise)?;
-        let walk =
-            self.with(py, |book| execution::walk(book, side, quantity, limit).map_err(raise));
-        Ok(self.walked(py, walk?))
+        // As in `with`, but nothing is handed through a guard: that alone costs as much as the walk. Should it ever
+        // panic, the lock is poisoned and every later call says so.
+        let walk = match self.state.try_lock() {
+            Ok(book) => execution::walk(&book, side, quantity, limit),
+            Err(TryLockError::WouldBlock) => {
+                let book = self.state.lock_py_attached(py).map_err(|_| broken())?;
+                execution::walk(&book, side, quantity, limit)
+            }
+            Err(TryLockError::Poisoned(_)) => return Err(broken()),
+        };
+        Ok(self.walked(py, walk.map_err(raise)?))
     }
 
     /// The walk of the largest quantity whose cost is at most ``notional``.
@@ -336,11 +361,11 @@ impl Book {
     fn walk_notional(
         &self,
         py: Python<'_>,
-        side: &str,
+        side: &Bound<'_, PyAny>,
         notional: &Bound<'_, PyAny>,
         limit: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Walk> {
-        let side = Side::from_name(side).map_err(raise)?;
+        let side = side_of(side)?;
         let notional = self.amount(notional, "notional").map_err(raise)?;
         let limit = self.limit(limit).map_err(raise)?;
         let walk = self
@@ -389,12 +414,12 @@ impl Book {
     fn max_quantity<'py>(
         &self,
         py: Python<'py>,
-        side: &str,
+        side: &Bound<'_, PyAny>,
         slippage_bps: Option<&Bound<'_, PyAny>>,
         cost: Option<&Bound<'_, PyAny>>,
         limit: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let side = Side::from_name(side).map_err(raise)?;
+        let side = side_of(side)?;
         let bps = slippage_bps.map(|bps| decimal(bps, "slippage_bps")).transpose();
         let cost = cost.map(|cost| self.amount(cost, "cost")).transpose();
         let bounds = [
@@ -447,12 +472,12 @@ impl Book {
     #[pyo3(signature = (side, quantity_lots, limit=None))]
     fn walk_many<'py>(
         slf: &Bound<'py, Self>,
-        side: &str,
+        side: &Bound<'_, PyAny>,
         quantity_lots: &Bound<'_, PyAny>,
         limit: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let (this, py) = (slf.get(), slf.py());
-        let side = Side::from_name(side).map_err(raise)?;
+        let side = side_of(side)?;
         let lots = int64(quantity_lots, "quantity_lots").map_err(raise)?;
         let limit = this.limit(limit).map_err(raise)?;
         let walks = py.detach(|| {
@@ -590,10 +615,10 @@ impl Book {
 pub(crate) fn walk_many<'py>(
     py: Python<'py>,
     books: Vec<Py<Book>>,
-    side: &str,
+    side: &Bound<'_, PyAny>,
     quantity_lots: &Bound<'_, PyAny>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let side = Side::from_name(side).map_err(raise)?;
+    let side = side_of(side)?;
     let lots = int64(quantity_lots, "quantity_lots").map_err(raise)?;
     if lots.len() != books.len() {
         let limit = format!("must have one quantity for each of {} books", books.len());

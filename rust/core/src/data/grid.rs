@@ -24,8 +24,8 @@ pub fn read_short(text: &str, unit: Decimal) -> Option<i64> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text).as_bytes();
     let (mantissa, decimals) = short_digits(digits)?;
     let mantissa = match unit.scale().checked_sub(decimals) {
-        Some(up) => mantissa.checked_mul(10_i64.checked_pow(up)?)?,
-        None => divide(mantissa, 10_i64.checked_pow(decimals - unit.scale())?)?,
+        Some(up) => mantissa.checked_mul(power(up)?)?,
+        None => divide(mantissa, power(decimals - unit.scale())?)?,
     };
     let step = i64::try_from(unit.mantissa()).ok()?;
     let count = if step == 1 { mantissa } else { divide(mantissa, step)? };
@@ -74,6 +74,32 @@ fn short_digits(digits: &[u8]) -> Option<(i64, u32)> {
         }
     }
     (count > 0).then_some((mantissa, decimals))
+}
+
+/// `10^n`, if it fits 64 bits: looked up, for this is the hot path of every call with text.
+fn power(n: u32) -> Option<i64> {
+    const POWERS: [i64; 19] = [
+        1,
+        10,
+        100,
+        1_000,
+        10_000,
+        100_000,
+        1_000_000,
+        10_000_000,
+        100_000_000,
+        1_000_000_000,
+        10_000_000_000,
+        100_000_000_000,
+        1_000_000_000_000,
+        10_000_000_000_000,
+        100_000_000_000_000,
+        1_000_000_000_000_000,
+        10_000_000_000_000_000,
+        100_000_000_000_000_000,
+        1_000_000_000_000_000_000,
+    ];
+    POWERS.get(usize::try_from(n).ok()?).copied()
 }
 
 /// The quotient, if there is no rest.

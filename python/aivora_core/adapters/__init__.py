@@ -1,0 +1,1 @@
+"""Adapters: what came from elsewhere, as this package's own types."""

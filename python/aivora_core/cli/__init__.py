@@ -1,0 +1,142 @@
+"""The command line: ``aivora run|check|walk|explain|case|bench``, each with ``--json``.
+
+Exit code 0: it did its job; 2: bad input; 1 only from ``case run``, where a case failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from aivora_core import __version__
+from aivora_core.cli import commands
+from aivora_core.errors import AivoraError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def _inputs() -> argparse.ArgumentParser:
+    """The options that say what to look at; without any, a made-up portfolio."""
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group("input (without any: a portfolio made up from a seed)")
+    group.add_argument("--venue", help="built-in card (demo, hyperliquid) or path of a TOML card")
+    group.add_argument("--positions", metavar="FILE", help="CSV, JSON or JSON lines")
+    group.add_argument("--collateral", metavar="FILE", help="CSV, JSON or JSON lines")
+    group.add_argument("--orders", metavar="FILE", help="open orders")
+    group.add_argument("--pools", metavar="FILE", help="kinds and leverages of pools")
+    group.add_argument("--prices", metavar="FILE", help="CSV or JSON with instrument and mark")
+    group.add_argument(
+        "--mark", action="append", default=[], metavar="SYMBOL=PRICE", help="a mark; repeatable"
+    )
+    group.add_argument(
+        "--entry-rounding",
+        choices=["against_account"],
+        help="accept average entries that give no whole cost",
+    )
+    group.add_argument("--accounts", type=int, default=10_000, help="how many to make up")
+    group.add_argument("--seed", type=int, default=20251010, help="what to make them up from")
+    return parser
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="aivora", description="The risk core of a perpetual-futures venue."
+    )
+    parser.add_argument("--version", action="version", version=f"aivora {__version__}")
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--json", action="store_true", help="print JSON instead of text")
+    inputs = _inputs()
+    sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = sub.add_parser(
+        "run", parents=[shared, inputs], help="the main job: check, explain the worst, walk its exit"
+    )
+    run.add_argument("--feed", metavar="FILE", help="recorded order-book snapshots to run on")
+    run.set_defaults(call=commands.run)
+
+    check = sub.add_parser("check", parents=[shared, inputs], help="check every pool")
+    check.add_argument("--rows", type=int, default=20, help="rows to print, worst first")
+    check.add_argument("--threads", type=int, default=1)
+    check.set_defaults(call=commands.check)
+
+    walk = sub.add_parser("walk", parents=[shared, inputs], help="walk an order book")
+    walk.add_argument("--instrument", default="BTC")
+    walk.add_argument("--side", choices=["buy", "sell"], required=True)
+    size = walk.add_mutually_exclusive_group(required=True)
+    size.add_argument("--quantity")
+    size.add_argument("--notional")
+    size.add_argument("--slippage-bps", help="the largest size within this slippage")
+    walk.add_argument("--limit", help="walk no further than this price")
+    source = walk.add_mutually_exclusive_group()
+    source.add_argument("--book", metavar="FILE", help='JSON: {"bids": [[price, size]], "asks": ...}')
+    source.add_argument("--feed", metavar="FILE", help="recorded snapshots; the last one is walked")
+    walk.set_defaults(call=commands.walk)
+
+    explain = sub.add_parser("explain", parents=[shared, inputs], help="explain one pool")
+    explain.add_argument("account")
+    explain.add_argument("--pool", help="where the account has several")
+    explain.set_defaults(call=commands.explain)
+
+    case = sub.add_parser("case", help="portable cases")
+    cases = case.add_subparsers(dest="action", required=True, metavar="ACTION")
+    case_run = cases.add_parser("run", parents=[shared], help="run case files; exit 1 on a mismatch")
+    case_run.add_argument("files", nargs="+", metavar="FILE", help="case files or folders of them")
+    case_run.add_argument(
+        "--engine", choices=["core", "oracle"], default="core", help="what answers the case"
+    )
+    case_run.set_defaults(call=commands.case_run)
+
+    bench = sub.add_parser("bench", parents=[shared], help="ratios to pure Python, on this machine")
+    bench.add_argument("--accounts", type=int, default=200_000)
+    bench.add_argument("--seed", type=int, default=20251010)
+    bench.set_defaults(call=commands.bench)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process when absent.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Examples
+    --------
+    >>> from aivora_core.cli import main
+    >>> main(["explain", "nobody", "--accounts", "3", "--json"])
+    2
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        found = arguments.call(arguments)
+    except AivoraError as error:
+        return _bad_input(error.to_dict(), str(error), as_json=arguments.json)
+    except OSError as error:
+        report = {"code": "no_such_file", "field": str(error.filename), "message": str(error)}
+        return _bad_input(report, str(error), as_json=arguments.json)
+    except BrokenPipeError:
+        return 0
+    if arguments.json:
+        print(json.dumps(found.data, indent=1, default=str))
+    else:
+        print(found.text)
+    return int(found.code)
+
+
+def _bad_input(report: dict[str, object], message: str, *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"error": report}, indent=1), file=sys.stderr)
+    else:
+        print(f"aivora: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,73 @@
+"""Plain text for terminals: tables that fit, and progress that stays out of the way."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+__all__ = ["grouped", "progress", "table"]
+
+
+def grouped(text: str, places: int | None = None) -> str:
+    """A decimal as text with its thousands set apart, cut (not rounded) to so many places.
+
+    Examples
+    --------
+    >>> from aivora_core.render import grouped
+    >>> grouped("-1234567.8912", 2)
+    '-1,234,567.89'
+    """
+    whole, _, part = text.lstrip("-").partition(".")
+    if places is not None:
+        part = part[:places].ljust(places, "0")
+    sign = "-" if text.startswith("-") else ""
+    return f"{sign}{int(whole or '0'):,}{'.' + part if part else ''}"
+
+
+def table(rows: Iterable[Sequence[Any]], header: Sequence[str], left: int = 1) -> str:
+    """Rows under a header: the first ``left`` columns to the left, the others to the right.
+
+    Examples
+    --------
+    >>> from aivora_core.render import table
+    >>> print(table([("a", 1), ("bb", 20)], ("name", "n")))
+      name   n
+      a      1
+      bb    20
+    """
+    lines = [[str(cell) for cell in row] for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (
+            cell.ljust(width) if place < left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return "  " + "  ".join(padded).rstrip()
+
+    return "\n".join(line(cells) for cells in lines)
+
+
+def progress(items: Sequence[Any], label: str) -> Iterator[Any]:
+    """Pass items on, with a bar on standard error where that is a terminal and the work takes long.
+
+    Examples
+    --------
+    >>> from aivora_core.render import progress
+    >>> list(progress([1, 2], "counting"))
+    [1, 2]
+    """
+    shown = sys.stderr.isatty()
+    began = time.monotonic()
+    for done, item in enumerate(items):
+        if shown and time.monotonic() - began > 0.5:  # noqa: PLR2004 - half a second is long
+            filled = 30 * done // len(items)
+            bar = "#" * filled + "." * (30 - filled)
+            print(f"\r{label} [{bar}] {done}/{len(items)}", end="", file=sys.stderr, flush=True)
+        yield item
+    if shown:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
