@@ -26,8 +26,10 @@ def _seconds(job: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _check_in_python(made: demo.Demo, positions: Any, collateral: Any) -> tuple[list[bool], float]:
-    """The check in floats over plain Python lists: who is liquidatable, and the seconds it took."""
+def _check_in_python(
+    made: demo.Demo, positions: Any, collateral: Any
+) -> tuple[list[tuple[float, float, float, bool]], float]:
+    """The check in floats over plain Python lists, all its outputs, and the seconds it took."""
     tiers, marks, lots = {}, {}, {}
     for instrument in made.venue.instruments:
         symbol = instrument.symbol
@@ -36,6 +38,7 @@ def _check_in_python(made: demo.Demo, positions: Any, collateral: Any) -> tuple[
             [float(row["floor"]) for row in rows],
             [float(row["maintenance"]) for row in rows],
             [float(row["deduction"]) for row in rows],
+            [float(row["initial"]) for row in rows],
         )
         marks[symbol] = float(made.prices.mark(symbol) or 0)
         lots[symbol] = float(instrument.lot)
@@ -44,15 +47,17 @@ def _check_in_python(made: demo.Demo, positions: Any, collateral: Any) -> tuple[
         held[account].append((symbol, size * lots[symbol], cost))
     began = time.perf_counter()
     found = []
-    for account, equity in zip(*collateral, strict=True):
-        maintenance = 0.0
+    for account, cash in zip(*collateral, strict=True):
+        equity, maintenance, initial = cash, 0.0, 0.0
         for symbol, quantity, cost in held[account]:
             value = quantity * marks[symbol]
-            equity += value - cost  # noqa: PLW2901 - a running sum
-            floors, rates, deductions = tiers[symbol]
-            tier = bisect_right(floors, abs(value)) - 1
-            maintenance += abs(value) * rates[tier] - deductions[tier]
-        found.append(equity < maintenance)
+            equity += value - cost
+            notional = abs(value)
+            floors, rates, deductions, opening = tiers[symbol]
+            tier = bisect_right(floors, notional) - 1
+            maintenance += notional * rates[tier] - deductions[tier]
+            initial += notional * opening[tier]
+        found.append((equity, initial, maintenance, equity < maintenance))
     return found, time.perf_counter() - began
 
 
@@ -72,7 +77,7 @@ def _scan(accounts: int, seed: int) -> dict[str, Any]:
     ratios, same = [], True
     for _ in progress(range(_ROUNDS), "scan"):
         found, seconds = _check_in_python(made, rows, collateral)
-        same &= found == exact
+        same &= [row[-1] for row in found] == exact
         fast = _seconds(lambda: made.portfolio.check(made.prices)) / accounts
         ratios.append(seconds / sample / fast)
     return _result(f"check of {accounts:,} pools", ratios, same=same)

@@ -172,6 +172,11 @@ _TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "orders": (("account", "instrument", "side", "quantity"), ("pool", "leg")),
     "pools": (("account",), ("pool", "kind", "instrument", "leverage")),
 }
+_WORDS = {
+    "leg": ("net", "long", "short"),
+    "side": ("buy", "sell"),
+    "kind": ("cross", "isolated", "sub_account"),
+}
 _STAGES = ("card", "portfolio", "prices", "check", "book")
 _STATUSES = ("safe", "below_initial", "liquidatable", "bankrupt")
 _VERDICTS = ("safe", "liquidatable")
@@ -238,6 +243,9 @@ class _Reader:
                 self.bad(f"{key}.{name}", None, "this key is required")
         return node
 
+    def named(self, node: object, key: str) -> dict[str, Any]:
+        return self.table(node, key, (), node if isinstance(node, dict) else ())
+
     def items(self, node: object, key: str) -> Iterator[tuple[str, Any]]:
         if not isinstance(node, list):
             self.bad(key, node, "must be a list")
@@ -255,7 +263,10 @@ class _Reader:
         return text
 
     def texts(self, node: Mapping[str, object], key: str) -> dict[str, str]:
-        return {name: self.text(value, f"{key}.{name}") for name, value in node.items()}
+        found = {name: self.text(value, f"{key}.{name}") for name, value in node.items()}
+        for name in _WORDS.keys() & found.keys():
+            self.word(found[name], f"{key}.{name}", _WORDS[name])
+        return found
 
     def number(self, node: object, key: str) -> str:
         text = self.text(node, key)
@@ -354,18 +365,26 @@ def _given(node: object, read: _Reader) -> dict[str, Any]:
         read.text(given["venue"], "given.venue")
     if "entry_rounding" in given:
         read.word(given["entry_rounding"], "given.entry_rounding", ("against_account",))
+    _tables(given, read)
+    prices = read.table(given.get("prices", {"mark": {}}), "given.prices", ("mark",))
+    for symbol, mark in read.named(prices["mark"], "given.prices.mark").items():
+        read.text(mark, f"given.prices.mark.{symbol}")
+    for symbol, sides in read.named(given.get("books", {}), "given.books").items():
+        _levels(sides, f"given.books.{symbol}", read)
+    return given
+
+
+def _tables(given: Mapping[str, Any], read: _Reader) -> None:
     for table, (required, optional) in _TABLES.items():
         for key, row in read.items(given.get(table, []), f"given.{table}"):
             read.texts(read.table(row, key, required, optional), key)
-            if table == "positions":
-                read.one_of(row, key, ("entry", "cost"))
-    prices = read.table(given.get("prices", {"mark": {}}), "given.prices", ("mark",))
-    marks = prices["mark"]
-    read.texts(read.table(marks, "given.prices.mark", (), marks), "given.prices.mark")
-    books = given.get("books", {})
-    for symbol, sides in read.table(books, "given.books", (), books).items():
-        _levels(sides, f"given.books.{symbol}", read)
-    return given
+    bases = ("entry", "cost")
+    used: set[str] = set()
+    for key, row in read.items(given.get("positions", []), "given.positions"):
+        read.one_of(row, key, bases)
+        used |= row.keys() & set(bases)
+        if len(used) > 1:
+            read.bad(key, row, "all rows of a file give entry, or all give cost")
 
 
 def _levels(node: object, key: str, read: _Reader) -> None:
@@ -389,6 +408,8 @@ def _expectation(node: object, key: str, read: _Reader, given: Mapping[str, Any]
     tolerance = None
     if "tolerance" in row:
         tolerance = read.number(row["tolerance"], f"{key}.tolerance")
+        if Fraction(tolerance) < 0:
+            read.bad(f"{key}.tolerance", tolerance, "must not be negative")
         if not why:
             read.bad(f"{key}.why", why, "a tolerance needs its reason")
         if not isinstance(row["value"], str) or what in {"status", "error"} or "becomes" in what:
@@ -684,9 +705,9 @@ class _Core:
         answers: Answers = {name: row[name] for name in ("status", "liquidatable")}
         for name in ("equity", "initial", "maintenance"):
             answers[name] = row[name] * quantum
-        answers["buffer"] = (row["equity"] - row["maintenance"]) * quantum
         for name in ("ratio_ppm", "distance_ppm"):
             answers[name] = Fraction(row[name])
+        answers["buffer"] = _exact(self._account(of).explain(self._prices).to_dict()["buffer"])
         return answers
 
     def leg(self, of: Mapping[str, str]) -> Answers:
@@ -726,7 +747,9 @@ class _Core:
 
     def max_quantity(self, of: Mapping[str, str]) -> Answers:
         bound = {name: of[name] for name in _MAX_BY if name in of}
-        return {"max_quantity": _exact(self._books[of["instrument"]].max_quantity(of["side"], **bound))}
+        return {
+            "max_quantity": _exact(self._books[of["instrument"]].max_quantity(of["side"], **bound))
+        }
 
 
 # The oracle is written from the specification, which names fewer codes than the core has.

@@ -225,7 +225,7 @@ def make_instrument(
     while multiplier.denominator not in {1, 2, 4, 5, 8, 10, 20, 25, 40, 50, 100, 1000}:
         multiplier *= 10
         k *= 10
-    if k > 10**12:  # cannot be: start from a plainer grid
+    if k > 10**10:  # K would pass its bound: start from a plainer grid
         mark_tick, lot, multiplier, k = Fraction(1), Fraction(1), quantum, 1
     per_price_tick = rng.choice((1, 1, 2, 5, 10, 100))
     mark = log_uniform(rng, 1, 10 ** rng.choice((1, 3, 5, 7, 12 if extreme else 7)))

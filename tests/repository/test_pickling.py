@@ -88,7 +88,8 @@ def test_a_value_pickles(name: str, protocol: int) -> None:
     twin = pickle.loads(pickle.dumps(value, protocol))
     assert type(twin) is type(value)
     assert twin == value
-    assert hash(twin) == hash(value)
+    if name != "Report":  # whole columns: compared by value, named by digest, not hashed
+        assert hash(twin) == hash(value)
     assert repr(twin) == repr(value)
 
 

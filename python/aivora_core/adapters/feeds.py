@@ -14,16 +14,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
 
-from aivora_core import _core
+from aivora_core._core import Book, _error
 
 if TYPE_CHECKING:
+    import gzip
     import os
     from collections.abc import Iterator, Mapping
-    from typing import IO
+    from io import BufferedReader
 
-    from aivora_core._core import Book, Venue
+    from aivora_core._core import Venue
 
-__all__ = ["FORMATS", "FeedFormat", "FeedMessage", "Level", "read_feed", "replay"]
+__all__ = [
+    "FORMATS",
+    "FeedFormat",
+    "FeedMessage",
+    "Level",
+    "Replay",
+    "follow",
+    "read_feed",
+    "replay",
+]
 
 LINE_BYTES_MAX = 1 << 26
 GZIP_MAGIC = b"\x1f\x8b"
@@ -75,7 +85,7 @@ class FeedMessage:
         >>> FeedMessage(1, 0, "snapshot", "BTC", bids=(("64000", "1"),)).apply(book)
         True
         >>> book.best_bid
-        (Decimal('64000'), Decimal('1'))
+        Decimal('64000')
         """
         if self.kind == "snapshot":
             book.snapshot(self.bids, self.asks, self.sequence)
@@ -127,7 +137,10 @@ FORMATS: Mapping[str, FeedFormat] = {"hyperliquid": Hyperliquid()}
 """The formats of feeds by name."""
 
 
-def read_feed(path: str | os.PathLike[str], format: str | None = None) -> Iterator[FeedMessage]:  # noqa: A002 -- the word for it
+def read_feed(
+    path: str | os.PathLike[str],
+    format: str | None = None,  # noqa: A002 -- the word for it
+) -> Iterator[FeedMessage]:
     """Read the messages of a recorded feed, in order.
 
     Parameters
@@ -145,8 +158,8 @@ def read_feed(path: str | os.PathLike[str], format: str | None = None) -> Iterat
     Raises
     ------
     BookError
-        ``corrupt_line`` naming the line: not a time and JSON, not of this format, or cut off. What came before it
-        has been yielded and stays good.
+        ``corrupt_line`` naming the line: not a time and JSON, not of this format, or cut off.
+        What came before it has been yielded and stays good.
     NumberError
         ``out_of_range`` for a format that is not known.
 
@@ -159,7 +172,7 @@ def read_feed(path: str | os.PathLike[str], format: str | None = None) -> Iterat
     """
     if format is not None and format not in FORMATS:
         names = ", ".join(sorted(FORMATS))
-        raise _core._error("out_of_range", "format", repr(format), f"must be one of {names}")
+        raise _error("out_of_range", "format", repr(format), f"must be one of {names}")
     return _messages(path, None if format is None else FORMATS[format])
 
 
@@ -174,62 +187,112 @@ def _messages(path: str | os.PathLike[str], known: FeedFormat | None) -> Iterato
             _corrupt(line, raw, f"must be a message of this format ({error!r})", error)
 
 
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a feed leaves behind.
+
+    Attributes
+    ----------
+    books : dict of str to Book
+        The book of each instrument as its last message left it.
+    messages : int
+        How many messages were read, those included that change no book.
+    """
+
+    books: dict[str, Book]
+    messages: int
+
+
 def replay(
     path: str | os.PathLike[str],
     venue: Venue,
     format: str | None = None,  # noqa: A002
     *,
-    book: Book | None = None,
-) -> Iterator[tuple[FeedMessage, Book]]:
-    """Replay a feed into a book: one pair for each message that changed it.
-
-    The book is one object, changed in place. When a line is corrupt, the error names it and the book is as
-    the line before left it.
+    books: dict[str, Book] | None = None,
+) -> Replay:
+    """Replay a whole feed into books.
 
     Parameters
     ----------
     path : str or path
         The recording.
     venue : Venue
-        The card whose instrument has the feed's symbol.
+        The card that has the feed's instruments.
     format : str, optional
         A name in `FORMATS`; without it the first line tells.
-    book : Book, optional
-        The book to change; without it a new one of the first symbol that is on the card. Messages of
-        other instruments are passed over.
+    books : dict of str to Book, optional
+        Books to change, by symbol; others are added to it. When a line is corrupt, they are as
+        the lines before it left them.
 
-    Yields
-    ------
-    FeedMessage, Book
-        The message, and the book as it left it.
+    Returns
+    -------
+    Replay
+        The books, and the number of messages.
 
     Raises
     ------
     AivoraError
-        As `read_feed`, and as the book refuses a message, with a note that names the line.
-    UnknownNameError
-        ``unknown_instrument`` for a symbol that is not on the card.
+        As `follow`.
 
     Examples
     --------
     >>> import aivora_core as ac
     >>> from aivora_core.adapters.feeds import replay
     >>> path = "../shared/data/l2/hyperliquid_btc_20250126.gz"
-    >>> for message, book in replay(path, ac.Venue.load("hyperliquid")):  # doctest: +SKIP
-    ...     print(message.line, book.mid)
+    >>> replay(path, ac.Venue.load("hyperliquid")).books["BTC"].mid  # doctest: +SKIP
+    Decimal('105050.5')
     """
+    books = {} if books is None else books
+    messages = sum(1 for _ in follow(path, venue, format, books=books))
+    return Replay(books, messages)
+
+
+def follow(
+    path: str | os.PathLike[str],
+    venue: Venue,
+    format: str | None = None,  # noqa: A002
+    *,
+    books: dict[str, Book] | None = None,
+) -> Iterator[tuple[FeedMessage, Book | None]]:
+    """Follow a feed message by message.
+
+    Parameters
+    ----------
+    path, venue, format, books
+        As `replay`.
+
+    Yields
+    ------
+    FeedMessage, Book or None
+        The message, and the book that it changed, as it left it: one object for each instrument.
+
+    Raises
+    ------
+    AivoraError
+        As `read_feed`, and as a book refuses a message, with a note that names the line.
+    UnknownNameError
+        ``unknown_instrument`` for a symbol that is not on the card.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> from aivora_core.adapters.feeds import follow
+    >>> path = "../shared/data/l2/hyperliquid_btc_20250126.gz"
+    >>> for message, book in follow(path, ac.Venue.load("hyperliquid")):  # doctest: +SKIP
+    ...     print(message.line, book and book.mid)
+    """
+    books = {} if books is None else books
     for message in read_feed(path, format):
         if message.kind == "other":
-            continue
-        if book is None:
-            book = _core.Book(venue[message.symbol])
-        if message.symbol != book.instrument.symbol:
+            yield message, None
             continue
         try:
+            book = books.get(message.symbol) or Book(venue[message.symbol])
             message.apply(book)
         except Exception as error:
             error.add_note(f"in line {message.line} of the feed")
             raise
+        books[message.symbol] = book
         yield message, book
 
 
@@ -243,11 +306,11 @@ def _text(value: object) -> str:
 def _corrupt(line: int, seen: object, limit: str, cause: Exception | None = None) -> NoReturn:
     shown = seen.decode("utf-8", "replace") if isinstance(seen, bytes) else str(seen)
     shown = shown if len(shown) <= 60 else shown[:57] + "..."  # noqa: PLR2004 -- one line of a terminal
-    raise _core._error("corrupt_line", "line", repr(shown), limit, line) from cause
+    raise _error("corrupt_line", "line", repr(shown), limit, line) from cause
 
 
 def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a file with their numbers; a damaged archive ends in an error with its line."""
+    """Yield numbered lines; a damaged archive ends in an error that names the line."""
     import zlib
 
     with _open(path) as stream:
@@ -266,7 +329,7 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
                 yield line, raw
 
 
-def _open(path: str | os.PathLike[str]) -> IO[bytes]:
+def _open(path: str | os.PathLike[str]) -> gzip.GzipFile | BufferedReader:
     import gzip
     from pathlib import Path
 

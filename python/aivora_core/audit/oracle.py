@@ -486,9 +486,9 @@ def _read_instrument(node: object, rules: Rules, venue_fee: Fraction | None) -> 
     mark_tick = _positive(row["mark_tick"], "mark_tick")
     lot = _positive(row["lot"], "lot")
     multiplier = _positive(row.get("multiplier", 1), "multiplier")
-    _whole(price_tick / mark_tick, "price_tick")
+    marks_per_price = _whole(price_tick / mark_tick, "price_tick")
     k = _whole(mark_tick * lot * multiplier / rules.quantum, "k")
-    if k > QUANTA_PER_TICK_LOT_MAX:
+    if k * marks_per_price > QUANTA_PER_TICK_LOT_MAX:  # K, and so k as well
         raise OracleError("overflow", "k", k, QUANTA_PER_TICK_LOT_MAX)
     fee = rate(row["taker_fee"], "taker_fee") if "taker_fee" in row else venue_fee
     if fee is None and (rules.closing_fee != "none" or rules.bankruptcy_fee != "none"):

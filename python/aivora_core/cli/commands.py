@@ -394,7 +394,7 @@ def case_run(a: argparse.Namespace) -> Answer:
     from aivora_core.cases import find_cases, run_case
     from aivora_core.render import progress
 
-    paths: list[Path] = find_cases(a.files)
+    paths: list[Path] = find_cases(*a.files)
     results = [run_case(path, engine=a.engine) for path in progress(paths, "cases")]
     failed = [result for result in results if not result.passed]
     lines = []

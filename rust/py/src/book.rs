@@ -269,7 +269,7 @@ impl Book {
     /// >>> book = ac.Book(ac.Venue.load("demo")["BTC"], [("64000", "1")], [("64001", "1")])
     /// >>> book.delta(bids=[("64000", 0), ("63999.5", "2")])
     /// >>> book.best_bid
-    /// (Decimal('63999.5'), Decimal('2'))
+    /// Decimal('63999.5')
     #[pyo3(signature = (bids=None, asks=None, sequence=None, previous=None))]
     fn delta(
         &self,
@@ -489,18 +489,18 @@ impl Book {
         columns(py, walks?)
     }
 
-    /// The best bid: price and quantity, or None.
+    /// The price of the best bid, or None. `depth` has the quantities.
     #[getter]
-    fn best_bid<'py>(&self, py: Python<'py>) -> PyResult<Option<Row<'py>>> {
+    fn best_bid<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let best = self.with(py, |book| Ok(book.bids().best()))?;
-        best.map(|level| self.row(py, level)).transpose()
+        best.map(|level| Ok(self.row(py, level)?.0)).transpose()
     }
 
-    /// The best ask: price and quantity, or None.
+    /// The price of the best ask, or None. `depth` has the quantities.
     #[getter]
-    fn best_ask<'py>(&self, py: Python<'py>) -> PyResult<Option<Row<'py>>> {
+    fn best_ask<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let best = self.with(py, |book| Ok(book.asks().best()))?;
-        best.map(|level| self.row(py, level)).transpose()
+        best.map(|level| Ok(self.row(py, level)?.0)).transpose()
     }
 
     /// Half of best bid plus best ask, exact; None unless both sides are there.

@@ -323,14 +323,19 @@ fn check_amount(bracket: &Bracket, row: &Node<'_>, den: i64, quantum: Decimal) -
     let Some(amount) = row.find("amount") else {
         return Ok(());
     };
-    let quanta = amount.decimal()?.whole(quantum, amount.path())?;
-    let published = quanta.checked_mul(i128::from(den));
-    if published == Some(bracket.deduction_num) {
+    let published = amount.decimal()?;
+    // Both sides as fractions of a quantum: the derived one need not be whole either.
+    let same = published.ratio(quantum).is_some_and(|(num, unit)| {
+        let (left, right) =
+            (num.checked_mul(i128::from(den)), bracket.deduction_num.checked_mul(unit));
+        left.is_some() && left == right
+    });
+    if same {
         return Ok(());
     }
     let derived = Rational(bracket.deduction_num, i128::from(den));
-    let limit = format!("the derived deduction is {derived} quanta");
-    Err(bad_tiers(amount.path(), format!("{quanta} quanta"), limit))
+    let limit = format!("the derived deduction is {derived} quanta of {quantum}");
+    Err(bad_tiers(amount.path(), published, limit))
 }
 
 /// A fraction for messages.

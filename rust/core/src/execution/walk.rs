@@ -562,9 +562,13 @@ impl Walks {
         lots: i64,
         limit: Option<PriceTicks>,
     ) -> Result<()> {
-        let quantity = Lots::new(i128::from(lots), "quantity_lots");
-        let walked = quantity.and_then(|quantity| walk(book, side, quantity, limit));
-        let walk = walked.map_err(|error| error.at_row(self.len()))?;
+        let walk = if lots < 0 {
+            Err(negative("quantity_lots", lots))
+        } else {
+            let quantity = Lots::new(i128::from(lots), "quantity_lots");
+            quantity.and_then(|quantity| walk(book, side, quantity, limit))
+        };
+        let walk = walk.map_err(|error| error.at_row(self.len()))?;
         self.filled_lots.push(walk.filled);
         self.unfilled_lots.push(walk.unfilled);
         self.cost_quanta.push(walk.cost().get());

@@ -301,14 +301,14 @@ impl PortfolioBuilder {
         self.drafts.get_mut(place).ok_or_else(|| Error::invariant("draft place"))
     }
 
-    /// Declares a pool's kind.
+    /// Declares a pool's kind; saying the same again is allowed.
     ///
     /// # Errors
-    /// `duplicate_key` when it was declared before.
+    /// `duplicate_key` when another kind was declared before.
     pub fn kind(&mut self, key: PoolKey<'_>, kind: PoolKind) -> Result<()> {
         let draft = self.draft(key)?;
-        if draft.kind.replace(kind).is_some() {
-            return Err(duplicate("pool", key, "its kind is declared twice"));
+        if draft.kind.replace(kind).is_some_and(|before| before != kind) {
+            return Err(duplicate("pool", key, "two different kinds are declared"));
         }
         Ok(())
     }

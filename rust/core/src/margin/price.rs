@@ -282,7 +282,7 @@ impl Portfolio {
         let instrument = self.venue().instrument(id)?;
         let (own, others): (Vec<Leg>, Vec<Leg>) =
             self.legs(pool)?.into_iter().partition(|l| l.instrument == id);
-        if own.iter().all(|l| l.lots == 0) {
+        if own.is_empty() {
             return Err(self.not_held(pool, instrument.symbol(), None));
         }
         let (mut equity, mut maintenance) = (self.collateral(pool)?, 0_i128);

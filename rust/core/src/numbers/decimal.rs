@@ -134,8 +134,10 @@ impl Decimal {
         Some(Self::new(mantissa, self.scale.checked_add(other.scale)?))
     }
 
-    /// `self / unit` as a reduced-free fraction `(num, den)` with `den > 0`, for `unit > 0`.
-    fn ratio(self, unit: Self) -> Option<(i128, i128)> {
+    /// `self / unit` as a fraction `(num, den)` with `den > 0`, not reduced; `None` past 128 bits or unless
+    /// `unit > 0`.
+    #[must_use]
+    pub fn ratio(self, unit: Self) -> Option<(i128, i128)> {
         if unit.mantissa <= 0 {
             return None;
         }
@@ -143,7 +145,6 @@ impl Decimal {
             let num = self.mantissa.checked_mul(pow10(unit.scale - self.scale)?)?;
             Some((num, unit.mantissa))
         } else {
-            // Trailing factors of ten that the unit's digits share are not needed: try the plain product.
             Some((self.mantissa, unit.mantissa.checked_mul(pow10(self.scale - unit.scale)?)?))
         }
     }
