@@ -246,9 +246,9 @@ FEE_HALF = {"taker_fee": "0.5"}
     [
         ({}, {"quantity_lots": 10**18, "cost_quanta": 0}, 10**17, None),
         ({"multiplier": "1000"}, {"quantity_lots": 10**18, "cost_quanta": 0}, 10**17, "overflow"),
-        ({}, {"quantity_lots": 1, "cost_quanta": 10**37}, 1, "overflow"),
-        ({}, {"quantity_lots": 10**19, "cost_quanta": 1}, 1, "overflow"),
-        ({}, {"quantity_lots": 1, "cost_quanta": 1}, 10**18, "overflow"),
+        ({}, {"quantity_lots": 1, "cost_quanta": 10**37}, 1, "out_of_range"),
+        ({}, {"quantity_lots": 10**19, "cost_quanta": 1}, 1, "out_of_range"),
+        ({}, {"quantity_lots": 1, "cost_quanta": 1}, 10**18, "out_of_range"),
         ({}, {"quantity": "0.5", "cost_quanta": 1}, 1, "off_grid"),
         ({}, {"quantity": 1, "entry": "1.5"}, 1, "off_grid"),
         ({}, {"quantity": 1.0, "cost_quanta": 1}, 1, "float_given"),

@@ -216,6 +216,13 @@ def _bounded(value: int, limit: int, field: str) -> int:
     return value
 
 
+def _given(value: int, limit: int, field: str) -> int:
+    """Check a number as it was given: outside its bound it is out of range, not an overflow."""
+    if abs(value) > limit:
+        raise OracleError("out_of_range", field, value, limit)
+    return value
+
+
 def _amount(value: int, field: str) -> int:
     return _bounded(value, QUANTA_MAX, field)
 
@@ -229,7 +236,7 @@ def _ticks(value: object, field: str) -> int:
     given = _whole(number(value, field), field)
     if given < 1:
         raise OracleError("out_of_range", field, value, 1)
-    return _bounded(given, TICKS_MAX, field)
+    return _given(given, TICKS_MAX, field)
 
 
 def _saturated(value: int) -> int:
@@ -489,7 +496,7 @@ def _read_instrument(node: object, rules: Rules, venue_fee: Fraction | None) -> 
     marks_per_price = _whole(price_tick / mark_tick, "price_tick")
     k = _whole(mark_tick * lot * multiplier / rules.quantum, "k")
     if k * marks_per_price > QUANTA_PER_TICK_LOT_MAX:  # K, and so k as well
-        raise OracleError("overflow", "k", k, QUANTA_PER_TICK_LOT_MAX)
+        raise OracleError("out_of_range", "k", k, QUANTA_PER_TICK_LOT_MAX)
     fee = rate(row["taker_fee"], "taker_fee") if "taker_fee" in row else venue_fee
     if fee is None and (rules.closing_fee != "none" or rules.bankruptcy_fee != "none"):
         raise OracleError("missing_key", f"{symbol}.taker_fee")
@@ -753,7 +760,7 @@ def _scaled(row: Row, name: str, unit: str, grid: Fraction) -> int:
 def _cost(row: Row, card: Card, instrument: Instrument, lots: int, rounding: str | None) -> int:
     """Read the cost basis in quanta, or work it out from the average entry price."""
     if _either(row, ("entry", "cost", "cost_quanta")) != "entry":
-        return _amount(_scaled(row, "cost", "quanta", card.rules.quantum), "cost")
+        return _given(_scaled(row, "cost", "quanta", card.rules.quantum), QUANTA_MAX, "cost")
     entry = number(row["entry"], "entry") / instrument.mark_tick
     cost = lots * entry * instrument.k
     if rounding == "against_account":
@@ -857,13 +864,14 @@ def _gather_position(card: Card, draft: _Draft, row: Row, rounding: str | None) 
     symbol = _symbol(card, row)
     instrument = card.instruments[symbol]
     leg = _one_of(row.get("leg", "net"), "leg", _LEGS)
-    lots = _lots(_scaled(row, "quantity", "lots", instrument.lot), "quantity")
+    lots = _given(_scaled(row, "quantity", "lots", instrument.lot), LOTS_MAX, "quantity")
     if (leg == "long" and lots < 0) or (leg == "short" and lots > 0):
         raise OracleError("bad_leg", "quantity", lots, leg)
     cost = _cost(row, card, instrument, lots, rounding)
     accrued = 0
     if "accrued" in row or "accrued_quanta" in row:
-        accrued = _amount(_scaled(row, "accrued", "quanta", card.rules.quantum), "accrued")
+        owed = _scaled(row, "accrued", "quanta", card.rules.quantum)
+        accrued = _given(owed, QUANTA_MAX, "accrued")
     if (symbol, leg) in draft.positions:
         raise OracleError("duplicate", "positions", (symbol, leg))
     draft.positions[symbol, leg] = (lots, cost, accrued)
@@ -873,19 +881,21 @@ def _gather_order(card: Card, draft: _Draft, row: Row) -> None:
     symbol = _symbol(card, row)
     leg = _one_of(row.get("leg", "net"), "leg", _LEGS)
     side = _one_of(row["side"], "side", ("buy", "sell"))
-    lots = _lots(_scaled(row, "quantity", "lots", card.instruments[symbol].lot), "quantity")
+    given = _scaled(row, "quantity", "lots", card.instruments[symbol].lot)
+    lots = _given(given, LOTS_MAX, "quantity")
     if lots < 0:
         raise OracleError("out_of_range", "quantity", lots, 0)
     open_lots = draft.orders.setdefault((symbol, leg), [0, 0])
     at = 0 if side == "buy" else 1
-    open_lots[at] = _lots(open_lots[at] + lots, "orders")
+    open_lots[at] = _given(open_lots[at] + lots, LOTS_MAX, "orders")
 
 
 def _gather_collateral(card: Card, draft: _Draft, row: Row) -> None:
     asset = row.get("asset", card.rules.settlement)
     if asset != card.rules.settlement:
         raise OracleError("bad_value", "asset", asset, card.rules.settlement)
-    amount = _amount(_scaled(row, "amount", "quanta", card.rules.quantum), "collateral")
+    given = _scaled(row, "amount", "quanta", card.rules.quantum)
+    amount = _given(given, QUANTA_MAX, "collateral")
     if draft.collateral is not None:
         raise OracleError("duplicate", "collateral", amount)
     draft.collateral = amount
@@ -1626,7 +1636,7 @@ def check_book(bids: Levels, asks: Levels) -> None:
             _ticks(price, side)
             if lots < 1:
                 raise OracleError("out_of_range", side, lots, 1)
-            _lots(lots, side)
+            _given(lots, LOTS_MAX, side)
     for (better, _), (worse, _) in pairwise(bids):
         if better <= worse:
             raise OracleError("unsorted_book", "bids", worse, better)
@@ -1697,7 +1707,7 @@ def walk(  # noqa: PLR0913, PLR0917 - the arguments of the specification
     check_book(bids, asks)
     if quantity < 0:
         raise OracleError("out_of_range", "quantity", quantity, 0)
-    _lots(quantity, "quantity")
+    _given(quantity, LOTS_MAX, "quantity")
     filled = cost = levels = 0
     worst: int | None = None
     for price, lots in _taken(bids, asks, side, limit):
@@ -1708,7 +1718,7 @@ def walk(  # noqa: PLR0913, PLR0917 - the arguments of the specification
         cost += price * taken * per_tick_lot
         worst = price
         levels += 1
-    _amount(cost, "cost")
+    _given(cost, QUANTA_MAX, "cost")
     mid = mid_price(bids, asks)
     vwap = Fraction(cost, filled * per_tick_lot) if filled else None
     slippage: Fraction | None = None

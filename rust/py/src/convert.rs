@@ -87,7 +87,10 @@ pub(crate) fn integer(value: &Bound<'_, PyAny>, field: &str) -> Result<i128> {
     if !whole && !like() {
         return Err(not_a_number(field, value));
     }
-    value
+    // What is only like an int is turned into one first: 128 bits are read by shifting, which it may not know.
+    let int = if whole { None } else { value.call_method0("__index__").ok() };
+    int.as_ref()
+        .unwrap_or(value)
         .extract::<i128>()
         .map_err(|_| Error::new(ErrorKind::Overflow, field, shown(value), "must fit 128 bits"))
 }

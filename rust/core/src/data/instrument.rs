@@ -3,7 +3,7 @@
 use super::card::{ClosingFee, Rules};
 use super::tiers::{TierContext, Tiers};
 use super::tree::Node;
-use crate::numbers::limits::UNIT_MAX;
+use crate::numbers::limits::{QUANTA_MAX, UNIT_MAX};
 use crate::numbers::{
     Canonical, Decimal, Error, ErrorKind, Lots, MarkTicks, PriceTicks, Rate, Result, Rounding,
 };
@@ -223,7 +223,11 @@ impl Instrument {
             .ok_or_else(|| {
                 Error::new(ErrorKind::Overflow, field, entry, "cost must fit 38 digits")
             })?;
-        cost.round(self.quantum, rounding, field)
+        let quanta = cost.round(self.quantum, rounding, field)?;
+        if quanta.unsigned_abs() <= QUANTA_MAX.unsigned_abs() {
+            return Ok(quanta);
+        }
+        Err(Error::overflow("cost", &self.symbol))
     }
 
     /// A mark price in units.

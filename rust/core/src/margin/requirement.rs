@@ -3,7 +3,7 @@
 //! `docs/spec/margin.md`, "Requirements". Each step keeps its numbers, so an explanation is these same fields.
 
 use crate::data::{Basis, ClosingFee, Instrument, Rules, TierBy, Tiers};
-use crate::numbers::limits::QUANTA_MAX;
+use crate::numbers::limits::{LOTS_MAX, QUANTA_MAX};
 use crate::numbers::rounding::{div_ceil, mul_ratio_ceil};
 use crate::numbers::{Error, ErrorKind, Rate, Result};
 
@@ -177,6 +177,9 @@ pub fn leg_margin(
     let required = required.and_then(|m| m.checked_add(fee));
 
     let exposure = leg.exposure();
+    if exposure > i128::from(LOTS_MAX) {
+        return Err(Error::overflow("exposure", instrument.symbol()));
+    }
     let resting = times(exposure - size)?;
     let initial_value = on(rules.initial_basis).checked_add(resting);
     let initial_value = bounded(initial_value, "initial value", instrument)?;

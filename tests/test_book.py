@@ -1,0 +1,407 @@
+"""Books and walks from Python: exact numbers, and a book that a bad message leaves as it was."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import aivora_core as ac
+
+VENUE = ac.Venue.load("demo")
+BTC = VENUE["BTC"]
+BIDS = [("64000.5", "1.2"), ("63999", "3")]
+ASKS = [("64001", "0.7"), ("64002.5", "2")]
+NAN, INF = float("nan"), float("inf")
+
+
+def made(sequence: int | None = None) -> ac.Book:
+    return ac.Book(BTC, BIDS, ASKS, sequence)
+
+
+def refused(book: ac.Book, code: str, step: Any) -> ac.AivoraError:  # noqa: ANN401
+    """Require that ``step`` fails with ``code`` and leaves the book as it was."""
+    before = (book.digest, book.sequence, book.depth())
+    with pytest.raises(ac.AivoraError) as caught:
+        step(book)
+    assert caught.value.code == code, caught.value
+    assert (book.digest, book.sequence, book.depth()) == before
+    return caught.value
+
+
+def test_a_walk_is_exact() -> None:
+    walk = made().walk("buy", "1.5")
+    cost = Decimal("0.7") * 64001 + Decimal("0.8") * Decimal("64002.5")
+    assert (walk.filled, walk.unfilled, walk.cost) == (Decimal("1.5"), Decimal(0), cost)
+    assert walk.fee == (cost * Decimal("0.0005")).quantize(Decimal("0.000001"), "ROUND_CEILING")
+    assert (walk.worst, walk.levels, walk.side) == (Decimal("64002.5"), 2, "buy")
+    assert walk.vwap_exact == Fraction(cost) / Fraction(3, 2)
+    mid = Fraction(640005 + 640010, 20)
+    assert walk.slippage_bps_exact == (Fraction(cost) / Fraction(3, 2) - mid) / mid * 10_000
+    assert (walk.filled_lots, walk.cost_quanta) == (1500, int(cost * 10**6))
+    assert (walk.worst_ticks, walk.mid_half_ticks) == (640025, 1280015)
+
+
+def test_averages_round_against_the_taker() -> None:
+    book = ac.Book(BTC, [("1.1", "1"), ("1", "2")], [("1.2", "1"), ("1.3", "2")])
+    buy, sell = book.walk("buy", 3), book.walk("sell", 3)
+    assert (buy.vwap, sell.vwap) == (Decimal("1.266666666667"), Decimal("1.033333333333"))
+    assert buy.slippage_bps == Decimal("1014.4928")  # 1014.49275...
+    assert sell.slippage_bps == Decimal("1014.4928")
+
+
+@pytest.mark.parametrize("quantity", ["1.5", Decimal("1.5"), "1.500", "15e-1", "+1.5"])
+def test_exact_quantities_are_read_alike(quantity: str | Decimal) -> None:
+    assert made().walk("buy", quantity) == made().walk("buy", "1.5")
+
+
+def test_whole_quantities_are_read_alike() -> None:
+    for quantity in (1, np.int64(1), "1", Decimal(1), "1.000"):
+        assert made().walk("sell", quantity).filled_lots == 1000
+
+
+@pytest.mark.parametrize(
+    ("quantity", "code"),
+    [
+        (1.5, "float_given"),
+        (NAN, "float_given"),
+        (INF, "float_given"),
+        (np.float64(1), "float_given"),
+        (np.float32(1), "float_given"),
+        ("nan", "not_finite"),
+        ("-inf", "not_finite"),
+        (Decimal("NaN"), "not_finite"),
+        (Decimal("Infinity"), "not_finite"),
+        ("", "not_a_number"),
+        ("1_000", "not_a_number"),
+        ("1,5", "not_a_number"),
+        (" 1", "not_a_number"),
+        ("\ud800", "not_a_number"),
+        ("٣", "not_a_number"),
+        (True, "not_a_number"),
+        (None, "not_a_number"),
+        (b"1", "not_a_number"),
+        ([1], "not_a_number"),
+        ("0.0005", "off_grid"),
+        ("1.0000000000000000001", "off_grid"),
+        (-1, "out_of_range"),
+        ("-0.001", "out_of_range"),
+        (10**16, "out_of_range"),
+        (10**40, "overflow"),
+        ("1e60", "overflow"),
+    ],
+)
+def test_a_bad_quantity_is_named(quantity: object, code: str) -> None:
+    error = refused(made(), code, lambda book: book.walk("buy", quantity))
+    assert error.field == "quantity"
+    assert error.value
+    assert error.limit
+    assert error.row is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [("64001.05", "off_grid"), (0, "bad_price"), ("-1", "bad_price"), (64001.0, "float_given")],
+)
+def test_a_bad_limit_is_named(limit: object, code: str) -> None:
+    book = made()
+    for step in (
+        lambda b: b.walk("buy", 1, limit),
+        lambda b: b.walk_notional("buy", 1, limit),
+        lambda b: b.max_quantity("buy", limit=limit),
+        lambda b: b.walk_many("buy", np.array([1]), limit),
+    ):
+        assert refused(book, code, step).field.startswith("limit")
+
+
+def test_a_bad_side_is_named() -> None:
+    assert refused(made(), "out_of_range", lambda b: b.walk("bid", 1)).field == "side"
+    with pytest.raises(TypeError):
+        made().walk(1, 1)  # type: ignore[arg-type]
+
+
+def test_a_thin_side_leaves_a_remainder() -> None:
+    book = ac.Book(BTC, asks=ASKS)
+    walk = book.walk("buy", 5)
+    assert (walk.filled, walk.unfilled) == (Decimal("2.7"), Decimal("2.3"))
+    assert (walk.slippage_bps, walk.slippage_bps_exact, book.mid) == (None, None, None)
+    walk = book.walk("sell", 5)
+    assert (walk.filled, walk.cost, walk.fee, walk.levels) == (0, 0, 0, 0)
+    assert (walk.vwap, walk.vwap_exact, walk.worst) == (None, None, None)
+    assert book.walk("buy", 5, limit="64001").filled == Decimal("0.7")
+    assert book.walk("buy", 0).filled == 0
+
+
+def test_an_unknown_fee_is_not_zero() -> None:
+    book = ac.Book(ac.Venue.load("hyperliquid")["BTC"], asks=[("64001", 1)])
+    assert book.walk("buy", 1).fee is None
+    assert book.walk("buy", 1).fee_quanta is None
+    assert book.walk_many("buy", np.array([1]))["fee_quanta"] is None
+
+
+def test_inverse_questions() -> None:
+    book = made()
+    assert book.max_quantity("buy", limit="64001") == Decimal("0.7")
+    assert book.max_quantity("buy", cost="64001.00000") == Decimal("0.999")
+    assert book.max_quantity("sell", slippage_bps=10_000) == Decimal("4.2")
+    for bps in ("0", "0.03", "0.1", "0.15", "0.2", "100"):
+        lots = int(book.max_quantity("buy", slippage_bps=bps) / BTC.lot)
+        for n, fits in ((lots, True), (lots + 1, False)):
+            walk = book.walk("buy", n * BTC.lot)
+            if n and walk.unfilled == 0:
+                assert walk.slippage_bps_exact is not None
+                assert (walk.slippage_bps_exact <= Fraction(bps)) is fits
+    both = book.max_quantity("buy", slippage_bps=100, cost=1000)
+    assert both == book.max_quantity("buy", cost=1000)
+    assert book.walk_notional("buy", "64001").filled == Decimal("0.999")
+    refused(book, "out_of_range", lambda b: b.max_quantity("buy"))
+    refused(book, "out_of_range", lambda b: b.max_quantity("buy", slippage_bps=-1))
+    refused(book, "out_of_range", lambda b: b.max_quantity("buy", cost=-1))
+    refused(book, "off_grid", lambda b: b.max_quantity("buy", cost="0.0000001"))
+    refused(book, "overflow", lambda b: b.max_quantity("buy", slippage_bps="1e-37"))
+    refused(ac.Book(BTC, bids=BIDS), "no_mid", lambda b: b.max_quantity("buy", slippage_bps=1))
+
+
+levels = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 3000)), max_size=8)
+
+
+@given(levels, levels, st.sampled_from(["buy", "sell"]), st.integers(0, 20_000))
+def test_walks_and_their_inverses_agree_with_fractions(
+    down: list[tuple[int, int]], up: list[tuple[int, int]], side: Any, lots: int  # noqa: ANN401
+) -> None:
+    bids, asks, bid, ask = [], [], 1000, 1000
+    for gap, size in down:
+        bids.append(((bid := bid - gap), size))
+    for gap, size in up:
+        asks.append(((ask := ask + gap), size))
+    scaled = [[(p * BTC.price_tick, q * BTC.lot) for p, q in s] for s in (bids, asks)]
+    book = ac.Book(BTC, *scaled)
+    left, cost, touched = lots, 0, 0
+    for price, size in asks if side == "buy" else bids:
+        taken = min(left, size)
+        cost, left, touched = cost + price * taken, left - taken, touched + (taken > 0)
+    walk = book.walk(side, lots * BTC.lot)
+    assert (walk.filled_lots, walk.unfilled_lots, walk.levels) == (lots - left, left, touched)
+    assert walk.cost_quanta == cost * 100  # 0.1 x 0.001 in millionths
+    assert pickle.loads(pickle.dumps(walk)) == walk
+    found = book.walk_many(side, np.array([lots]))
+    assert found["cost_quanta"] == [walk.cost_quanta]
+    assert found["fee_quanta"] == [walk.fee_quanta]
+    again = book.max_quantity(side, cost=walk.cost)
+    assert again == walk.filled
+
+
+def test_many_are_the_single_calls() -> None:
+    book, other = made(), ac.Book(VENUE["ETH"], asks=[("3000", 5)])
+    sizes = np.array([0, 1, 700, 701, 2700, 9999])
+    found = book.walk_many("buy", sizes)
+    for row, lots in enumerate(sizes.tolist()):
+        walk = book.walk("buy", lots * BTC.lot)
+        assert found["filled_lots"][row] == walk.filled_lots
+        assert found["unfilled_lots"][row] == walk.unfilled_lots
+        assert found["cost_quanta"][row] == walk.cost_quanta
+        assert found["fee_quanta"][row] == walk.fee_quanta
+        assert found["worst_ticks"][row] == (walk.worst_ticks or 0)
+        assert found["levels"][row] == walk.levels
+    found = ac.walk_many([book, other, book], "buy", np.array([1, 1000, 701]))
+    assert found["cost_quanta"].tolist() == [64_001_000, 3_000_000_000, 44_864_702_500]
+    assert found["levels"].tolist() == [1, 1, 2]
+
+
+def test_columns_wider_than_64_bits_are_lists_of_int() -> None:
+    book = ac.Book(BTC, asks=[("9000000000000", "100000000000000")])
+    found = book.walk_many("buy", np.array([10**17]))
+    assert found["cost_quanta"] == [9 * 10**32]
+    assert book.walk("buy", 10**14).cost_quanta == 9 * 10**32
+
+
+def test_bad_columns_are_named() -> None:
+    book, good = made(), np.arange(6)
+    read_only = good.copy()
+    read_only.flags.writeable = False
+    assert len(book.walk_many("buy", read_only)["levels"]) == 6
+    for column, code in [
+        (good[::2], "bad_column"),
+        (good.reshape(2, 3), "bad_column"),
+        (good.astype(np.int32), "bad_column"),
+        (good.astype(object), "bad_column"),
+        ([1, 2], "bad_column"),
+        (good.astype(float), "float_given"),
+    ]:
+        error = refused(book, code, lambda b, c=column: b.walk_many("buy", c))
+        assert error.field == "quantity_lots"
+        refused(book, code, lambda b, c=column: ac.walk_many([b] * 6, "buy", c))
+    error = refused(book, "out_of_range", lambda b: b.walk_many("buy", np.array([1, 2, -3])))
+    assert (error.row, error.field, error.value) == (2, "quantity_lots", "-3")
+    error = refused(book, "out_of_range", lambda b: b.walk_many("buy", np.array([1, 10**18 + 1])))
+    assert error.row == 1
+    refused(book, "length_mismatch", lambda b: ac.walk_many([b, b], "buy", np.array([1])))
+
+
+@pytest.mark.parametrize(
+    ("bids", "asks", "code", "field", "row"),
+    [
+        ([("2", "1"), ("3", "1")], [], "unsorted_book", "bids.price", 1),
+        ([("2", "1"), ("2", "1")], [], "unsorted_book", "bids.price", 1),
+        ([], [("3", "1"), ("2", "1")], "unsorted_book", "asks.price", 1),
+        ([("3", "1")], [("3", "1")], "crossed_book", "book", None),
+        ([("4", "1")], [("3", "1")], "crossed_book", "book", None),
+        ([("3", "0")], [], "out_of_range", "bids.quantity", 0),
+        ([], [("3", "1"), ("4", "-1")], "out_of_range", "asks.quantity", 1),
+        ([("0", "1")], [], "bad_price", "bids.price", 0),
+        ([("-3", "1")], [], "bad_price", "bids.price", 0),
+        ([("3.05", "1")], [], "off_grid", "bids.price", 0),
+        ([("3", "0.0001")], [], "off_grid", "bids.quantity", 0),
+        ([(3.0, "1")], [], "float_given", "bids.price", 0),
+        ([("3", 1.0)], [], "float_given", "bids.quantity", 0),
+        ([("3", NAN)], [], "float_given", "bids.quantity", 0),
+        ([("nan", "1")], [], "not_finite", "bids.price", 0),
+        ([("3", "inf")], [], "not_finite", "bids.quantity", 0),
+        ([("x", "1")], [], "not_a_number", "bids.price", 0),
+        ([("3",)], [], "bad_column", "bids", 0),
+        ([("3", "1", "2")], [], "bad_column", "bids", 0),
+        (["31"], [], "bad_column", "bids", 0),
+        (7, [], "bad_column", "bids", None),
+        ([("1e17", "1")], [], "out_of_range", "bids.price", 0),
+        ([("3", "1e16")], [], "out_of_range", "bids.quantity", 0),
+        ([("3", "9e14"), ("2", "9e14")], [], "overflow", "bids", None),
+    ],
+)
+@pytest.mark.parametrize("how", ["snapshot", "new"])
+def test_a_bad_snapshot_is_named(  # noqa: PLR0913 -- one row of the table above
+    bids: Any, asks: Any, code: str, field: str, row: int | None, how: str  # noqa: ANN401
+) -> None:
+    def step(book: ac.Book) -> None:
+        if how == "new":
+            ac.Book(BTC, bids, asks)
+        else:
+            book.snapshot(bids, asks, 5)
+
+    error = refused(made(7), code, step)
+    assert error.field.split(" ")[0] == field
+    assert error.row == row
+    assert f"(row {row})" in str(error) or row is None
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ({"bids": [("64001", "1")]}, "crossed_book"),
+        ({"bids": [("64000", "1"), ("64000.5", 0)], "asks": [("63999", "1")]}, "crossed_book"),
+        ({"asks": [("64003", "1"), ("64004", "-1")]}, "out_of_range"),
+        ({"asks": [("64003", "1"), ("64003.01", "1")]}, "off_grid"),
+        ({"asks": [("64003", "1"), (64004.5, "1")]}, "float_given"),
+        ({"asks": [("64003", "1"), ("64004", "1e15")]}, "overflow"),
+        ({"asks": [("64003", "1")], "previous": 6}, "sequence_gap"),
+        ({"asks": [("64003", "1")], "previous": None}, "sequence_gap"),
+        ({"asks": [("64003", "1")], "sequence": 7}, "sequence_gap"),
+        ({"asks": [("64003", "1")], "sequence": None}, "sequence_gap"),
+    ],
+)
+def test_a_bad_delta_changes_nothing(message: dict[str, Any], code: str) -> None:
+    refused(made(7), code, lambda b: b.delta(**{"sequence": 8, "previous": 7} | message))
+
+
+def test_deltas_follow_snapshots() -> None:
+    refused(ac.Book(BTC), "no_snapshot", lambda b: b.delta(bids=BIDS))
+    refused(made(), "sequence_gap", lambda b: b.delta(sequence=1, previous=None))
+    book = made(7)
+    book.delta([("64000", "2"), ("64000.5", 0), ("64000", "1")], sequence=9, previous=7)
+    assert book.depth() == {
+        "bids": [(64000, 1), (63999, 3)],
+        "asks": [(Decimal(p), Decimal(q)) for p, q in ASKS],
+    }
+    assert (book.sequence, book.best_bid, book.best_ask) == (9, 64000, 64001)
+    assert book.mid == Decimal("64000.5")
+    book.snapshot([], [])
+    assert (book.sequence, book.best_bid, book.mid) == (None, None, None)
+
+
+def test_levels_are_read_from_any_pairs() -> None:
+    want = ac.Book(BTC, [("3", "1"), ("2", "4")]).digest
+    for bids in (
+        [[3, 1], [2, 4]],
+        ((Decimal(3), 1), ("2", Decimal("4.000"))),
+        iter([("3", "1"), ("2", "4")]),
+        np.array([[3, 1], [2, 4]]),
+    ):
+        assert ac.Book(BTC, bids).digest == want
+
+
+def test_depth_and_repr() -> None:
+    book = made(7)
+    assert book.depth(1)["asks"] == [(Decimal(64001), Decimal("0.7"))]
+    assert book.depth(0) == {"bids": [], "asks": []}
+    assert repr(book) == "<Book of BTC: 2 bids, 2 asks, sequence 7>"
+    assert book.instrument == BTC
+
+
+def test_a_walk_is_a_value() -> None:
+    walk = made().walk("buy", "1.5")
+    assert walk == made().walk("buy", "1.5")
+    assert walk != made().walk("buy", "1.4")
+    assert walk != ac.Book(VENUE["ETH"], BIDS, ASKS).walk("buy", "1.5")
+    assert walk != "walk"
+    assert {walk, copy.deepcopy(walk)} == {walk}
+    assert walk.digest == made().walk("buy", "1.5").digest
+    kwargs = dict(part.split("=") for part in repr(walk)[:-1].split(", ")[2:])
+    again = ac.Walk(BTC, "buy", **{name: int(value) for name, value in kwargs.items()})
+    assert again == walk
+    with pytest.raises(ac.NumberError, match="cost_quanta"):
+        ac.Walk(BTC, "buy", 1, 0, 7, worst_ticks=5, levels=1)
+    with pytest.raises(ac.NumberError, match="worst_ticks"):
+        ac.Walk(BTC, "buy", 1, 0, 100)
+    with pytest.raises(AttributeError):
+        walk.levels = 3  # type: ignore[misc]
+
+
+def test_a_walk_as_a_dict() -> None:
+    walk = made().walk("sell", 1)
+    found = walk.to_dict()
+    assert found.pop("instrument") == "BTC"
+    assert found == {name: getattr(walk, name) for name in found}
+    assert {"vwap", "fee", "cost_quanta", "mid_half_ticks"} <= found.keys()
+
+
+def test_a_book_refuses_to_be_pickled() -> None:
+    for step in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="cannot pickle 'Book'"):
+            step(made())
+
+
+def test_a_number_that_calls_back_does_not_block() -> None:
+    book = made()
+
+    class Calling:
+        def __index__(self) -> int:
+            return int(book.walk("buy", 1).filled)
+
+    assert book.walk("buy", Calling()).filled == 1
+
+
+def test_threads_share_a_book() -> None:
+    book = made()
+    costs = {book.walk("buy", "1.5").cost}
+    seen: set[Decimal] = set()
+
+    def reads() -> None:
+        seen.update(book.walk("buy", "1.5").cost for _ in range(2000))
+
+    def writes() -> None:
+        for n in range(2000):
+            book.delta(bids=[("63000", 1 + n % 2)])
+
+    threads = [threading.Thread(target=step) for step in (reads, writes, reads, writes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == costs

@@ -1,0 +1,326 @@
+"""Venue cards from Python: what they say, and an error for each way to get one wrong."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import tomllib
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import aivora_core as ac
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CARD = """
+schema = "aivora-card/0"
+name = "test"
+title = "A card for tests"
+version = "3"
+sources = ["invented"]
+
+[asset.USD]
+quantum = "0.000001"
+
+[rules]
+settlement = "USD"
+taker_fee = "0.0005"
+
+[[instrument]]
+symbol = "BTC"
+kind = "linear"
+price_tick = "0.1"
+mark_tick = "0.01"
+lot = "0.001"
+[instrument.tiers]
+by = "notional"
+deduction = "derived"
+brackets = [
+  { floor = "0", cap = "50000", maintenance = "0.004", max_leverage = "125", amount = "0" },
+  { floor = "50000", cap = "600000", maintenance = "0.005", max_leverage = "100", amount = "50" },
+  { floor = "600000", maintenance = "0.0065", initial = "1/75" },
+]
+"""
+
+
+def tree() -> dict[str, Any]:
+    return tomllib.loads(CARD)
+
+
+def instrument(card: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = card["instrument"][0]
+    return found
+
+
+def brackets(card: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = instrument(card)["tiers"]["brackets"]
+    return found
+
+
+def test_a_card_says_what_it_says() -> None:
+    venue = ac.Venue.from_toml(CARD)
+    assert (venue.name, venue.title, venue.version) == ("test", "A card for tests", "3")
+    assert (list(venue.sources), venue.settlement, venue.quantum) == (
+        ["invented"],
+        "USD",
+        Decimal("0.000001"),
+    )
+    assert venue.text == CARD
+    assert len(venue.hash) == 64
+    assert [i.symbol for i in venue.instruments] == ["BTC"]
+    assert len(venue) == 1
+    assert "BTC" in venue
+    assert "ETH" not in venue
+    assert venue.rules == {
+        "settlement": "USD",
+        "trigger": "strict",
+        "maintenance_basis": "mark",
+        "initial_basis": "mark",
+        "maintenance_from": "explicit",
+        "closing_fee": "none",
+        "bankruptcy_fee": "none",
+        "equity_allotment": "maintenance_share",
+        "taker_fee": Fraction(1, 2000),
+    }
+
+
+def test_an_instrument_says_what_it_says() -> None:
+    btc = ac.Venue.from_toml(CARD)["BTC"]
+    assert (btc.symbol, btc.kind) == ("BTC", "linear")
+    grids = (btc.price_tick, btc.mark_tick, btc.lot, btc.multiplier, btc.quantum)
+    assert grids == tuple(map(Decimal, ("0.1", "0.01", "0.001", "1", "0.000001")))
+    assert btc.quanta_per_mark_tick_and_lot == 10
+    assert btc.taker_fee == Fraction(1, 2000)
+    assert [tier["deduction"] for tier in btc.tiers] == [0, 50, 950]
+    assert btc.tiers[2]["initial"] == Fraction(1, 75)
+    assert btc.tiers[1]["floor"] == 50_000
+
+
+def test_tiers_of_each_kind() -> None:
+    card = tree()
+    instrument(card)["tiers"] = {
+        "by": "size_slope",
+        "maintenance_base": "0.01",
+        "initial_base": "0.02",
+        "slope": "0.00005",
+    }
+    (tier,) = ac.Venue.from_tree(card)["BTC"].tiers
+    assert (tier["maintenance_base"], tier["initial_base"]) == (Fraction(1, 100), Fraction(1, 50))
+    assert tier["slope_per_lot"] == Fraction(5, 10**8)
+    card = tree()
+    instrument(card)["tiers"] = {
+        "by": "size",
+        "brackets": [
+            {"floor": "0", "maintenance": "0.01", "initial": "0.02"},
+            {"floor": "1.5", "maintenance": "0.02", "initial": "0.02"},
+        ],
+    }
+    tiers = ac.Venue.from_tree(card)["BTC"].tiers
+    assert [(t["by"], t["floor"], t["deduction"]) for t in tiers] == [
+        ("size", 0, 0),
+        ("size", Decimal("1.5"), 0),
+    ]
+
+
+@pytest.mark.parametrize("name", ac.Venue.builtin_names())
+def test_built_in_cards(name: str) -> None:
+    venue = ac.Venue.load(name)
+    assert venue.name == name
+    assert repr(venue) == f"Venue.load({name!r})"
+    assert venue.sources
+
+
+def test_a_card_is_a_value(tmp_path: Path) -> None:
+    venue = ac.Venue.from_toml(CARD)
+    path = tmp_path / "card.toml"
+    path.write_text(CARD, "utf-8")
+    same = [
+        ac.Venue.from_tree(tree()),
+        ac.Venue.from_tree(json.loads(json.dumps(tree()))),
+        ac.Venue.from_toml("# a comment\n" + CARD),
+        ac.Venue.load(path),
+        ac.Venue.load(str(path)),
+        pickle.loads(pickle.dumps(venue)),
+        pickle.loads(pickle.dumps(ac.Venue.from_tree(tree()))),
+        copy.deepcopy(venue),
+    ]
+    for other in same:
+        assert (other, hash(other), other.hash) == (venue, hash(venue), venue.hash)
+        assert (other["BTC"], hash(other["BTC"])) == (venue["BTC"], hash(venue["BTC"]))
+    btc = venue["BTC"]
+    assert pickle.loads(pickle.dumps(btc)) == btc
+    changed = tree()
+    changed["version"] = "4"
+    assert ac.Venue.from_tree(changed) != venue
+    assert ac.Venue.from_tree(changed)["BTC"] != btc
+    assert venue != "test"
+
+
+def test_unknown_names(tmp_path: Path) -> None:
+    venue = ac.Venue.from_toml(CARD)
+    with pytest.raises(ac.UnknownNameError, match="BTC") as caught:
+        venue["ETH"]
+    assert (caught.value.code, caught.value.value) == ("unknown_instrument", "ETH")
+    with pytest.raises(ac.UnknownNameError, match="demo") as caught:
+        ac.Venue.load("nowhere")
+    assert caught.value.code == "unknown_venue"
+    with pytest.raises(ac.AivoraError):
+        ac.Venue.load(tmp_path / "none.toml")
+    path = tmp_path / "bytes.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ac.CardError):
+        ac.Venue.load(path)
+
+
+def test_text_that_is_no_card() -> None:
+    for text in ("", "x", "schema = ", "[instrument", 'schema = "aivora-card/9"', "\x00"):
+        with pytest.raises(ac.CardError) as caught:
+            ac.Venue.from_toml(text)
+        assert caught.value.code == "bad_card"
+
+
+def test_a_float_in_a_card_is_named_by_its_path() -> None:
+    for value in ("0.1", "1e3", "nan", "inf"):
+        text = CARD.replace('mark_tick = "0.01"', f"mark_tick = {value}")
+        with pytest.raises(ac.AivoraError) as caught:
+            ac.Venue.from_toml(text)
+        assert caught.value.field == "instrument[0].mark_tick"
+        card = tree()
+        instrument(card)["mark_tick"] = float(value)
+        with pytest.raises(ac.AivoraError) as caught:
+            ac.Venue.from_tree(card)
+        assert caught.value.field == "instrument[0].mark_tick"
+
+
+def put(card: dict[str, Any], path: tuple[str | int, ...], value: object) -> None:
+    place: Any = card
+    for key in path[:-1]:
+        place = place[key]
+    if value is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+
+
+I = ("instrument", 0)  # noqa: E741 -- the place of the one instrument
+B = (*I, "tiers", "brackets")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code"),
+    [
+        (("schema",), None, "bad_card"),
+        (("name",), None, "bad_card"),
+        (("name",), "A B", "bad_card"),
+        (("extra",), "1", "bad_card"),
+        (("asset",), None, "bad_card"),
+        (("asset", "EUR"), {"quantum": "1"}, "bad_card"),
+        (("asset", "USD", "quantum"), "0", "out_of_range"),
+        (("asset", "USD", "quantum"), "-1", "out_of_range"),
+        (("rules", "trigger"), "sometimes", "bad_card"),
+        (("rules", "unknown"), "x", "bad_card"),
+        (("rules", "settlement"), None, "bad_card"),
+        (("rules", "taker_fee"), "1.5", "out_of_range"),
+        (("rules", "taker_fee"), "-0.1", "out_of_range"),
+        (("rules", "taker_fee"), "x", "not_a_number"),
+        (("instrument",), [], "bad_card"),
+        (("instrument",), "BTC", "bad_card"),
+        ((*I, "symbol"), "", "bad_card"),
+        ((*I, "symbol"), None, "bad_card"),
+        ((*I, "kind"), "inverse", "bad_card"),
+        ((*I, "note"), "x", "bad_card"),
+        ((*I, "price_tick"), "0", "out_of_range"),
+        ((*I, "price_tick"), "nan", "not_finite"),
+        ((*I, "price_tick"), "0.015", "off_grid"),
+        ((*I, "mark_tick"), "0.0000001", "off_grid"),
+        ((*I, "lot"), "-0.001", "out_of_range"),
+        ((*I, "lot"), "1e30", "out_of_range"),
+        ((*I, "lot"), "1e37", "overflow"),
+        ((*I, "multiplier"), "0", "out_of_range"),
+        ((*I, "tiers"), None, "bad_card"),
+        ((*I, "tiers", "by"), "mood", "bad_card"),
+        ((*I, "tiers", "by"), "size", "bad_tiers"),
+        (B, [], "bad_tiers"),
+        ((*B, 0, "floor"), "1", "bad_tiers"),
+        ((*B, 0, "cap"), "49999", "bad_tiers"),
+        ((*B, 0, "cap"), "50001", "bad_tiers"),
+        ((*B, 1, "floor"), "0", "bad_tiers"),
+        ((*B, 1, "floor"), "0.0000001", "off_grid"),
+        ((*B, 1, "maintenance"), "0.003", "bad_tiers"),
+        ((*B, 1, "maintenance"), "0", "bad_tiers"),
+        ((*B, 1, "maintenance"), "0.02", "bad_tiers"),
+        ((*B, 1, "maintenance"), None, "bad_card"),
+        ((*B, 1, "max_leverage"), "126", "bad_tiers"),
+        ((*B, 1, "max_leverage"), "0.5", "out_of_range"),
+        ((*B, 1, "max_leverage"), None, "bad_tiers"),
+        ((*B, 1, "initial"), "0.1", "bad_tiers"),
+        ((*B, 1, "amount"), "51", "bad_tiers"),
+        ((*B, 1, "amount"), "50.000001", "bad_tiers"),
+        ((*B, 2, "cap"), "600000", "bad_tiers"),
+        ((*B, 2, "note"), "x", "bad_card"),
+    ],
+)
+@pytest.mark.parametrize("read", [ac.Venue.from_tree, lambda c: ac.Venue.from_toml(toml(c))])
+def test_a_bad_card_is_named(
+    path: tuple[str | int, ...],
+    value: object,
+    code: str,
+    read: Callable[[dict[str, Any]], ac.Venue],
+) -> None:
+    card = tree()
+    put(card, path, value)
+    with pytest.raises(ac.AivoraError) as caught:
+        read(card)
+    error = caught.value
+    assert error.code == code, error
+    assert error.field
+    assert error.limit
+    assert error.field in str(error)
+
+
+def toml(value: object) -> str:
+    """Write a tree as one TOML document of inline tables."""
+    if isinstance(value, dict):
+        return "\n".join(f"{key} = {inline(item)}" for key, item in value.items())
+    raise TypeError
+
+
+def inline(value: object) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {inline(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(inline, value)) + "]"
+    return json.dumps(value)
+
+
+def test_a_symbol_stands_once() -> None:
+    card = tree()
+    card["instrument"] *= 2
+    with pytest.raises(ac.TableError) as caught:
+        ac.Venue.from_tree(card)
+    assert (caught.value.code, caught.value.field) == ("duplicate_key", "instrument[1].symbol")
+
+
+def test_limits_are_errors() -> None:
+    card = tree()
+    card["instrument"] = [dict(instrument(card), symbol=str(n)) for n in range(4097)]
+    with pytest.raises(ac.CardError, match="4097"):
+        ac.Venue.from_tree(card)
+    card = tree()
+    row = {"maintenance": "0.01", "initial": "0.02"}
+    instrument(card)["tiers"]["brackets"] = [{"floor": str(n), **row} for n in range(65)]
+    with pytest.raises(ac.CardError, match="65"):
+        ac.Venue.from_tree(card)
+
+
+def test_nothing_of_a_card_can_be_assigned() -> None:
+    venue = ac.Venue.from_toml(CARD)
+    for thing, name in ((venue, "name"), (venue["BTC"], "lot")):
+        with pytest.raises(AttributeError):
+            setattr(thing, name, "x")
