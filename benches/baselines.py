@@ -193,7 +193,7 @@ def numba_check(p: Population) -> Callable[[], Any]:
         1 / p.leverage,
     )
 
-    def loop(  # noqa: PLR0913, PLR0917 - columns in
+    def loop(
         marks: Floats,
         floors: Floats,
         maintenance_rates: Floats,

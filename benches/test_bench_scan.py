@@ -31,7 +31,13 @@ class Packed:
         self.population: Population = population(name, SIZE)
         venue = ac.Venue.from_toml(self.population.card())
         self.prices = ac.Prices(venue, mark_ticks=self.population.mark_ticks())
-        self.portfolio = ac.Portfolio.from_tables(venue, **self.population.tables())
+        tables = self.population.tables()
+        self.portfolio = ac.Portfolio.from_tables(
+            venue,
+            positions=tables["positions"],
+            collateral=tables["collateral"],
+            pools=tables["pools"],
+        )
 
     def check(self, threads: int = 1) -> ac.Report:
         """Check every account, all outputs."""

@@ -109,7 +109,7 @@ def test_walk_against_an_empty_call(
     assert cost <= BAR_EMPTY
 
 
-def peer_book(sides: Sides) -> Any:  # noqa: ANN401 - the peer has no types here
+def peer_book(sides: Sides) -> Any:
     """Build the same book in nautilus_trader."""
     from nautilus_trader.model.book import OrderBook
     from nautilus_trader.model.data import BookOrder
@@ -138,7 +138,9 @@ def test_walk_against_nautilus_trader(
     peer = peer_book(sides)
     for text in sides.quantities[:200]:
         theirs = peer.get_avg_px_for_quantity(Quantity.from_str(text), OrderSide.BUY)
-        assert float(book.walk("buy", text).vwap) == pytest.approx(theirs, rel=1e-9)
+        ours = book.walk("buy", text).vwap
+        assert ours is not None
+        assert float(ours) == pytest.approx(theirs, rel=1e-9)
 
     depth = [book.walk("buy", text).levels for text in sides.quantities]
     cuts = {

@@ -34,7 +34,7 @@ def bracket(info: dict[str, str], *, amount: bool) -> dict[str, str]:
 
 
 def card(symbols: dict[str, list[dict[str, str]]], *, amount: bool = True) -> dict[str, Any]:
-    """A card of these bracket lists; its grids are made up and wide enough for all of them."""
+    """Write a card of these bracket lists; its grids are made up, and fine enough for all."""
     return {
         "schema": "aivora-card/0",
         "name": "binance",

@@ -7,7 +7,7 @@ import pickle
 import threading
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -134,7 +134,8 @@ def test_a_thin_side_leaves_a_remainder() -> None:
     assert (walk.filled, walk.unfilled) == (Decimal("2.7"), Decimal("2.3"))
     assert (walk.slippage_bps, walk.slippage_bps_exact, book.mid) == (None, None, None)
     walk = book.walk("sell", 5)
-    assert (walk.filled, walk.cost, walk.fee, walk.levels) == (0, 0, 0, 0)
+    zero = Decimal(0)
+    assert (walk.filled, walk.cost, walk.fee, walk.levels) == (zero, zero, zero, 0)
     assert (walk.vwap, walk.vwap_exact, walk.worst) == (None, None, None)
     assert book.walk("buy", 5, limit="64001").filled == Decimal("0.7")
     assert book.walk("buy", 0).filled == 0
@@ -175,7 +176,10 @@ levels = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 3000)), max_size=8
 
 @given(levels, levels, st.sampled_from(["buy", "sell"]), st.integers(0, 20_000))
 def test_walks_and_their_inverses_agree_with_fractions(
-    down: list[tuple[int, int]], up: list[tuple[int, int]], side: Any, lots: int  # noqa: ANN401
+    down: list[tuple[int, int]],
+    up: list[tuple[int, int]],
+    side: Literal["buy", "sell"],
+    lots: int,
 ) -> None:
     bids, asks, bid, ask = [], [], 1000, 1000
     for gap, size in down:
@@ -183,7 +187,7 @@ def test_walks_and_their_inverses_agree_with_fractions(
     for gap, size in up:
         asks.append(((ask := ask + gap), size))
     scaled = [[(p * BTC.price_tick, q * BTC.lot) for p, q in s] for s in (bids, asks)]
-    book = ac.Book(BTC, *scaled)
+    book = ac.Book(BTC, scaled[0], scaled[1])
     left, cost, touched = lots, 0, 0
     for price, size in asks if side == "buy" else bids:
         taken = min(left, size)
@@ -202,7 +206,7 @@ def test_walks_and_their_inverses_agree_with_fractions(
 def test_many_are_the_single_calls() -> None:
     book, other = made(), ac.Book(VENUE["ETH"], asks=[("3000", 5)])
     sizes = np.array([0, 1, 700, 701, 2700, 9999])
-    found = book.walk_many("buy", sizes)
+    found: Any = book.walk_many("buy", sizes)
     for row, lots in enumerate(sizes.tolist()):
         walk = book.walk("buy", lots * BTC.lot)
         assert found["filled_lots"][row] == walk.filled_lots
@@ -247,7 +251,7 @@ def test_bad_columns_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bids", "asks", "code", "field", "row"),
+    "case",
     [
         ([("2", "1"), ("3", "1")], [], "unsorted_book", "bids.price", 1),
         ([("2", "1"), ("2", "1")], [], "unsorted_book", "bids.price", 1),
@@ -276,9 +280,9 @@ def test_bad_columns_are_named() -> None:
     ],
 )
 @pytest.mark.parametrize("how", ["snapshot", "new"])
-def test_a_bad_snapshot_is_named(  # noqa: PLR0913 -- one row of the table above
-    bids: Any, asks: Any, code: str, field: str, row: int | None, how: str  # noqa: ANN401
-) -> None:
+def test_a_bad_snapshot_is_named(case: tuple[Any, Any, str, str, int | None], how: str) -> None:
+    bids, asks, code, field, row = case
+
     def step(book: ac.Book) -> None:
         if how == "new":
             ac.Book(BTC, bids, asks)
@@ -319,10 +323,12 @@ def test_deltas_follow_snapshots() -> None:
         "bids": [(64000, 1), (63999, 3)],
         "asks": [(Decimal(p), Decimal(q)) for p, q in ASKS],
     }
-    assert (book.sequence, book.best_bid, book.best_ask) == (9, 64000, 64001)
+    assert book.sequence == 9
+    assert (book.best_bid, book.best_ask) == (Decimal(64000), Decimal(64001))
     assert book.mid == Decimal("64000.5")
     book.snapshot([], [])
-    assert (book.sequence, book.best_bid, book.mid) == (None, None, None)
+    found = [book.sequence, book.best_bid, book.mid]
+    assert found == [None, None, None]
 
 
 def test_levels_are_read_from_any_pairs() -> None:

@@ -50,8 +50,8 @@ def test_the_recording_fills_a_book_exactly(data_dir: Path) -> None:
     assert (found.messages, list(found.books)) == (55, ["BTC"])
     book = found.books["BTC"]
     last = [m for m in read_feed(data_dir / RECORDING, "hyperliquid") if m.kind == "snapshot"][-1]
-    for side, levels in (("bids", last.bids), ("asks", last.asks)):
-        assert book.depth()[side] == [(Decimal(p), Decimal(q)) for p, q in levels]
+    for found_side, side in ((book.depth()["bids"], last.bids), (book.depth()["asks"], last.asks)):
+        assert found_side == [(Decimal(p), Decimal(q)) for p, q in side]
     walk = book.walk("buy", 10)
     left, cost = Decimal(10), Decimal(0)
     for price, size in book.depth()["asks"]:
@@ -65,7 +65,7 @@ def test_a_cut_off_recording_is_used_up_to_the_cut(data_dir: Path, tmp_path: Pat
     packed = (data_dir / RECORDING).read_bytes()
     path = written(tmp_path / "cut.gz", packed[: len(packed) // 2])
     books: dict[str, ac.Book] = {}
-    read = []
+    read: list[int] = []
     with pytest.raises(ac.BookError) as caught:
         read.extend(m.line for m, _ in follow(path, ac.Venue.load("hyperliquid"), books=books))
     assert caught.value.code == "corrupt_line"
@@ -104,7 +104,7 @@ def test_plain_and_packed_are_read_alike(tmp_path: Path) -> None:
         '17 {"channel":"l2Book","data":{"coin":"BTC","time":5,"levels":7}}\n',
         '17 {"channel":"l2Book","data":{"coin":1,"time":5,"levels":[[],[]]}}\n',
         '17 {"channel":"l2Book","data":{"coin":"BTC","time":"x","levels":[[],[]]}}\n',
-        '17 {"channel":"l2Book","data":{"coin":"BTC","time":5,"levels":[[{"px":1,"sz":"1"}],[]]}}\n',
+        '17 {"channel":"l2Book","data":{"coin":"BTC","time":5,"levels":[[{"px":1}],[]]}}\n',
         "17 " + "[" * 100_000 + "\n",
         "\x00\xff\n",
     ],
@@ -122,7 +122,7 @@ def test_a_corrupt_line_is_named_and_what_came_before_stays(bad: str, tmp_path: 
 def test_a_bad_archive_is_named(tmp_path: Path) -> None:
     packed = bytearray(gzip.compress((line() * 3).encode()))
     packed[-8] ^= 1  # the checksum
-    seen = []
+    seen: list[int] = []
     with pytest.raises(ac.BookError) as caught:
         seen.extend(m.line for m in read_feed(written(tmp_path / "sum.gz", bytes(packed))))
     assert caught.value.code == "corrupt_line"
@@ -168,6 +168,6 @@ def test_messages_apply_to_books() -> None:
     assert FeedMessage(1, 0, "snapshot", "BTC", bids=(("5", "1"),), sequence=3).apply(book)
     step = FeedMessage(2, 0, "delta", "BTC", asks=(("6", "1"),), sequence=4, previous=3)
     assert step.apply(book)
-    assert (book.best_bid, book.best_ask, book.sequence) == (5, 6, 4)
+    assert (book.best_bid, book.best_ask, book.sequence) == (Decimal(5), Decimal(6), 4)
     with pytest.raises(ac.BookError):
         step.apply(book)

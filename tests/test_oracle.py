@@ -133,7 +133,7 @@ def test_k_is_a_whole_number_of_quanta() -> None:
     assert card.instruments["BTC"].quanta_per_price_tick_lot == 100
     assert refusal(Card.from_tree, tree(instrument(lot="0.00001"))) == "off_grid"
     assert refusal(Card.from_tree, tree(instrument(price_tick="0.015"))) == "off_grid"
-    assert refusal(Card.from_tree, tree(instrument(multiplier="1e12"))) == "overflow"
+    assert refusal(Card.from_tree, tree(instrument(multiplier="1e12"))) == "out_of_range"
 
 
 # --- card.md ----------------------------------------------------------------------------------
@@ -284,7 +284,7 @@ def test_an_entry_price_may_be_rounded_against_the_account() -> None:
         ([position(instrument="DOGE")], "unknown_instrument"),
         ([position(quantity_lots=1)], "duplicate"),
         ([position(price="1")], "unknown_key"),
-        ([position(quantity_lots=10**18 + 1, quantity=None)], "overflow"),
+        ([position(quantity_lots=10**18 + 1, quantity=None)], "out_of_range"),
     ],
 )
 def test_rows_are_checked(rows: list[Row], code: str) -> None:
@@ -399,7 +399,7 @@ def test_the_display_columns_saturate() -> None:
 def test_what_passes_a_bound_is_an_overflow() -> None:
     leg = Leg("A", "net", 10**18, 10**18)
     assert oracle.assess(plain(), pool(0, leg), {"A": 10**17}).maintenance == 10**34
-    assert refusal(oracle.assess, plain(), pool(0, leg), {"A": 10**17 + 1}) == "overflow"
+    assert refusal(oracle.assess, plain(), pool(0, leg), {"A": 10**17 + 1}) == "out_of_range"
     assert refusal(oracle.assess, plain(), pool(10**36, leg), {"A": 2}) == "overflow"
     assert refusal(oracle.assess, plain(), pool(0, leg), {"B": 2}) == "missing_price"
 

@@ -407,7 +407,7 @@ impl Book {
     /// ...     ac.Venue.load("demo")["BTC"], [("64000", "1")], [("64001", "0.7"), ("64099", "2")]
     /// ... )
     /// >>> book.max_quantity("buy", slippage_bps="5")
-    /// Decimal('1.026')
+    /// Decimal('1.031')
     /// >>> book.max_quantity("buy", slippage_bps="5", limit="64001")
     /// Decimal('0.7')
     #[pyo3(signature = (side, *, slippage_bps=None, cost=None, limit=None))]
@@ -574,10 +574,11 @@ impl Book {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err(
-            "cannot pickle 'Book': it changes with every message, and a copy would not; \
-             pickle depth() and sequence, and build a Book from them",
-        ))
+        let symbol = self.shared.symbol();
+        Err(PyTypeError::new_err(format!(
+            "cannot pickle 'Book' of {symbol}: it changes with every message, and a copy would \
+             not; pickle depth() and sequence, and build a Book from them"
+        )))
     }
 }
 
@@ -612,6 +613,7 @@ impl Book {
 /// >>> ac.walk_many(books, "buy", np.array([1000, 5000]))["filled_lots"]
 /// array([1000, 5000])
 #[pyfunction]
+#[allow(clippy::needless_pass_by_value)] // a call from Python hands over what it extracted
 pub(crate) fn walk_many<'py>(
     py: Python<'py>,
     books: Vec<Py<Book>>,

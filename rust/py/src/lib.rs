@@ -1,4 +1,6 @@
 //! The binding of `aivora` to Python: conversion, and nothing else. One file per Python name.
+// Doc comments of what is exported are Python docstrings: another markup, with examples in Python.
+#![allow(clippy::doc_markdown, clippy::doc_link_with_quotes)]
 
 mod book;
 mod convert;

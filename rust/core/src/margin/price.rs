@@ -379,32 +379,24 @@ impl Portfolio {
             let fee = fee.of_ceil(gross)?;
             if leg.lots > 0 { gross.checked_sub(fee) } else { gross.checked_add(fee) }
         };
-        let price = if leg.lots > 0 {
-            first_tick(|x| closing(x).is_none_or(|v| v >= quote)).filter(|_| quote > 0)
+        let price = if leg.lots > 0 && quote <= 0 {
+            None
+        } else if leg.lots > 0 {
+            Some(first_tick(|x| closing(x).is_none_or(|v| v >= quote)))
         } else {
-            let too_dear = |x: i64| closing(x).is_none_or(|v| v > -quote);
-            let first = first_tick(too_dear).unwrap_or(TICKS_MAX + 1);
-            Some(first - 1).filter(|x| *x >= 1)
+            Some(first_tick(|x| closing(x).is_none_or(|v| v > -quote)) - 1).filter(|x| *x >= 1)
         };
-        if leg.lots > 0 && quote > 0 && price.is_none() {
-            let limit = format!("must be at most {TICKS_MAX} price ticks");
-            return Err(Error::new(
-                ErrorKind::LimitExceeded,
-                "bankruptcy_price",
-                of.symbol(),
-                limit,
-            ));
+        let affordable_everywhere = leg.lots < 0 && closing(TICKS_MAX + 1).is_some_and(|v| v <= -quote);
+        if affordable_everywhere || price.is_some_and(|x| x > TICKS_MAX) {
+            return Err(Error::overflow("bankruptcy_price", of.symbol()));
         }
         Ok(BankruptcyPrice { price, allotted, quote })
     }
 }
 
-/// The smallest tick with a property that stays once it holds.
-fn first_tick(holds: impl Fn(i64) -> bool) -> Option<i64> {
-    if !holds(TICKS_MAX) {
-        return None;
-    }
-    let (mut fails, mut first) = (0, TICKS_MAX);
+/// The smallest tick with a property that stays once it holds; one past the last tick where none has it.
+fn first_tick(holds: impl Fn(i64) -> bool) -> i64 {
+    let (mut fails, mut first) = (0, TICKS_MAX + 1);
     while first - fails > 1 {
         let middle = fails + (first - fails) / 2;
         if holds(middle) {
@@ -413,5 +405,5 @@ fn first_tick(holds: impl Fn(i64) -> bool) -> Option<i64> {
             fails = middle;
         }
     }
-    Some(first)
+    first
 }
