@@ -27,7 +27,7 @@ def made(sequence: int | None = None) -> ac.Book:
     return ac.Book(BTC, BIDS, ASKS, sequence)
 
 
-def refused(book: ac.Book, code: str, step: Any) -> ac.AivoraError:  # noqa: ANN401
+def refused(book: ac.Book, code: str, step: Any) -> ac.AivoraError:
     """Require that ``step`` fails with ``code`` and leaves the book as it was."""
     before = (book.digest, book.sequence, book.depth())
     with pytest.raises(ac.AivoraError) as caught:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
 
-from aivora_core.errors import AivoraError
+import aivora_core as ac
+from aivora_core.audit import oracle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from aivora_core.audit import oracle as _oracle
 
     Step = tuple[str, Callable[[], object]]
 
@@ -42,7 +42,7 @@ Value = Fraction | str | bool | None
 Answers = dict[str, Value]
 
 
-class CaseError(AivoraError, ValueError):
+class CaseError(ac.AivoraError, ValueError):
     """A case file is not in the format; names the file, the key and what is allowed there."""
 
 
@@ -401,7 +401,7 @@ def _expectation(node: object, key: str, read: _Reader, given: Mapping[str, Any]
     known = (*_POOL, *_LEG, *_FLIP, *_BANKRUPTCY, *_BOOK, "error")
     what = read.word(row["what"], f"{key}.what", known)
     of = _of(what, row["of"], f"{key}.of", read)
-    if what in _BOOK:
+    if what in _BOOK or (what == "error" and "instrument" in of):
         read.word(of["instrument"], f"{key}.of.instrument", list(given.get("books", {})))
     _value(what, row["value"], f"{key}.value", read)
     why = read.text(row["why"], f"{key}.why") if "why" in row else None
@@ -640,10 +640,14 @@ def _marks(given: Mapping[str, Any]) -> dict[str, str]:
     return marks
 
 
+def _side(of: Mapping[str, str]) -> Literal["buy", "sell"]:
+    return "buy" if of["side"] == "buy" else "sell"
+
+
 class _Core:
     """The core, through its public Python API."""
 
-    refusals: tuple[type[Exception], ...] = (AivoraError, TypeError)
+    refusals: tuple[type[Exception], ...] = (ac.AivoraError,)
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self._given = given
@@ -659,44 +663,36 @@ class _Core:
 
     def code(self, stage: str, error: Exception) -> str:
         del stage
-        return str(getattr(error, "code", "float_given"))
+        return str(getattr(error, "code", ""))
 
     @cached_property
-    def _venue(self) -> Any:  # noqa: ANN401 - a native class
-        import aivora_core as ac
-
+    def _venue(self) -> ac.Venue:
         if "venue" in self._given:
             return ac.Venue.load(self._given["venue"])
         return ac.Venue.from_tree(self._given["card"])
 
     @cached_property
-    def _portfolio(self) -> Any:  # noqa: ANN401 - as above
-        import aivora_core as ac
-
+    def _portfolio(self) -> ac.Portfolio:
         rounding = self._given.get("entry_rounding")
         tables = _rows(self._given)
         return ac.Portfolio.from_tables(self._venue, **tables, entry_rounding=rounding)
 
     @cached_property
-    def _prices(self) -> Any:  # noqa: ANN401 - as above
-        import aivora_core as ac
-
+    def _prices(self) -> ac.Prices:
         return ac.Prices(self._venue, mark=_marks(self._given))
 
     @cached_property
-    def _report(self) -> Any:  # noqa: ANN401 - as above
+    def _report(self) -> ac.Report:
         return self._portfolio.check(self._prices, ratio=True, distance=True)
 
     @cached_property
-    def _books(self) -> dict[str, Any]:
-        import aivora_core as ac
-
+    def _books(self) -> dict[str, ac.Book]:
         return {
             symbol: ac.Book(self._venue[symbol], bids=sides["bids"], asks=sides["asks"])
             for symbol, sides in self._given.get("books", {}).items()
         }
 
-    def _account(self, of: Mapping[str, str]) -> Any:  # noqa: ANN401 - as above
+    def _account(self, of: Mapping[str, str]) -> ac.Account:
         return self._portfolio[of["account"], of.get("pool", "cross")]
 
     def pool(self, of: Mapping[str, str]) -> Answers:
@@ -738,18 +734,17 @@ class _Core:
         }
 
     def walk(self, of: Mapping[str, str]) -> Answers:
-        book, limit = self._books[of["instrument"]], of.get("limit")
+        book, limit, side = self._books[of["instrument"]], of.get("limit"), _side(of)
         if "quantity" in of:
-            found = book.walk(of["side"], of["quantity"], limit=limit)
+            found = book.walk(side, of["quantity"], limit=limit)
         else:
-            found = book.walk_notional(of["side"], of["notional"], limit=limit)
+            found = book.walk_notional(side, of["notional"], limit=limit)
         return {name: _exact(getattr(found, name.removeprefix("walk_"))) for name in _WALK}
 
     def max_quantity(self, of: Mapping[str, str]) -> Answers:
         bound = {name: of[name] for name in _MAX_BY if name in of}
-        return {
-            "max_quantity": _exact(self._books[of["instrument"]].max_quantity(of["side"], **bound))
-        }
+        found = self._books[of["instrument"]].max_quantity(_side(of), **bound)
+        return {"max_quantity": _exact(found)}
 
 
 # The oracle is written from the specification, which names fewer codes than the core has.
@@ -766,14 +761,10 @@ _SHAPE_CODES = {"card": "bad_card", "portfolio": "bad_column"}
 class _Oracle:
     """The shipped oracle; what it wants in whole units is converted here, in fractions."""
 
-    refusals: tuple[type[Exception], ...]
+    refusals: tuple[type[Exception], ...] = (oracle.OracleError,)
 
     def __init__(self, given: Mapping[str, Any]) -> None:
-        from aivora_core.audit import oracle
-
         self._given = given
-        self._own = oracle
-        self.refusals = (oracle.OracleError,)
 
     def steps(self) -> Sequence[Step]:
         return (
@@ -791,31 +782,27 @@ class _Oracle:
         return _ORACLE_CODES.get(code, code)
 
     @cached_property
-    def _card(self) -> _oracle.Card:
+    def _card(self) -> oracle.Card:
         if "venue" in self._given:
-            import tomllib
-
-            import aivora_core as ac
-
-            return self._own.Card.from_tree(tomllib.loads(ac.Venue.load(self._given["venue"]).text))
-        return self._own.Card.from_tree(self._given["card"])
+            return oracle.Card.from_tree(tomllib.loads(ac.Venue.load(self._given["venue"]).text))
+        return oracle.Card.from_tree(self._given["card"])
 
     @cached_property
-    def _pools(self) -> dict[tuple[str, str], _oracle.Pool]:
+    def _pools(self) -> dict[tuple[str, str], oracle.Pool]:
         tables = _rows(self._given)
         rounding = self._given.get("entry_rounding")
-        pools = self._own.pools_from_tables(self._card, **tables, entry_rounding=rounding)
+        pools = oracle.pools_from_tables(self._card, **tables, entry_rounding=rounding)
         return {(pool.account, pool.name): pool for pool in pools}
 
-    def _instrument(self, symbol: str) -> _oracle.Instrument:
+    def _instrument(self, symbol: str) -> oracle.Instrument:
         if symbol not in self._card.instruments:
-            raise self._own.OracleError("unknown_instrument", "instrument", symbol)
+            raise oracle.OracleError("unknown_instrument", "instrument", symbol)
         return self._card.instruments[symbol]
 
     def _whole(self, value: str, grid: Fraction, field: str) -> int:
-        count = self._own.number(value, field) / grid
+        count = oracle.number(value, field) / grid
         if count.denominator != 1:
-            raise self._own.OracleError("off_grid", field, value)
+            raise oracle.OracleError("off_grid", field, value)
         return count.numerator
 
     @cached_property
@@ -825,19 +812,18 @@ class _Oracle:
             tick = self._instrument(symbol).mark_tick
             ticks[symbol] = self._whole(mark, tick, "mark")
             if ticks[symbol] < 1:
-                raise self._own.OracleError("bad_price", "mark", mark)
+                raise oracle.OracleError("bad_price", "mark", mark)
         return ticks
 
     @cached_property
-    def _assessments(self) -> dict[tuple[str, str], _oracle.Assessment]:
+    def _assessments(self) -> dict[tuple[str, str], oracle.Assessment]:
         return {
-            key: self._own.assess(self._card, pool, self._ticks)
-            for key, pool in self._pools.items()
+            key: oracle.assess(self._card, pool, self._ticks) for key, pool in self._pools.items()
         }
 
     @cached_property
-    def _books(self) -> dict[str, tuple[_oracle.Levels, _oracle.Levels]]:
-        books: dict[str, tuple[_oracle.Levels, _oracle.Levels]] = {}
+    def _books(self) -> dict[str, tuple[oracle.Levels, oracle.Levels]]:
+        books: dict[str, tuple[oracle.Levels, oracle.Levels]] = {}
         for symbol, sides in self._given.get("books", {}).items():
             own = self._instrument(symbol)
             bids, asks = (
@@ -850,14 +836,14 @@ class _Oracle:
                 ]
                 for side in ("bids", "asks")
             )
-            self._own.check_book(bids, asks)
+            oracle.check_book(bids, asks)
             books[symbol] = (bids, asks)
         return books
 
     def _at(self, of: Mapping[str, str]) -> tuple[str, str]:
         key = (of["account"], of.get("pool", "cross"))
         if key not in self._pools:
-            raise self._own.OracleError("unknown_account", "account", key)
+            raise oracle.OracleError("unknown_account", "account", key)
         return key
 
     def pool(self, of: Mapping[str, str]) -> Answers:
@@ -887,13 +873,13 @@ class _Oracle:
                     "maintenance_rate": found.maintenance_rate,
                     "deduction": found.deduction * quantum,
                 }
-        raise self._own.OracleError("no_position", "leg", wanted)
+        raise oracle.OracleError("no_position", "leg", wanted)
 
     def flips(self, of: Mapping[str, str]) -> Answers:
         symbol = of["instrument"]
         tick = self._instrument(symbol).mark_tick
         pool = self._pools[self._at(of)]
-        found = self._own.liquidation_price(self._card, pool, self._ticks, symbol)
+        found = oracle.liquidation_price(self._card, pool, self._ticks, symbol)
         answers: Answers = {}
         for side, flip in zip(("below", "above"), found, strict=True):
             there = None if isinstance(flip, str) else flip
@@ -905,7 +891,7 @@ class _Oracle:
     def bankruptcy(self, of: Mapping[str, str]) -> Answers:
         symbol, leg = of["instrument"], of.get("leg", "net")
         pool = self._pools[self._at(of)]
-        found = self._own.bankruptcy_price(self._card, pool, self._ticks, symbol, leg)
+        found = oracle.bankruptcy_price(self._card, pool, self._ticks, symbol, leg)
         tick, quantum = self._instrument(symbol).price_tick, self._card.rules.quantum
         return {
             "bankruptcy_price": None if found.price is None else found.price * tick,
@@ -920,10 +906,10 @@ class _Oracle:
         limit = self._whole(of["limit"], own.price_tick, "limit") if "limit" in of else None
         if "quantity" in of:
             size = self._whole(of["quantity"], own.lot, "quantity")
-            found = self._own.walk(*books, per, side, size, limit, fee)
+            found = oracle.walk(*books, per, side, size, limit, fee)
         else:
             size = self._whole(of["notional"], quantum, "notional")
-            found = self._own.walk_notional(*books, per, side, size, limit, fee)
+            found = oracle.walk_notional(*books, per, side, size, limit, fee)
         vwap = None if found.vwap is None else _against(found.vwap * own.price_tick, side)
         return {
             "walk_filled": found.filled * own.lot,
@@ -938,14 +924,14 @@ class _Oracle:
         own, books = self._instrument(of["instrument"]), self._books[of["instrument"]]
         side, per = of["side"], own.quanta_per_price_tick_lot
         if "slippage_bps" in of:
-            bound = self._own.number(of["slippage_bps"], "slippage_bps")
-            lots = self._own.max_quantity_slippage(*books, per, side, bound)
+            bound = oracle.number(of["slippage_bps"], "slippage_bps")
+            lots = oracle.max_quantity_slippage(*books, per, side, bound)
         elif "cost" in of:
             cost = self._whole(of["cost"], self._card.rules.quantum, "cost")
-            lots = self._own.max_quantity_cost(*books, per, side, cost)
+            lots = oracle.max_quantity_cost(*books, per, side, cost)
         else:
             limit = self._whole(of["limit"], own.price_tick, "limit")
-            lots = self._own.max_quantity_limit(*books, side, limit)
+            lots = oracle.max_quantity_limit(*books, side, limit)
         return {"max_quantity": lots * own.lot}
 
 

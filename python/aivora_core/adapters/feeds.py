@@ -97,11 +97,11 @@ class FeedMessage:
 class FeedFormat(Protocol):
     """What a venue's format has to say; a new one is entered in `FORMATS`."""
 
-    def recognises(self, payload: Any) -> bool:  # noqa: ANN401 -- any JSON
+    def recognises(self, payload: Any) -> bool:
         """Tell whether a line's JSON is of this format."""
         ...
 
-    def message(self, line: int, received_ns: int, payload: Any) -> FeedMessage:  # noqa: ANN401
+    def message(self, line: int, received_ns: int, payload: Any) -> FeedMessage:
         """Turn a line's JSON into a message; anything but `FeedMessage` is a corrupt line."""
         ...
 
@@ -111,11 +111,11 @@ class Hyperliquid:
 
     CHANNELS = frozenset({"l2Book", "trades"})
 
-    def recognises(self, payload: Any) -> bool:  # noqa: ANN401
+    def recognises(self, payload: Any) -> bool:
         """Tell whether a line's JSON is of this format."""
         return isinstance(payload, dict) and payload.get("channel") in self.CHANNELS
 
-    def message(self, line: int, received_ns: int, payload: Any) -> FeedMessage:  # noqa: ANN401
+    def message(self, line: int, received_ns: int, payload: Any) -> FeedMessage:
         """Turn a line's JSON into a message."""
         channel, data = payload["channel"], payload["data"]
         if channel != "l2Book":
@@ -357,7 +357,7 @@ def _refuse(name: str) -> NoReturn:
     raise ValueError(msg)
 
 
-def _recognise(line: int, payload: Any) -> FeedFormat:  # noqa: ANN401
+def _recognise(line: int, payload: Any) -> FeedFormat:
     for known in FORMATS.values():
         if known.recognises(payload):
             return known

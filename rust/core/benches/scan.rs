@@ -11,7 +11,7 @@ use aivora::numbers::{Lots, MarkTicks, Quanta};
 use aivora::pricing::Prices;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-/// SplitMix64: the populations must not change with a library.
+/// `SplitMix64`: the populations must not change with a library.
 struct Random(u64);
 
 impl Random {

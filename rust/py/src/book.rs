@@ -21,15 +21,17 @@ use crate::walk::Walk;
 
 /// The order book of one instrument, aggregated by price (L2). It changes in place.
 ///
-/// A message that fails leaves the book as it was. Prices and quantities are exact: an int, a str or a
-/// ``Decimal`` that lies on the instrument's grid; a float is refused. See the page *book* of the specification.
+/// A message that fails leaves the book as it was. Prices and quantities are exact: an int, a str
+/// or a ``Decimal`` that lies on the instrument's grid; a float is refused. See the page *book* of
+/// the specification.
 ///
 /// Parameters
 /// ----------
 /// instrument : Instrument
 ///     What is traded.
 /// bids, asks : iterable of (price, quantity), optional
-///     A first snapshot, each side best first. Without them, and without ``sequence``, the book waits for one.
+///     A first snapshot, each side best first. Without them, and without ``sequence``, the book
+///     waits for one.
 /// sequence : int, optional
 ///     The sequence number of the snapshot.
 ///
@@ -73,7 +75,8 @@ fn guarded<T>(step: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
 }
 
 impl Book {
-    /// Runs a step on the state. The lock is free in all but threaded programs, so it is tried before detaching.
+    /// Runs a step on the state. The lock is free in all but threaded programs, so it is tried
+    /// before detaching.
     fn with<T>(
         &self,
         py: Python<'_>,
@@ -150,7 +153,8 @@ fn pair_of<'py>(pair: &Bound<'py, PyAny>) -> Option<Row<'py>> {
     two.then(|| Some((pair.get_item(0).ok()?, pair.get_item(1).ok()?)))?
 }
 
-/// A side by its name; a literal of the caller's is the interned text itself and needs no look inside.
+/// A side by its name; a literal of the caller's is the interned text itself and needs no look
+/// inside.
 fn side_of(side: &Bound<'_, PyAny>) -> PyResult<Side> {
     if side.is(intern!(side.py(), "buy")) {
         return Ok(Side::Buy);
@@ -254,7 +258,8 @@ impl Book {
     /// bids, asks : iterable of (price, quantity), optional
     ///     Levels in any order.
     /// sequence, previous : int, optional
-    ///     The number of this message and of the one before it: both, if the book has a sequence number, else none.
+    ///     The number of this message and of the one before it: both, if the book has a sequence
+    ///     number, else none.
     ///
     /// Raises
     /// ------
@@ -298,12 +303,14 @@ impl Book {
     /// Returns
     /// -------
     /// Walk
-    ///     What would be filled, at what cost. A side that is too thin leaves a remainder and is not an error.
+    ///     What would be filled, at what cost. A side that is too thin leaves a remainder and is
+    ///     not an error.
     ///
     /// Raises
     /// ------
     /// NumberError
-    ///     ``off_grid`` off the lot or the tick; ``out_of_range`` for a negative quantity or another side.
+    ///     ``off_grid`` off the lot or the tick; ``out_of_range`` for a negative quantity or
+    ///     another side.
     ///
     /// Examples
     /// --------
@@ -322,8 +329,8 @@ impl Book {
         let side = side_of(side)?;
         let quantity = self.quantity(quantity).map_err(raise)?;
         let limit = self.limit(limit).map_err(raise)?;
-        // As in `with`, but nothing is handed through a guard: that alone costs as much as the walk. Should it ever
-        // panic, the lock is poisoned and every later call says so.
+        // As in `with`, but nothing is handed through a guard: that alone costs as much as the
+        // walk. Should it ever panic, the lock is poisoned and every later call says so.
         let walk = match self.state.try_lock() {
             Ok(book) => execution::walk(&book, side, quantity, limit),
             Err(TryLockError::WouldBlock) => {
@@ -452,9 +459,9 @@ impl Book {
     /// Returns
     /// -------
     /// dict of str to array of int64, shape (n,)
-    ///     ``filled_lots``, ``unfilled_lots``, ``cost_quanta``, ``fee_quanta`` (None when the card has no fee),
-    ///     ``worst_ticks`` (price ticks; 0 without a fill) and ``levels``. An amount column that needs more than
-    ///     64 bits is a list of int.
+    ///     ``filled_lots``, ``unfilled_lots``, ``cost_quanta``, ``fee_quanta`` (None when the card
+    ///     has no fee), ``worst_ticks`` (price ticks; 0 without a fill) and ``levels``. An amount
+    ///     column that needs more than 64 bits is a list of int.
     ///
     /// Raises
     /// ------

@@ -15,7 +15,8 @@ use crate::instrument::Instrument;
 
 /// What a market order would take from a book. Made by `Book.walk`.
 ///
-/// Whole numbers are stored; the fee, the average price and the slippage are divided when they are asked for.
+/// Whole numbers are stored; the fee, the average price and the slippage are divided when they are
+/// asked for.
 ///
 /// Parameters
 /// ----------
@@ -181,8 +182,8 @@ impl Walk {
         exact.map(|exact| fraction(py, exact)).transpose()
     }
 
-    /// The slippage of the average price against the mid in basis points, rounded up to 4 decimals; None without
-    /// a mid or a fill.
+    /// The slippage of the average price against the mid in basis points, rounded up to 4
+    /// decimals; None without a mid or a fill.
     #[getter]
     fn slippage_bps<'py>(&self, py: Python<'py>) -> Maybe<'py> {
         if self.inner.slippage().is_none() {
@@ -229,7 +230,8 @@ impl Walk {
         self.inner.worst().map(PriceTicks::get)
     }
 
-    /// Best bid plus best ask at the time, in price ticks: the mid in halves; None without both sides.
+    /// Best bid plus best ask at the time, in price ticks: the mid in halves; None without both
+    /// sides.
     #[getter]
     fn mid_half_ticks(&self) -> Option<i64> {
         self.inner.mid_half_ticks()

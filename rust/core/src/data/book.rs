@@ -1,8 +1,9 @@
 //! The aggregated order book of one instrument. See `docs/spec/book.md`.
 //!
-//! Each side is a [`Ladder`]: levels with the best last, prices and quantities in arrays of their own, and
-//! beside each level the sums from the worst level up to it. A change near the touch moves and sums only the few
-//! levels behind it, and every walk is a search in sums that are always there.
+//! Each side is a [`Ladder`]: levels with the best last, prices and quantities in arrays of their
+//! own, and beside each level the sums from the worst level up to it. A change near the touch
+//! moves and sums only the few levels behind it, and every walk is a search in sums that are
+//! always there.
 
 use std::sync::Arc;
 
@@ -70,7 +71,8 @@ pub struct Ladder {
     value_max: i128,
 }
 
-/// The first of `len` places from which on `in_tail` holds, searched from the end: `log` of the tail's length.
+/// The first of `len` places from which on `in_tail` holds, searched from the end: `log` of the
+/// tail's length.
 pub fn tail_place(len: usize, in_tail: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high, mut width) = (0, len, 1_usize);
     while let Some(probe) = high.checked_sub(width) {
@@ -402,8 +404,8 @@ impl Book {
     /// `sequence` and `previous` are both given or both absent, as the book's own sequence is.
     ///
     /// # Errors
-    /// `no_snapshot`, `sequence_gap`, `out_of_range` for a negative quantity, `crossed_book`, `overflow`,
-    /// `limit_exceeded`; the book stays as it was.
+    /// `no_snapshot`, `sequence_gap`, `out_of_range` for a negative quantity, `crossed_book`,
+    /// `overflow`, `limit_exceeded`; the book stays as it was.
     pub fn delta(
         &mut self,
         bids: &[Level],

@@ -9,8 +9,8 @@ const SHORT_DIGITS: usize = 18;
 
 /// `text` as a whole number of `unit`s, if it is plain short digits that lie on the grid.
 ///
-/// `None` says nothing about the text: read it with [`Decimal::parse`] and [`Decimal::whole`], which
-/// accept all this accepts with the same result, and name what is wrong with the rest.
+/// `None` says nothing about the text: read it with [`Decimal::parse`] and [`Decimal::whole`],
+/// which accept all this accepts with the same result, and name what is wrong with the rest.
 ///
 /// ```
 /// use aivora::data::grid::read_short;

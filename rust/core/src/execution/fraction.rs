@@ -58,7 +58,8 @@ pub fn compare(a: i128, b: i128, c: i128, d: i128) -> Ordering {
     if let (Some(left), Some(right)) = (a.checked_mul(d), c.checked_mul(b)) {
         return left.cmp(&right);
     }
-    // Whole parts first; where they agree, the fractions of the rests compare as their inverses do the other way.
+    // Whole parts first; where they agree, the fractions of the rests compare as their inverses do
+    // the other way.
     let (mut a, mut b, mut c, mut d) = (a, b, c, d);
     loop {
         let order = a.div_euclid(b).cmp(&c.div_euclid(d));

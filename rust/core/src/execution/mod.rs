@@ -1,4 +1,5 @@
-//! Floor 4: what happens when they cannot pay? Version 0 holds the book walk. See `docs/spec/book.md`.
+//! Floor 4: what happens when they cannot pay? Version 0 holds the book walk. See
+//! `docs/spec/book.md`.
 
 pub mod fraction;
 pub mod walk;

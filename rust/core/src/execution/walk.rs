@@ -21,7 +21,8 @@ const BPS_POWER: u32 = 4;
 
 /// What a market order would take from a book.
 ///
-/// It keeps sums; what has to be divided (fee, average price, slippage) is divided when it is asked for.
+/// It keeps sums; what has to be divided (fee, average price, slippage) is divided when it is
+/// asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Walk {
     /// Σ price ticks × lots.
@@ -359,8 +360,8 @@ pub enum Within {
 /// It is exact: one lot more does not fit, or is not there.
 ///
 /// # Errors
-/// `out_of_range` for a negative bound; `no_mid` for a slippage without both sides; `overflow` for a slippage
-/// of more digits than 128 bits compare.
+/// `out_of_range` for a negative bound; `no_mid` for a slippage without both sides; `overflow` for
+/// a slippage of more digits than 128 bits compare.
 pub fn max_quantity(book: &Book, side: Side, within: Within) -> Result<Lots> {
     let ladder = book.taken_by(side);
     let lots = match within {
@@ -594,7 +595,8 @@ impl Walks {
 /// One book walked for many quantities: the same numbers as [`walk`], row by row.
 ///
 /// # Errors
-/// `out_of_range` naming the row of a quantity that is negative or past its bound; `limit_exceeded`.
+/// `out_of_range` naming the row of a quantity that is negative or past its bound;
+/// `limit_exceeded`.
 pub fn walk_many(
     book: &Book,
     side: Side,

@@ -2,6 +2,7 @@
 
 use crate::data::{Basis, ClosingFee, Instrument, InstrumentId, TierBy, Tiers};
 use crate::numbers::limits::{EVALUATIONS_MAX, QUANTA_MAX, TICKS_MAX};
+use crate::numbers::rate::{gcd, lcm};
 use crate::numbers::rounding::{div_ceil, div_floor, mul_div_floor};
 use crate::numbers::{Error, ErrorKind, Result};
 use crate::pricing::Prices;
@@ -9,7 +10,7 @@ use crate::pricing::Prices;
 use super::check::is_liquidatable;
 use super::leg::{Leg, LegSide};
 use super::portfolio::{PoolId, Portfolio};
-use super::requirement::{leg_margin, terms};
+use super::requirement::{self, leg_margin, terms};
 
 /// A mark at which the verdict on a pool becomes the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +58,23 @@ struct Curve<'a> {
     evaluations: std::cell::Cell<u64>,
 }
 
-/// The two sides of a verdict: `equity − maintenance` and whether it fires.
+/// `equity − maintenance`, what rounding took from it, and whether the check fires.
 #[derive(Clone, Copy)]
 struct Point {
     gap: i128,
+    /// By how much the requirements were rounded up, over the schedule's denominator.
+    rounded_up: i128,
     liquidatable: bool,
+}
+
+/// The straight line that the gap follows within one piece, rounding aside.
+#[derive(Clone, Copy)]
+struct Line {
+    /// How it grows per tick, in units of `unit / den`.
+    slope: i128,
+    den: i128,
+    /// After how many ticks the rounding of all requirements repeats; 1 where nothing is rounded.
+    period: i128,
 }
 
 impl Curve<'_> {
@@ -75,16 +88,20 @@ impl Curve<'_> {
         }
         let rules = self.portfolio.venue().rules();
         let (mut equity, mut maintenance) = (self.equity, self.maintenance);
+        let mut rounded_up = 0;
         for leg in &self.legs {
             let m = leg_margin(rules, self.instrument, leg, mark)?;
             equity = equity.saturating_add(m.pnl).saturating_sub(leg.accrued);
             maintenance = maintenance.saturating_add(m.maintenance);
+            let up = requirement::rounded_up(m.maintenance_value, m.notional, &m.terms);
+            rounded_up +=
+                up.ok_or_else(|| Error::overflow("rounding", self.instrument.symbol()))?;
         }
         if equity.unsigned_abs().max(maintenance.unsigned_abs()) > QUANTA_MAX.unsigned_abs() {
             return Err(Error::overflow("equity", self.instrument.symbol()));
         }
         let liquidatable = is_liquidatable(equity, maintenance, rules.strict);
-        Ok(Point { gap: equity - maintenance, liquidatable })
+        Ok(Point { gap: equity - maintenance, rounded_up, liquidatable })
     }
 
     fn verdict(&self, mark: i64) -> Result<bool> {
@@ -167,12 +184,15 @@ impl Curve<'_> {
     /// around the crossing, and looked at tick by tick inside it.
     fn flip_hedged(&self, near: i64, far: i64, now: bool) -> Result<Option<i64>> {
         let (low, high) = (near.min(far), near.max(far));
-        let (slope, den) = self.slope(low)?;
+        let line = self.line(low)?;
+        if line.period == 1 {
+            return self.flip_monotone(near, far, now); // nothing is rounded: the gap is the line
+        }
         let step: i64 = if far >= near { 1 } else { -1 };
-        let zone = if slope == 0 {
-            self.flat_zone(near, far, den)?
+        let zone = if line.slope == 0 {
+            self.flat_zone(near, far, line.period)?
         } else {
-            self.zone(low, high, slope, den)?
+            self.zone(low, high, line)?
         };
         let mut mark = near;
         loop {
@@ -194,13 +214,13 @@ impl Curve<'_> {
         }
     }
 
-    /// Where the line is flat, the gap repeats every `den` ticks: one period from `near` shows all of it.
-    fn flat_zone(&self, near: i64, far: i64, den: i128) -> Result<(i64, i64)> {
+    /// Where the line is flat, the gap repeats every `period` ticks: one of them from `near` shows all of it.
+    fn flat_zone(&self, near: i64, far: i64, period: i128) -> Result<(i64, i64)> {
         let gap = self.at(near)?.gap;
         if !(-2..=2).contains(&gap) {
             return Ok((i64::MAX, i64::MAX));
         }
-        let period = i64::try_from(den).unwrap_or(TICKS_MAX);
+        let period = i64::try_from(period).unwrap_or(TICKS_MAX);
         Ok(if far >= near {
             (near, near.saturating_add(period).min(far))
         } else {
@@ -208,43 +228,48 @@ impl Curve<'_> {
         })
     }
 
-    /// The ticks of a piece at which rounding can decide, around the crossing of a line that is not flat.
-    fn zone(&self, low: i64, high: i64, slope: i128, den: i128) -> Result<(i64, i64)> {
-        let rising = slope > 0;
-        let above = |p: i64| -> Result<bool> { Ok((self.at(p)?.gap > 0) == rising) };
-        let (mut left, mut right) = (low - 1, high + 1);
-        while right - left > 1 {
-            let middle = left + (right - left) / 2;
-            if above(middle)? {
-                right = middle;
-            } else {
-                left = middle;
+    /// The ticks of a piece at which rounding can decide: where the line is at least 0 and below one quantum a
+    /// leg. Below 0 the check fires however it is rounded; from one quantum a leg on it does not.
+    fn zone(&self, low: i64, high: i64, line: Line) -> Result<(i64, i64)> {
+        let legs = i128::try_from(self.legs.len()).unwrap_or(i128::MAX);
+        let rising = line.slope > 0;
+        // The first tick from which the line stays at or above (rising) or below (falling) so many quanta.
+        let first = |quanta: i128| -> Result<i64> {
+            let (mut before, mut after) = (low - 1, high + 1);
+            while after - before > 1 {
+                let middle = before + (after - before) / 2;
+                let point = self.at(middle)?;
+                let exact = (point.gap - quanta).saturating_mul(line.den);
+                if (exact.saturating_add(point.rounded_up) >= 0) == rising {
+                    after = middle;
+                } else {
+                    before = middle;
+                }
             }
-        }
-        let unit = i128::from(self.instrument.unit());
-        let per_tick = slope.unsigned_abs().checked_mul(unit.unsigned_abs());
-        let per_tick = per_tick.and_then(|s| i128::try_from(s).ok()).unwrap_or(i128::MAX);
-        let width =
-            div_ceil(2 * den, per_tick).and_then(|w| i64::try_from(w).ok()).unwrap_or(TICKS_MAX);
-        let width = width.min(TICKS_MAX);
-        Ok((left.saturating_sub(width).max(low), right.saturating_add(width).min(high)))
+            Ok(after)
+        };
+        Ok(if rising { (first(0)?, first(legs)? - 1) } else { (first(legs)?, first(0)? - 1) })
     }
 
-    /// How the unrounded gap grows per tick, in units of `unit / den`, in the piece of `mark`.
-    fn slope(&self, mark: i64) -> Result<(i128, i128)> {
+    /// The straight line that the gap follows in the piece of `mark`.
+    fn line(&self, mark: i64) -> Result<Line> {
         let rules = self.portfolio.venue().rules();
-        let per_lot = i128::from(mark) * i128::from(self.instrument.unit());
-        let (mut slope, mut den) = (0_i128, 1_i128);
+        let unit = i128::from(self.instrument.unit());
+        let on_mark = rules.maintenance_basis == Basis::Mark;
+        let mut line = Line { slope: 0, den: i128::from(self.instrument.tiers().den()), period: 1 };
         for leg in &self.legs {
-            let lots = i128::from(leg.lots);
-            let on_mark = rules.maintenance_basis == Basis::Mark;
-            let value = if on_mark { per_lot.saturating_mul(lots.abs()) } else { leg.cost.abs() };
-            let t = terms(self.instrument, value, lots.abs())?;
+            let (lots, size) = (i128::from(leg.lots), i128::from(leg.lots).abs());
+            let held = (unit * i128::from(mark)).saturating_mul(size);
+            let value = if on_mark { held } else { leg.cost.abs() };
+            let t = terms(self.instrument, value, size)?;
             let rate = if on_mark { t.maintenance_num + t.fee_num } else { t.fee_num };
-            den = t.den;
-            slope += lots * den - lots.abs() * rate; // at most 2×10^18 × 10^12
+            line.slope += lots * line.den - size * rate; // at most 2×10^18 × 10^12
+            // What the requirement grows by per tick, as a part of a quantum over `den`; `den` is at most 10^12.
+            let part = (size % line.den) * (unit % line.den) % line.den * rate % line.den;
+            let own = line.den / gcd(part, line.den);
+            line.period = lcm(line.period, own).unwrap_or(i128::MAX);
         }
-        Ok((slope, den))
+        Ok(line)
     }
 
     /// `price` of `docs/spec/margin.md` for a flip at `mark`, seen from `current`.
@@ -386,7 +411,8 @@ impl Portfolio {
         } else {
             Some(first_tick(|x| closing(x).is_none_or(|v| v > -quote)) - 1).filter(|x| *x >= 1)
         };
-        let affordable_everywhere = leg.lots < 0 && closing(TICKS_MAX + 1).is_some_and(|v| v <= -quote);
+        let affordable_everywhere =
+            leg.lots < 0 && closing(TICKS_MAX + 1).is_some_and(|v| v <= -quote);
         if affordable_everywhere || price.is_some_and(|x| x > TICKS_MAX) {
             return Err(Error::overflow("bankruptcy_price", of.symbol()));
         }

@@ -124,6 +124,15 @@ pub fn maintenance(value: i128, notional: i128, t: &Terms) -> Option<i128> {
     Some(whole.checked_sub(dq)?.checked_add(up)?.max(0))
 }
 
+/// By how much [`maintenance`] rounds up, over `t.den`: 0 or more, below `t.den`.
+#[must_use]
+pub fn rounded_up(value: i128, notional: i128, t: &Terms) -> Option<i128> {
+    let part = value.rem_euclid(t.den).checked_mul(t.maintenance_num)?;
+    let fee = notional.rem_euclid(t.den).checked_mul(t.fee_num)?;
+    let part = part.checked_add(fee)?.checked_sub(t.deduction_num.rem_euclid(t.den))?;
+    Some(part.checked_neg()?.rem_euclid(t.den))
+}
+
 /// The larger of the schedule's initial rate and the chosen one; whether it is the chosen one.
 fn initial_rate(t: &Terms, chosen: Option<Rate>) -> (i128, i128, bool) {
     match chosen {
