@@ -497,6 +497,9 @@ def _read_instrument(node: object, rules: Rules, venue_fee: Fraction | None) -> 
     k = _whole(mark_tick * lot * multiplier / rules.quantum, "k")
     if k * marks_per_price > QUANTA_PER_TICK_LOT_MAX:  # K, and so k as well
         raise OracleError("out_of_range", "k", k, QUANTA_PER_TICK_LOT_MAX)
+    per_price_tick = k * (price_tick / mark_tick)
+    if per_price_tick > QUANTA_PER_TICK_LOT_MAX:
+        raise OracleError("out_of_range", "K", per_price_tick, QUANTA_PER_TICK_LOT_MAX)
     fee = rate(row["taker_fee"], "taker_fee") if "taker_fee" in row else venue_fee
     if fee is None and (rules.closing_fee != "none" or rules.bankruptcy_fee != "none"):
         raise OracleError("missing_key", f"{symbol}.taker_fee")
@@ -761,7 +764,7 @@ def _cost(row: Row, card: Card, instrument: Instrument, lots: int, rounding: str
     """Read the cost basis in quanta, or work it out from the average entry price."""
     if _either(row, ("entry", "cost", "cost_quanta")) != "entry":
         return _given(_scaled(row, "cost", "quanta", card.rules.quantum), QUANTA_MAX, "cost")
-    entry = number(row["entry"], "entry") / instrument.mark_tick
+    entry = _positive(row["entry"], "entry") / instrument.mark_tick
     cost = lots * entry * instrument.k
     if rounding == "against_account":
         return _amount(ceil(cost), "cost")
@@ -868,6 +871,8 @@ def _gather_position(card: Card, draft: _Draft, row: Row, rounding: str | None) 
     if (leg == "long" and lots < 0) or (leg == "short" and lots > 0):
         raise OracleError("bad_leg", "quantity", lots, leg)
     cost = _cost(row, card, instrument, lots, rounding)
+    if cost * lots < 0 or (cost != 0 and lots == 0):  # signed like the quantity
+        raise OracleError("bad_leg", "cost", cost, lots)
     accrued = 0
     if "accrued" in row or "accrued_quanta" in row:
         owed = _scaled(row, "accrued", "quanta", card.rules.quantum)
@@ -887,7 +892,7 @@ def _gather_order(card: Card, draft: _Draft, row: Row) -> None:
         raise OracleError("out_of_range", "quantity", lots, 0)
     open_lots = draft.orders.setdefault((symbol, leg), [0, 0])
     at = 0 if side == "buy" else 1
-    open_lots[at] = _given(open_lots[at] + lots, LOTS_MAX, "orders")
+    open_lots[at] = _lots(open_lots[at] + lots, "orders")
 
 
 def _gather_collateral(card: Card, draft: _Draft, row: Row) -> None:
@@ -1718,7 +1723,7 @@ def walk(  # noqa: PLR0913, PLR0917 - the arguments of the specification
         cost += price * taken * per_tick_lot
         worst = price
         levels += 1
-    _given(cost, QUANTA_MAX, "cost")
+    _amount(cost, "cost")
     mid = mid_price(bids, asks)
     vwap = Fraction(cost, filled * per_tick_lot) if filled else None
     slippage: Fraction | None = None

@@ -139,6 +139,16 @@ fn the_digest_is_of_the_state() {
     assert_ne!(snapshot(&[], &[], None).digest(), empty().digest());
 }
 
+fn set(side: &mut BTreeMap<i64, i64>, message: &[(i64, i64)]) {
+    for (price, lots) in message {
+        if *lots == 0 {
+            side.remove(price);
+        } else {
+            side.insert(*price, *lots);
+        }
+    }
+}
+
 fn change() -> impl Strategy<Value = Vec<(i64, i64)>> {
     prop::collection::vec((80_i64..120, prop_oneof![Just(0_i64), 1_i64..50]), 0..8)
 }
@@ -153,14 +163,12 @@ proptest! {
     fn a_book_is_two_sorted_maps(messages in prop::collection::vec((change(), change()), 0..30)) {
         let mut book = snapshot(&[], &[], None);
         let (mut bids, mut asks) = (BTreeMap::new(), BTreeMap::new());
-        let set = |side: &mut BTreeMap<i64, i64>, message: &[(i64, i64)]| for (price, lots) in message {
-            if *lots == 0 { side.remove(price); } else { side.insert(*price, *lots); }
-        };
         for (new_bids, new_asks) in messages {
             let (mut b, mut a) = (bids.clone(), asks.clone());
             set(&mut b, &new_bids);
             set(&mut a, &new_asks);
-            let crossed = b.last_key_value().zip(a.first_key_value()).is_some_and(|(b, a)| b.0 >= a.0);
+            let touch = b.last_key_value().zip(a.first_key_value());
+            let crossed = touch.is_some_and(|(bid, ask)| bid.0 >= ask.0);
             let done = book.delta(&levels(&new_bids), &levels(&new_asks), None, None);
             prop_assert_eq!(done.is_err(), crossed);
             if !crossed {

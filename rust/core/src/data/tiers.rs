@@ -3,7 +3,7 @@
 use super::card::Rules;
 use super::tree::Node;
 use crate::numbers::limits::{BRACKETS_MAX, RATE_TERM_MAX, SLOPE_TERM_MAX};
-use crate::numbers::rate::lcm;
+use crate::numbers::rate::{gcd, lcm};
 use crate::numbers::{Canonical, Decimal, Error, ErrorKind, Rate, Result};
 
 /// What chooses a bracket.
@@ -156,7 +156,7 @@ impl Tiers {
         let (Some(num), Some(den)) = (slope_num, slope_den) else {
             return Err(Error::overflow("slope", slope));
         };
-        let divisor = crate::numbers::rate::gcd(num, den).max(1);
+        let divisor = gcd(num, den).max(1);
         let (num, slope_den) = (num / divisor, den / divisor);
         let fee = context.fee_in_requirement();
         let base = common_denominator(&[maintenance, initial, fee], SLOPE_TERM_MAX, node.path())?;
@@ -325,17 +325,19 @@ fn check_amount(bracket: &Bracket, row: &Node<'_>, den: i64, quantum: Decimal) -
     };
     let published = amount.decimal()?;
     // Both sides as fractions of a quantum: the derived one need not be whole either.
-    let same = published.ratio(quantum).is_some_and(|(num, unit)| {
-        let (left, right) =
-            (num.checked_mul(i128::from(den)), bracket.deduction_num.checked_mul(unit));
-        left.is_some() && left == right
-    });
-    if same {
+    let derived = (bracket.deduction_num, i128::from(den));
+    if published.ratio(quantum).is_some_and(|given| reduced(given) == reduced(derived)) {
         return Ok(());
     }
-    let derived = Rational(bracket.deduction_num, i128::from(den));
+    let derived = Rational(derived.0, derived.1);
     let limit = format!("the derived deduction is {derived} quanta of {quantum}");
     Err(bad_tiers(amount.path(), published, limit))
+}
+
+/// A fraction in lowest terms, for `den > 0`.
+fn reduced((num, den): (i128, i128)) -> (i128, i128) {
+    let divisor = gcd(num.abs(), den).max(1);
+    (num / divisor, den / divisor)
 }
 
 /// A fraction for messages.
@@ -343,10 +345,9 @@ struct Rational(i128, i128);
 
 impl std::fmt::Display for Rational {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let divisor = crate::numbers::rate::gcd(self.0.max(0), self.1).max(1);
-        match self.1 / divisor {
-            1 => write!(f, "{}", self.0 / divisor),
-            den => write!(f, "{}/{den}", self.0 / divisor),
+        match reduced((self.0, self.1)) {
+            (num, 1) => write!(f, "{num}"),
+            (num, den) => write!(f, "{num}/{den}"),
         }
     }
 }
