@@ -134,6 +134,9 @@ def test_k_is_a_whole_number_of_quanta() -> None:
     assert refusal(Card.from_tree, tree(instrument(lot="0.00001"))) == "off_grid"
     assert refusal(Card.from_tree, tree(instrument(price_tick="0.015"))) == "off_grid"
     assert refusal(Card.from_tree, tree(instrument(multiplier="1e12"))) == "out_of_range"
+    assert Card.from_tree(tree(instrument(multiplier="1e10"))).instruments["BTC"].k == 10**11
+    wide = instrument(multiplier="1e10", price_tick="0.2")  # K = 2 x 10^12
+    assert refusal(Card.from_tree, tree(wide)) == "out_of_range"
 
 
 # --- card.md ----------------------------------------------------------------------------------
@@ -281,6 +284,9 @@ def test_an_entry_price_may_be_rounded_against_the_account() -> None:
         ([position(), position(leg="long")], "bad_leg"),
         ([position(leg="long", quantity=-1)], "bad_leg"),
         ([position(leg="short")], "bad_leg"),
+        ([position(cost="-1")], "bad_leg"),
+        ([position(quantity=0, cost="1")], "bad_leg"),
+        ([position(cost=None, entry="0")], "out_of_range"),
         ([position(instrument="DOGE")], "unknown_instrument"),
         ([position(quantity_lots=1)], "duplicate"),
         ([position(price="1")], "unknown_key"),
@@ -602,6 +608,18 @@ def test_bankruptcy_price_with_its_fee(lots: int, want: int) -> None:
     card = plain(bankruptcy_fee="taker", taker_fee="0.01")
     own = pool(10, Leg("A", "net", lots, lots * 100))
     assert oracle.bankruptcy_price(card, own, {"A": 100}, "A").price == want
+
+
+def test_a_bankruptcy_price_past_the_last_price_tick_is_an_overflow() -> None:
+    # Marks end at 10^17, so with price ticks of 10 marks the last one is 10^16.
+    row = instrument("A", FLAT, price_tick="10", mark_tick="1", lot="1")
+    card = Card.from_tree({**tree(row), "asset": {"USDT": {"quantum": 1}}})
+    for beyond, want in ((-1, 10**16), (10, "overflow")):
+        own = pool(10**17 + beyond, Leg("A", "net", -1, -1))
+        if want == "overflow":
+            assert refusal(oracle.bankruptcy_price, card, own, {"A": 1}, "A") == want
+        else:
+            assert oracle.bankruptcy_price(card, own, {"A": 1}, "A").price == want
 
 
 def test_bankruptcy_price_needs_a_position() -> None:

@@ -1593,8 +1593,8 @@ def _bankruptcy_ticks(card: Card, leg: Leg, quote: int) -> int | None:
         if too_low == last:
             raise OracleError("overflow", "price", quote, last)
         return too_low + 1
-    paid = _last(0, last, lambda x: x == 0 or x * per_tick + fee(x) <= -quote)
-    if paid == last:
+    paid = _last(0, last + 1, lambda x: x == 0 or x * per_tick + fee(x) <= -quote)
+    if paid > last:
         raise OracleError("overflow", "price", quote, last)
     return paid or None
 

@@ -24,7 +24,8 @@ pub(crate) fn class_name(group: ErrorGroup) -> &'static str {
 fn instance<'py>(py: Python<'py>, details: &Details) -> PyResult<Bound<'py, PyAny>> {
     static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
     let load = || PyModule::import(py, "aivora_core.errors").map(Bound::unbind);
-    let class = MODULE.get_or_try_init(py, load)?.bind(py).getattr(class_name(details.kind.group()))?;
+    let class =
+        MODULE.get_or_try_init(py, load)?.bind(py).getattr(class_name(details.kind.group()))?;
     let named = PyDict::new(py);
     named.set_item("code", details.kind.code())?;
     named.set_item("field", &details.field)?;
@@ -36,14 +37,13 @@ fn instance<'py>(py: Python<'py>, details: &Details) -> PyResult<Bound<'py, PyAn
 
 /// The exception for an error of the core.
 #[cold]
+#[allow(clippy::needless_pass_by_value)] // the shape that map_err asks for
 pub(crate) fn raise(error: Error) -> PyErr {
-    let error = &error;
     Python::attach(|py| match instance(py, error.details()) {
         Ok(instance) => PyErr::from_value(instance),
         Err(failed) => failed,
     })
 }
-
 
 /// Every kind of error: its code and the name of its class.
 #[pyfunction]
@@ -62,6 +62,17 @@ pub(crate) fn _error<'py>(
     limit: String,
     row: Option<u64>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    by_code(py, code, field, value, limit, row)
+}
+
+fn by_code<'py>(
+    py: Python<'py>,
+    code: &str,
+    field: String,
+    value: String,
+    limit: String,
+    row: Option<u64>,
+) -> PyResult<Bound<'py, PyAny>> {
     let kind = ErrorKind::ALL.iter().copied().find(|kind| kind.code() == code);
     let kind = kind.ok_or_else(|| raise(Error::invariant("error code")))?;
     instance(py, &Details { kind, field, value, limit, row })
@@ -71,6 +82,6 @@ pub(crate) fn _error<'py>(
 #[pyfunction]
 pub(crate) fn _raise_error(py: Python<'_>, code: &str) -> PyResult<()> {
     let text = |t: &str| t.to_owned();
-    let example = _error(py, code, text("field"), text("value"), text("limit"), Some(7))?;
+    let example = by_code(py, code, text("field"), text("value"), text("limit"), Some(7))?;
     Err(PyErr::from_value(example))
 }

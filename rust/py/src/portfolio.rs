@@ -208,12 +208,14 @@ impl Portfolio {
     ) -> PyResult<(Option<i64>, Option<Bound<'py, PyAny>>, i128, i128)> {
         let (pool, id) = (self.pool(index)?, self.instrument(symbol)?);
         let side = LegSide::from_name(leg).map_err(raise)?;
-        let found = self.inner.bankruptcy_price(pool, id, side, &prices.snapshot()).map_err(raise)?;
+        let found =
+            self.inner.bankruptcy_price(pool, id, side, &prices.snapshot()).map_err(raise)?;
         let instrument = self.inner.venue().instrument(id).map_err(raise)?;
         let shown = |t| to_decimal_or_overflow(py, instrument.order_price(t), "price");
         Ok((found.price, found.price.map(shown).transpose()?, found.quote, found.allotted))
     }
 
+    #[allow(clippy::unused_self)] // a method by protocol
     fn __reduce__(&self) -> PyResult<()> {
         let why = "Portfolio is a handle on packed memory; pickle the tables it was built from";
         Err(PyTypeError::new_err(why))

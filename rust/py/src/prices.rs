@@ -64,13 +64,13 @@ fn apply(
 ) -> PyResult<()> {
     let mut next = prices.clone();
     let venue = next.venue().clone();
-    for (symbol, price) in mark.into_iter().flat_map(|d| d.iter()) {
+    for (symbol, price) in mark.into_iter().flat_map(PyDictMethods::iter) {
         let id = venue.find(symbol.cast::<PyString>()?.to_str()?).map_err(raise)?;
         let instrument = venue.instrument(id).map_err(raise)?;
         let price = decimal(&price, "mark").map_err(raise)?;
         next.set_mark(id, instrument.mark(price, "mark").map_err(raise)?).map_err(raise)?;
     }
-    for (symbol, ticks) in mark_ticks.into_iter().flat_map(|d| d.iter()) {
+    for (symbol, ticks) in mark_ticks.into_iter().flat_map(PyDictMethods::iter) {
         let id = venue.find(symbol.cast::<PyString>()?.to_str()?).map_err(raise)?;
         let ticks = integer(&ticks, "mark_ticks").and_then(|t| MarkTicks::new(t, "mark_ticks"));
         let ticks = ticks.map_err(raise)?;
@@ -151,6 +151,7 @@ impl Prices {
         Ok(format!("Prices({}, mark={{{}{more}}})", venue.name(), marks.join(", ")))
     }
 
+    #[allow(clippy::unused_self)] // a method by protocol
     fn __reduce__(&self) -> PyResult<()> {
         let why = "Prices is a handle that is updated in place; pickle the marks you set instead";
         Err(PyTypeError::new_err(why))

@@ -49,7 +49,7 @@ impl<'py> Table<'py> {
     ) -> Result<Self> {
         let mut columns = Vec::new();
         let mut rows = None;
-        for (key, value) in table.into_iter().flat_map(|t| t.iter()) {
+        for (key, value) in table.into_iter().flat_map(PyDictMethods::iter) {
             let key = key.to_string();
             if !allowed.contains(&key.as_str()) {
                 let limit = format!("unknown column; known are {}", allowed.join(", "));
@@ -126,7 +126,12 @@ impl<'py> Cells<'py> {
 
     fn cell(&self, row: usize, field: &str) -> Result<Cell<'py>> {
         self.get(row).ok_or_else(|| {
-            Error::new(ErrorKind::BadColumn, field, "nothing", "the column changed while it was read")
+            Error::new(
+                ErrorKind::BadColumn,
+                field,
+                "nothing",
+                "the column changed while it was read",
+            )
         })
     }
 }
@@ -136,7 +141,8 @@ impl Cell<'_> {
     fn is_absent(&self) -> bool {
         match self {
             Cell::Object(value) => {
-                value.is_none() || value.cast::<PyString>().is_ok_and(|s| s.len().is_ok_and(|n| n == 0))
+                value.is_none()
+                    || value.cast::<PyString>().is_ok_and(|s| s.len().is_ok_and(|n| n == 0))
             }
             _ => false,
         }
@@ -148,9 +154,11 @@ impl Cell<'_> {
             Cell::Object(value) => match value.cast::<PyString>() {
                 Ok(text) => read(convert::text(text, field)?),
                 Err(_) if is_float(value) => Err(not_a_name(field, &shown(value))),
-                Err(_) => read(&convert::integer(value, field).map_err(|_| {
-                    not_a_name(field, &shown(value))
-                })?.to_string()),
+                Err(_) => read(
+                    &convert::integer(value, field)
+                        .map_err(|_| not_a_name(field, &shown(value)))?
+                        .to_string(),
+                ),
             },
             Cell::Int(int) => read(&int.to_string()),
             Cell::Float(float) => Err(not_a_name(field, &float.to_string())),
@@ -179,7 +187,8 @@ fn not_a_name(field: &str, value: &str) -> Error {
 }
 
 fn float_refused(field: &str, value: &str) -> Error {
-    let limit = "a float is not exact; give an int, a str or a Decimal, or use Portfolio.from_floats";
+    let limit =
+        "a float is not exact; give an int, a str or a Decimal, or use Portfolio.from_floats";
     Error::new(ErrorKind::FloatGiven, field, value, limit)
 }
 
@@ -204,8 +213,17 @@ pub(crate) struct Tables<'py> {
 }
 
 pub(crate) const POSITIONS: &[&str] = &[
-    "account", "pool", "instrument", "leg", "quantity", "quantity_lots", "entry", "cost", "cost_quanta",
-    "accrued", "accrued_quanta",
+    "account",
+    "pool",
+    "instrument",
+    "leg",
+    "quantity",
+    "quantity_lots",
+    "entry",
+    "cost",
+    "cost_quanta",
+    "accrued",
+    "accrued_quanta",
 ];
 pub(crate) const COLLATERAL: &[&str] = &["account", "pool", "asset", "amount", "amount_quanta"];
 pub(crate) const ORDERS: &[&str] =
@@ -214,9 +232,10 @@ pub(crate) const POOLS: &[&str] = &["account", "pool", "kind", "instrument", "le
 
 impl<'v> Reader<'v> {
     pub(crate) fn new(venue: &'v Arc<Venue>, entry: Rounding, floats: Option<Rounding>) -> Self {
-        let symbols = venue.instruments().iter().filter_map(|i| {
-            venue.find(i.symbol()).ok().map(|id| (i.symbol(), id))
-        });
+        let symbols = venue
+            .instruments()
+            .iter()
+            .filter_map(|i| venue.find(i.symbol()).ok().map(|id| (i.symbol(), id)));
         let builder = PortfolioBuilder::new(Arc::clone(venue));
         Self { venue, symbols: symbols.collect(), builder, entry, floats, off_grid: Vec::new() }
     }
@@ -274,7 +293,12 @@ impl<'v> Reader<'v> {
     }
 
     /// A cell as whole units: exact, or a float rounded as named and recorded.
-    fn whole(&mut self, cell: &Cell<'_>, unit: Decimal, at: (&Table<'_>, usize, &str)) -> Result<i128> {
+    fn whole(
+        &mut self,
+        cell: &Cell<'_>,
+        unit: Decimal,
+        at: (&Table<'_>, usize, &str),
+    ) -> Result<i128> {
         let (table, row, column) = at;
         let float = match cell {
             Cell::Float(float) => Some(*float),
@@ -329,7 +353,13 @@ impl<'v> Reader<'v> {
     }
 
     /// The cost basis: given as such, or as an average entry price.
-    fn cost(&mut self, table: &Table<'_>, row: usize, of: &Instrument, lots: Lots) -> Result<Quanta> {
+    fn cost(
+        &mut self,
+        table: &Table<'_>,
+        row: usize,
+        of: &Instrument,
+        lots: Lots,
+    ) -> Result<Quanta> {
         let Some(cells) = table.find("entry") else {
             if table.find("cost").is_none() && table.find("cost_quanta").is_none() {
                 return Err(bad_column(table.name, "entry", "nothing", "give entry or cost"));
@@ -337,7 +367,12 @@ impl<'v> Reader<'v> {
             return self.amount(table, row, ("cost", "cost_quanta"));
         };
         if table.find("cost").is_some() || table.find("cost_quanta").is_some() {
-            return Err(bad_column(table.name, "entry", "two columns", "give entry or cost, not both"));
+            return Err(bad_column(
+                table.name,
+                "entry",
+                "two columns",
+                "give entry or cost, not both",
+            ));
         }
         let cell = cells.cell(row, "entry")?;
         if lots.get() == 0 && cell.is_absent() {

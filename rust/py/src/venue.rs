@@ -52,7 +52,9 @@ fn tree(value: &Bound<'_, PyAny>) -> PyResult<Value> {
         return items.collect::<PyResult<_>>().map(Value::Array);
     }
     if value.is_instance_of::<PyInt>() {
-        return Ok(value.extract::<i64>().map_or_else(|_| Value::from(value.to_string()), Value::from));
+        return Ok(value
+            .extract::<i64>()
+            .map_or_else(|_| Value::from(value.to_string()), Value::from));
     }
     Ok(Value::String(value.str()?.to_string()))
 }
@@ -85,16 +87,17 @@ impl Venue {
             return Self::from_toml(text);
         }
         if !std::path::Path::new(&name).is_file() {
-            return Err(raise(data::Venue::builtin(&name).map_or_else(|e| e, |_| Error::invariant("name"))));
+            return Err(raise(
+                data::Venue::builtin(&name).map_or_else(|e| e, |_| Error::invariant("name")),
+            ));
         }
         let text = std::fs::read_to_string(&name).map_err(|e| {
             raise(Error::new(ErrorKind::BadCard, name.clone(), e, "must be readable UTF-8 text"))
         })?;
-        Self::from_toml(&text).map_err(|e| {
+        Self::from_toml(&text).inspect_err(|e| {
             Python::attach(|py| {
                 let _ = e.value(py).call_method1("add_note", (format!("in the card {name}"),));
             });
-            e
         })
     }
 
@@ -208,7 +211,8 @@ impl Venue {
         dict.set_item("closing_fee", closing)?;
         dict.set_item("bankruptcy_fee", if rules.bankruptcy_fee { "taker" } else { "none" })?;
         dict.set_item("equity_allotment", "maintenance_share")?;
-        let fee = rules.taker_fee.map(|f| to_fraction(py, i128::from(f.num()), i128::from(f.den())));
+        let fee =
+            rules.taker_fee.map(|f| to_fraction(py, i128::from(f.num()), i128::from(f.den())));
         dict.set_item("taker_fee", fee.transpose()?)?;
         Ok(dict)
     }
@@ -228,7 +232,8 @@ impl Venue {
 
     fn __repr__(&self) -> String {
         let name = self.inner.name();
-        let builtin = data::Venue::BUILTIN.iter().any(|(n, text)| *n == name && **text == *self.text);
+        let builtin =
+            data::Venue::BUILTIN.iter().any(|(n, text)| *n == name && **text == *self.text);
         if builtin {
             return format!("Venue.load('{name}')");
         }

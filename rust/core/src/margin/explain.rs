@@ -1,5 +1,7 @@
 //! Why a pool's row is what it is: the inputs, every step, the verdict.
 
+use std::fmt;
+
 use crate::numbers::{Digest, Result};
 use crate::pricing::Prices;
 
@@ -40,6 +42,52 @@ pub struct Explanation {
     pub card: Digest,
     /// The digest of the prices.
     pub prices: Digest,
+}
+
+impl fmt::Display for Explanation {
+    /// The trace in whole units (quanta, lots, mark ticks), one line a leg and one for the sums.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let m = &self.margin;
+        writeln!(f, "{}/{} ({}): {}", self.account, self.pool, self.kind.name(), m.status.name())?;
+        for line in &self.legs {
+            let (leg, m) = (&line.leg, &line.margin);
+            writeln!(
+                f,
+                "  {} {} {} lots at mark {}: value {} - cost {} = pnl {}, accrued {}",
+                line.symbol,
+                leg.side.name(),
+                leg.lots,
+                line.mark,
+                m.value,
+                leg.cost,
+                m.pnl,
+                leg.accrued,
+            )?;
+            let t = &m.terms;
+            writeln!(
+                f,
+                "    maintenance ceil(({} x {} - {} + {} x {}) / {}) + {} = {}",
+                m.maintenance_value,
+                t.maintenance_num,
+                t.deduction_num,
+                m.notional,
+                t.fee_num,
+                t.den,
+                m.fee,
+                m.maintenance,
+            )?;
+            writeln!(
+                f,
+                "    initial ceil({} x {} / {}) + {} = {}",
+                m.initial_value, m.initial_num, m.initial_den, m.fee, m.initial,
+            )?;
+        }
+        writeln!(
+            f,
+            "  collateral {}: equity {}, initial {}, maintenance {}, liquidatable {}",
+            self.collateral, m.equity, m.initial, m.maintenance, m.liquidatable,
+        )
+    }
 }
 
 impl Portfolio {
