@@ -125,7 +125,7 @@ def test_a_bad_limit_is_named(limit: object, code: str) -> None:
 def test_a_bad_side_is_named() -> None:
     assert refused(made(), "out_of_range", lambda b: b.walk("bid", 1)).field == "side"
     with pytest.raises(TypeError):
-        made().walk(1, 1)  # type: ignore[arg-type]
+        made().walk(1, 1)
 
 
 def test_a_thin_side_leaves_a_remainder() -> None:

@@ -63,7 +63,7 @@ def brackets(*rows: tuple[int, str], **tiers: object) -> Row:
     return {"by": "notional", "brackets": made, **tiers}
 
 
-def refusal(call: Any, *args: Any) -> str:  # noqa: ANN401 - any function of the oracle
+def refusal(call: Any, *args: Any) -> str:
     with pytest.raises(OracleError) as caught:
         call(*args)
     return caught.value.code
@@ -499,7 +499,7 @@ def brute(card: Card, own: Pool, marks: dict[str, int], symbol: str) -> list[Fli
     def at(mark: int) -> bool:
         return oracle.assess(card, own, {**marks, symbol: mark}).liquidatable
 
-    def first(ticks: range, *conditions: Any) -> int | None:  # noqa: ANN401
+    def first(ticks: range, *conditions: Any) -> int | None:
         return next((mark for mark in ticks if all(holds(mark) for holds in conditions)), None)
 
     def on_grid(mark: int) -> bool:
@@ -593,7 +593,10 @@ def test_liquidation_price_against_every_tick(seed: int, monkeypatch: pytest.Mon
     ],
 )
 def test_bankruptcy_prices(
-    equity: int, legs: list[tuple[str, int]], marks: dict[str, int], want: tuple[int, ...]
+    equity: int,
+    legs: list[tuple[str, int]],
+    marks: dict[str, int],
+    want: tuple[int, int, int | None],
 ) -> None:
     own = pool(equity, *(Leg(symbol, "net", q, q * marks[symbol]) for symbol, q in legs))
     found = oracle.bankruptcy_price(plain(), own, marks, "A")

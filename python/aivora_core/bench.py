@@ -1,4 +1,4 @@
-"""``aivora bench``: ratios to pure Python written the way a good user would, measured here and now."""
+"""``aivora bench``: ratios to pure Python as a good user would write it, measured here and now."""
 
 from __future__ import annotations
 
@@ -69,7 +69,13 @@ def _scan(accounts: int, seed: int) -> dict[str, Any]:
     quantum = float(made.venue.quantum)
     costs = [int(c) * quantum for c in table["cost_quanta"]]
     rows = list(
-        zip(table["account"], table["instrument"], table["quantity_lots"].tolist(), costs, strict=True)
+        zip(
+            table["account"],
+            table["instrument"],
+            table["quantity_lots"].tolist(),
+            costs,
+            strict=True,
+        )
     )
     collateral = (cash["account"], [int(c) * quantum for c in cash["amount_quanta"]])
     small = demo.demo(sample, seed)

@@ -1,7 +1,7 @@
 """A portfolio and order books made up from a seed, so that the first run needs no data.
 
-Everything here is drawn with integers (SplitMix64), so the same seed gives the same tables on every machine.
-No figure is any venue's or any person's.
+Everything here is drawn with integers (SplitMix64), so the same seed gives the same tables on
+every machine. No figure is any venue's or any person's.
 """
 
 from __future__ import annotations
@@ -68,13 +68,16 @@ def _draw(seed: int, stream: int, *shape: int) -> Draws:
 
 def _below(draws: Draws, bound: int) -> NDArray[np.int64]:
     """Draws as whole numbers from 0 up to, not including, a bound below 2^31."""
-    return (((draws >> np.uint64(33)) * np.uint64(bound)) >> np.uint64(31)).astype(np.int64)
+    scaled: Draws = ((draws >> np.uint64(33)) * np.uint64(bound)) >> np.uint64(31)
+    return scaled.astype(np.int64)
 
 
 def _bits(draws: Draws, count: int) -> NDArray[np.int64]:
     """How many of the lowest ``count`` bits are set: a binomial draw."""
     places = np.arange(count, dtype=np.uint64)
-    return ((draws[..., None] >> places) & np.uint64(1)).sum(axis=-1).astype(np.int64)
+    bits: Draws = (draws[..., None] >> places) & np.uint64(1)
+    counts: NDArray[np.int64] = bits.astype(np.int64).sum(axis=-1, dtype=np.int64)
+    return counts
 
 
 def tables(
@@ -179,9 +182,7 @@ def with_prices(venue: Venue, prices: Prices, accounts: int, seed: int) -> Demo:
     return Demo(venue, portfolio, prices)
 
 
-def book(
-    venue: Venue, symbol: str, prices: Prices, levels: int = 200, seed: int = SEED
-) -> Book:
+def book(venue: Venue, symbol: str, prices: Prices, levels: int = 200, seed: int = SEED) -> Book:
     """A made-up order book around an instrument's mark: thin at the touch, deeper away from it.
 
     Examples
@@ -205,7 +206,5 @@ def book(
         sizes += sizes * _below(_draw(seed, stream + 10, levels), 1000) // 1000
         ticks = mark + sign * np.cumsum(gaps)
         rows = zip(ticks.tolist(), sizes.tolist(), strict=True)
-        sides.append(
-            [(t * instrument.price_tick, q * instrument.lot) for t, q in rows if t > 0]
-        )
+        sides.append([(t * instrument.price_tick, q * instrument.lot) for t, q in rows if t > 0])
     return _core.Book(instrument, bids=sides[0], asks=sides[1])

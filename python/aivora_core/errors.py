@@ -1,4 +1,4 @@
-"""The errors of the core: one tree, each with a stable code, the field, the value seen and the limit."""
+"""The errors of the core: one tree, each with a stable code, field, value seen and limit."""
 
 from __future__ import annotations
 

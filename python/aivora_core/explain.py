@@ -52,8 +52,13 @@ def ratio(num: int, den: int) -> str:
 class Explanation:
     """Why a pool's row is what it is. Made by ``pf["alice"].explain(prices)``.
 
-    Print it for people; ``to_dict()`` for programs; ``verify()`` recomputes it with the shipped oracle,
-    which shares no code with the core.
+    Print it for people; ``to_dict()`` for programs; ``verify()`` recomputes it with the shipped
+    oracle, which shares no code with the core.
+
+    Attributes
+    ----------
+    venue : Venue
+        The venue whose card the rules come from.
 
     Examples
     --------
@@ -61,7 +66,9 @@ class Explanation:
     >>> venue = ac.Venue.load("demo")
     >>> pf = ac.Portfolio.from_tables(
     ...     venue,
-    ...     positions=[{"account": "alice", "instrument": "BTC", "quantity": "1", "entry": "64000"}],
+    ...     positions=[
+    ...         {"account": "alice", "instrument": "BTC", "quantity": "1", "entry": "64000"},
+    ...     ],
     ...     collateral=[{"account": "alice", "amount": "700"}],
     ... )
     >>> why = pf["alice"].explain(ac.Prices(venue, mark={"BTC": "63500"}))
@@ -106,7 +113,7 @@ class Explanation:
         return amount(quanta, self.venue.quantum)
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole trace; amounts, prices and quantities as text in units, rates as decimals or fractions."""
+        """The whole trace; amounts, prices and sizes as text in units, rates as exact text."""
         raw = self._raw
         found: dict[str, Any] = {
             "schema": "aivora-explanation/0",

@@ -66,7 +66,7 @@ def _column(values: Any, field: str) -> Column:
         if values.ndim != 1:
             shape = "x".join(map(str, values.shape))
             raise _core._error("bad_column", field, shape, "must be one-dimensional", None)
-        if values.dtype.kind == "i" or (values.dtype.kind == "u" and values.dtype.itemsize < 8):
+        if np.can_cast(values.dtype, np.int64) and values.dtype.kind in "iu":
             return np.ascontiguousarray(values, dtype=np.int64)
         if values.dtype.kind == "f":
             return np.ascontiguousarray(values, dtype=np.float64)
@@ -77,7 +77,7 @@ def _column(values: Any, field: str) -> Column:
 
 
 def read_table(path: str | Path) -> dict[str, Column]:
-    """Read a CSV or JSON file as columns of text, numbers unread.
+    r"""Read a CSV or JSON file as columns of text, numbers unread.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def read_table(path: str | Path) -> dict[str, Column]:
     >>> import tempfile, pathlib
     >>> from aivora_core.frames import read_table
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "collateral.csv"
-    >>> _ = path.write_text("account,amount\\nalice,12.50\\n")
+    >>> _ = path.write_text("account,amount\nalice,12.50\n")
     >>> read_table(path)
     {'account': ['alice'], 'amount': ['12.50']}
     """
@@ -150,7 +150,9 @@ def _read_json(path: Path) -> Any:
         # Numbers keep their digits: 0.1 in a file is the text 0.1, never a float.
         return json.loads(path.read_text(encoding="utf-8"), parse_float=str, parse_int=str)
     except json.JSONDecodeError as error:
-        raise _core._error("corrupt_line", str(path), error.msg, "must be JSON", error.lineno) from None
+        raise _core._error(
+            "corrupt_line", str(path), error.msg, "must be JSON", error.lineno
+        ) from None
 
 
 def _read_json_lines(path: Path) -> list[Any]:

@@ -55,7 +55,9 @@ class Flip:
 
 @dataclass(frozen=True, slots=True)
 class LiquidationPrice:
-    """The nearest marks of one instrument at which the verdict on a pool changes, all other marks held.
+    """The nearest marks of one instrument at which the verdict on a pool changes.
+
+    All other marks are held.
 
     Attributes
     ----------
@@ -168,7 +170,9 @@ class Report:
     >>> venue = ac.Venue.load("demo")
     >>> pf = ac.Portfolio.from_tables(
     ...     venue,
-    ...     positions=[{"account": "alice", "instrument": "BTC", "quantity": "1", "entry": "64000"}],
+    ...     positions=[
+    ...         {"account": "alice", "instrument": "BTC", "quantity": "1", "entry": "64000"},
+    ...     ],
     ...     collateral=[{"account": "alice", "amount": "700"}],
     ... )
     >>> report = pf.check(ac.Prices(venue, mark={"BTC": "63500"}))
@@ -293,13 +297,20 @@ class Portfolio:
 
     Made by `from_tables` or `from_floats`.
 
+    Attributes
+    ----------
+    venue : Venue
+        The venue it belongs to.
+
     Examples
     --------
     >>> import aivora_core as ac
     >>> venue = ac.Venue.load("demo")
     >>> pf = ac.Portfolio.from_tables(
     ...     venue,
-    ...     positions=[{"account": "alice", "instrument": "BTC", "quantity": "0.5", "entry": "64000"}],
+    ...     positions=[
+    ...         {"account": "alice", "instrument": "BTC", "quantity": "0.5", "entry": "64000"},
+    ...     ],
     ...     collateral=[{"account": "alice", "amount": "2000"}],
     ... )
     >>> pf
@@ -334,17 +345,17 @@ class Portfolio:
         venue : Venue
             The venue.
         positions : table
-            ``account``, ``instrument``, ``quantity`` (or ``quantity_lots``) and ``entry`` (or ``cost``,
-            ``cost_quanta``); optionally ``pool`` (``"cross"``), ``leg`` (``"net"``), ``accrued`` (or
-            ``accrued_quanta``; positive when owed).
+            ``account``, ``instrument``, ``quantity`` (or ``quantity_lots``) and ``entry`` (or
+            ``cost``, ``cost_quanta``); optionally ``pool`` (``"cross"``), ``leg`` (``"net"``),
+            ``accrued`` (or ``accrued_quanta``; positive when owed).
         collateral : table
             ``account``, ``amount`` (or ``amount_quanta``); optionally ``pool``, ``asset``.
         orders : table, optional
             Open orders: ``account``, ``instrument``, ``side`` (``"buy"``/``"sell"``), ``quantity``;
             optionally ``pool``, ``leg``.
         pools : table, optional
-            ``account``, ``pool``, ``kind`` (``cross``, ``isolated``, ``sub_account``), ``leverage``;
-            a row with an ``instrument`` chooses the leverage for it alone.
+            ``account``, ``pool``, ``kind`` (``cross``, ``isolated``, ``sub_account``),
+            ``leverage``; a row with an ``instrument`` chooses the leverage for it alone.
         entry_rounding : {"against_account"}, optional
             Accept average entries that give no whole cost, and round the cost up: less than one
             quantum a leg against the account.
@@ -369,7 +380,7 @@ class Portfolio:
         >>> import aivora_core as ac
         >>> ac.Portfolio.from_tables(
         ...     ac.Venue.load("demo"),
-        ...     positions={"account": ["a"], "instrument": ["BTC"], "quantity": [0.5], "entry": ["1"]},
+        ...     positions=[{"account": "a", "instrument": "BTC", "quantity": 0.5, "entry": "1"}],
         ... )
         Traceback (most recent call last):
         ...
@@ -406,11 +417,13 @@ class Portfolio:
         >>> import aivora_core as ac
         >>> pf = ac.Portfolio.from_floats(
         ...     ac.Venue.load("demo"),
-        ...     positions={"account": ["a"], "instrument": ["BTC"], "quantity": [0.12345], "entry": [64000.0]},
+        ...     positions=[
+        ...         {"account": "a", "instrument": "BTC", "quantity": 0.1234, "entry": 64000.0},
+        ...     ],
         ...     rounding="toward_zero",
         ... )
         >>> pf.off_grid
-        [{'table': 'positions', 'row': 0, 'column': 'quantity', 'value': '0.12345', 'used': '0.123'}]
+        [{'table': 'positions', 'row': 0, 'column': 'quantity', 'value': '0.1234', 'used': '0.123'}]
         """
         return cls._build(venue, (positions, collateral, orders, pools), entry_rounding, rounding)
 
@@ -426,9 +439,12 @@ class Portfolio:
             limit = "must be 'against_account' or None"
             raise _core._error("out_of_range", "entry_rounding", repr(entry_rounding), limit, None)
         names = ("positions", "collateral", "orders", "pools")
-        given = [columns(table, name) for table, name in zip(tables, names, strict=True)]
+        positions, collateral, orders, pools = (
+            columns(table, name) for table, name in zip(tables, names, strict=True)
+        )
         entry = "ceil" if entry_rounding else None
-        return cls(venue, _core.Portfolio(venue, *given, entry, float_rounding))
+        core = _core.Portfolio(venue, positions, collateral, orders, pools, entry, float_rounding)
+        return cls(venue, core)
 
     def __len__(self) -> int:
         """How many pools it holds."""
@@ -486,26 +502,30 @@ class Portfolio:
             maintenance,
             status,
             liquidatable,
-            *shown,
-            self.venue.quantum,
+            ratio_ppm=shown[0],
+            distance_ppm=shown[1],
+            quantum=self.venue.quantum,
         )
 
     def __getitem__(self, key: str | tuple[str, str]) -> Account:
         """The pool of an account: ``pf["alice"]`` (its only one) or ``pf["alice", "cross"]``."""
         if isinstance(key, tuple):
-            return Account(self, self._core.find(*key))
+            return self._account(self._core.find(*key))
         places = self._core.of_account(key)
         if len(places) == 1:
-            return Account(self, places[0])
+            return self._account(places[0])
         if places:
             names = ", ".join(self._core.key(place)[1] for place in places)
             limit = f"this account has several pools, name one of {names}"
             raise _core._error("unknown_account", "account", key, limit, None)
-        return Account(self, self._core.find(key, "cross"))
+        return self._account(self._core.find(key, "cross"))
+
+    def _account(self, place: int) -> Account:
+        return Account(self.venue, self._core, place)
 
     def __iter__(self) -> Iterator[Account]:
         """Every pool, sorted by account and pool."""
-        return (Account(self, place) for place in range(len(self)))
+        return (self._account(place) for place in range(len(self)))
 
     def __repr__(self) -> str:
         """Say the venue and how much is held."""
@@ -528,21 +548,22 @@ class Account:
     <Account alice/cross of venue demo>
     """
 
-    __slots__ = ("_place", "_portfolio")
+    __slots__ = ("_core", "_place", "_venue")
 
-    def __init__(self, portfolio: Portfolio, place: int) -> None:
-        self._portfolio = portfolio
+    def __init__(self, venue: Venue, core: _core.Portfolio, place: int) -> None:
+        self._venue = venue
+        self._core = core
         self._place = place
 
     @property
     def account(self) -> str:
         """The account's name."""
-        return self._portfolio._core.key(self._place)[0]
+        return self._core.key(self._place)[0]
 
     @property
     def pool(self) -> str:
         """The pool's name."""
-        return self._portfolio._core.key(self._place)[1]
+        return self._core.key(self._place)[1]
 
     def explain(self, prices: Prices) -> Explanation:
         """Why the pool's row is what it is, line by line, with the numbers put in.
@@ -552,8 +573,8 @@ class Account:
         Explanation
             Its sums equal the pool's row of `Portfolio.check`, bit for bit.
         """
-        raw = self._portfolio._core.explain(self._place, prices)
-        return Explanation(self._portfolio.venue, raw)
+        raw = self._core.explain(self._place, prices)
+        return Explanation(self._venue, raw)
 
     def liquidation_price(self, instrument: str, prices: Prices) -> LiquidationPrice:
         """The nearest marks of one instrument at which the verdict changes, all other marks held.
@@ -565,12 +586,12 @@ class Account:
         LimitExceeded
             A hedged pair whose rounding would take too many evaluations.
         """
-        core = self._portfolio._core
+        core = self._core
         ticks, now, *flips = core.liquidation_price(self._place, instrument, prices)
         below, above = (
             flip and Flip(flip[1], flip[3], _verdict(flip[4]), flip[0], flip[2]) for flip in flips
         )
-        mark = Decimal(amount(ticks, self._portfolio.venue[instrument].mark_tick))
+        mark = Decimal(amount(ticks, self._venue[instrument].mark_tick))
         return LiquidationPrice(instrument, mark, now, below, above)
 
     def bankruptcy_price(
@@ -583,15 +604,15 @@ class Account:
         UnknownNameError
             ``unknown_leg`` when the pool has no such position.
         """
-        core = self._portfolio._core
+        core = self._core
         ticks, price, quote, allotted = core.bankruptcy_price(self._place, instrument, leg, prices)
-        quantum = self._portfolio.venue.quantum
+        quantum = self._venue.quantum
         in_units = (Decimal(amount(quote, quantum)), Decimal(amount(allotted, quantum)))
         return BankruptcyPrice(instrument, leg, price, ticks, quote, allotted, *in_units)
 
     def __repr__(self) -> str:
         """Name the pool."""
-        return f"<Account {self.account}/{self.pool} of venue {self._portfolio.venue.name}>"
+        return f"<Account {self.account}/{self.pool} of venue {self._venue.name}>"
 
 
 def _verdict(liquidatable: bool) -> str:  # noqa: FBT001 - a column of the native row

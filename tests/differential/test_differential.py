@@ -87,7 +87,7 @@ def compare_report(sides: Sides, where: str) -> Counter[Any]:
     return Counter(assessment.status for assessment in wanted)
 
 
-def flip_of(core: Any, reason: str, instrument: oracle.Instrument) -> Any:  # noqa: ANN401
+def flip_of(core: Any, reason: str, instrument: oracle.Instrument) -> Any:
     """Give one direction of the core's answer as the oracle writes it."""
     if core is None:
         return reason
@@ -160,7 +160,7 @@ def compare_bankruptcy(sides: Sides, pool: oracle.Pool, leg: oracle.Leg, where: 
     return str(wanted.reason)
 
 
-def outcome(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - what the call returns
+def outcome(call: Callable[[], Any]) -> Any:
     """Give the result of a call, or the code of its refusal."""
     try:
         return call()
@@ -221,7 +221,7 @@ def test_the_order_of_rows_changes_nothing() -> None:
 # --- what leaves the bounds is refused by both ------------------------------------------------
 
 
-def one_instrument(**changes: Any) -> Row:  # noqa: ANN401 - anything a card may hold
+def one_instrument(**changes: Any) -> Row:
     row: Row = {"symbol": "A", "kind": "linear", "price_tick": "1", "mark_tick": "1", "lot": "1"}
     row["tiers"] = {
         "by": "notional",
@@ -407,7 +407,7 @@ def read_book(case: generators.BookCase) -> Books:
     return Books(case, own, book, oracle.Card.from_tree(case.tree).rules.quantum)
 
 
-def same_walk(books: Books, found: Any, want: oracle.Walk, where: str) -> None:  # noqa: ANN401
+def same_walk(books: Books, found: Any, want: oracle.Walk, where: str) -> None:
     core = (
         found.filled_lots,
         found.unfilled_lots,

@@ -783,7 +783,7 @@ class _Draft:
     orders: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
 
-def pools_from_tables(  # noqa: PLR0913, PLR0917 - the four tables of the specification
+def pools_from_tables(
     card: Card,
     positions: Iterable[Mapping[str, object]],
     collateral: Iterable[Mapping[str, object]],
@@ -1678,7 +1678,7 @@ def _taken(bids: Levels, asks: Levels, side: str, limit: int | None) -> Levels:
     return [level for level in bids if limit is None or level[0] >= limit]
 
 
-def walk(  # noqa: PLR0913, PLR0917 - the arguments of the specification
+def walk(
     bids: Levels,
     asks: Levels,
     per_tick_lot: int,
@@ -1752,7 +1752,7 @@ def _largest(available: int, fits: Callable[[int], bool]) -> int:
     return _last(0, available, lambda lots: lots == 0 or fits(lots))
 
 
-def walk_notional(  # noqa: PLR0913, PLR0917 - the arguments of the specification
+def walk_notional(
     bids: Levels,
     asks: Levels,
     per_tick_lot: int,
@@ -1825,7 +1825,7 @@ def max_quantity_slippage(
     return _largest(_available(bids, asks, side, None), fits)
 
 
-def max_quantity_cost(  # noqa: PLR0913, PLR0917 - the arguments of the specification
+def max_quantity_cost(
     bids: Levels,
     asks: Levels,
     per_tick_lot: int,

@@ -15,7 +15,7 @@ from aivora_core.cli import commands
 from aivora_core.errors import AivoraError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["main"]
 
@@ -54,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     run = sub.add_parser(
-        "run", parents=[shared, inputs], help="the main job: check, explain the worst, walk its exit"
+        "run",
+        parents=[shared, inputs],
+        help="the main job: check, explain the worst, walk its exit",
     )
     run.add_argument("--feed", metavar="FILE", help="recorded order-book snapshots to run on")
     run.set_defaults(call=commands.run)
@@ -73,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument("--slippage-bps", help="the largest size within this slippage")
     walk.add_argument("--limit", help="walk no further than this price")
     source = walk.add_mutually_exclusive_group()
-    source.add_argument("--book", metavar="FILE", help='JSON: {"bids": [[price, size]], "asks": ...}')
+    source.add_argument(
+        "--book", metavar="FILE", help='JSON: {"bids": [[price, size]], "asks": ...}'
+    )
     source.add_argument("--feed", metavar="FILE", help="recorded snapshots; the last one is walked")
     walk.set_defaults(call=commands.walk)
 
@@ -84,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
 
     case = sub.add_parser("case", help="portable cases")
     cases = case.add_subparsers(dest="action", required=True, metavar="ACTION")
-    case_run = cases.add_parser("run", parents=[shared], help="run case files; exit 1 on a mismatch")
+    case_run = cases.add_parser(
+        "run", parents=[shared], help="run case files; exit 1 on a mismatch"
+    )
     case_run.add_argument("files", nargs="+", metavar="FILE", help="case files or folders of them")
     case_run.add_argument(
         "--engine", choices=["core", "oracle"], default="core", help="what answers the case"
@@ -134,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(found.code)
 
 
-def _bad_input(report: dict[str, object], message: str, *, as_json: bool) -> int:
+def _bad_input(report: Mapping[str, object], message: str, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"error": report}, indent=1), file=sys.stderr)
     else:

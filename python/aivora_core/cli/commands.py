@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -97,7 +97,7 @@ def _from_feed(a: argparse.Namespace) -> _Input:
         marks[symbol] = int(book.mid / instrument.mark_tick)
         shown = amount(marks[symbol], instrument.mark_tick)
         notes.append(
-            f"{found.messages} messages read; the mark of {symbol} is the mid of the last snapshot,\n"
+            f"{found.messages} messages read; the mark of {symbol} is the last snapshot's mid,\n"
             f"cut to the mark tick: {shown}. (The feed carries no mark: this is a stand-in.)"
         )
     prices = _core.Prices(venue, mark_ticks=marks)
@@ -162,7 +162,9 @@ def run(a: argparse.Namespace) -> Answer:
         *given.notes,
         "",
         f"Checked {len(report):,} pools with {given.portfolio.leg_count:,} legs:",
-        table([(name.replace("_", " "), f"{n:,}") for name, n in counts.items()], ("status", "pools")),
+        table(
+            [(name.replace("_", " "), f"{n:,}") for name, n in counts.items()], ("status", "pools")
+        ),
     ]
     if firing:
         unit = given.venue.settlement
@@ -220,7 +222,7 @@ def _exit(given: _Input, account: Account, seed: int) -> tuple[dict[str, Any], l
     symbol, venue = leg["instrument"], given.venue
     liquidation = account.liquidation_price(symbol, given.prices)
     bankruptcy = account.bankruptcy_price(symbol, given.prices, leg=leg["leg"])
-    side = "sell" if leg["lots"] > 0 else "buy"
+    side: Literal["buy", "sell"] = "sell" if leg["lots"] > 0 else "buy"
     size = amount(abs(leg["lots"]), venue[symbol].lot)
     walk = given.book(symbol, seed).walk(side, size)
     story = {
@@ -231,7 +233,11 @@ def _exit(given: _Input, account: Account, seed: int) -> tuple[dict[str, Any], l
     }
     lines = ["The worst of all, line by line", "", why.text(), ""]
     lines += _price_lines(liquidation, bankruptcy)
-    lines += ["", f"Its forced exit: {side} {size} {symbol} into the book", *_walk_lines(walk, venue)]
+    lines += [
+        "",
+        f"Its forced exit: {side} {size} {symbol} into the book",
+        *_walk_lines(walk, venue),
+    ]
     lines += _against(walk, bankruptcy, side)
     return story, lines
 
@@ -293,7 +299,9 @@ def _against(walk: Walk, bankruptcy: BankruptcyPrice, side: str) -> list[str]:
     if walk.unfilled:
         return ["  the book does not hold the whole size: the rest needs another way out"]
     if good:
-        return ["  the average is on the good side of the bankruptcy price: the leg pays for itself"]
+        return [
+            "  the average is on the good side of the bankruptcy price: the leg pays for itself"
+        ]
     return ["  the average is past the bankruptcy price: somebody else pays the difference"]
 
 
@@ -365,7 +373,9 @@ def walk(a: argparse.Namespace) -> Answer:
         found = book.walk(a.side, size, limit=a.limit)
     head = f"{a.side} {found.filled:f} {a.instrument} on {venue.name}"
     lines = [head, *_walk_lines(found, venue)]
-    return Answer(found.to_dict() | {"venue": venue.name, "instrument": a.instrument}, "\n".join(lines))
+    return Answer(
+        found.to_dict() | {"venue": venue.name, "instrument": a.instrument}, "\n".join(lines)
+    )
 
 
 def _book(a: argparse.Namespace) -> tuple[Venue, Book]:
@@ -418,5 +428,3 @@ def bench(a: argparse.Namespace) -> Answer:
     text = table(rows, ("job", "faster than pure Python float", "same answer"))
     note = f"  {data['machine']}, Python {data['python']}; medians, interleaved, one thread"
     return Answer(data, f"{text}\n{note}")
-
-
