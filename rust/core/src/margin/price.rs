@@ -404,16 +404,18 @@ impl Portfolio {
             let fee = fee.of_ceil(gross)?;
             if leg.lots > 0 { gross.checked_sub(fee) } else { gross.checked_add(fee) }
         };
+        // An order price is a mark price too: the last tick is the last one both grids have.
+        let last = TICKS_MAX / of.marks_per_price();
         let price = if leg.lots > 0 && quote <= 0 {
             None
         } else if leg.lots > 0 {
-            Some(first_tick(|x| closing(x).is_none_or(|v| v >= quote)))
+            Some(first_tick(last, |x| closing(x).is_none_or(|v| v >= quote)))
         } else {
-            Some(first_tick(|x| closing(x).is_none_or(|v| v > -quote)) - 1).filter(|x| *x >= 1)
+            let first = first_tick(last, |x| closing(x).is_none_or(|v| v > -quote));
+            let affordable = first > last && closing(first).is_some_and(|v| v <= -quote);
+            Some(if affordable { first } else { first - 1 }).filter(|x| *x >= 1)
         };
-        let affordable_everywhere =
-            leg.lots < 0 && closing(TICKS_MAX + 1).is_some_and(|v| v <= -quote);
-        if affordable_everywhere || price.is_some_and(|x| x > TICKS_MAX) {
+        if price.is_some_and(|x| x > last) {
             return Err(Error::overflow("bankruptcy_price", of.symbol()));
         }
         Ok(BankruptcyPrice { price, allotted, quote })
@@ -421,8 +423,8 @@ impl Portfolio {
 }
 
 /// The smallest tick with a property that stays once it holds; one past the last tick where none has it.
-fn first_tick(holds: impl Fn(i64) -> bool) -> i64 {
-    let (mut fails, mut first) = (0, TICKS_MAX + 1);
+fn first_tick(last: i64, holds: impl Fn(i64) -> bool) -> i64 {
+    let (mut fails, mut first) = (0, last + 1);
     while first - fails > 1 {
         let middle = fails + (first - fails) / 2;
         if holds(middle) {
