@@ -74,6 +74,8 @@ bench: $(VENV)/.bench ## one table of ratios to baselines run in the same proces
 	  2>/dev/null)} $(BIN)/pytest benches --quiet --benchmark-quiet --no-header $(ARGS)
 
 docs: $(VENV)/.test ## execute README, docs/ and docstring examples; check links
+	$(call say,docs: the Rust example)
+	$(call quietly,cargo run --quiet --package aivora-core --example first_check)
 	$(call say,docs: executed)
 	@$(BIN)/pytest --quiet tests/test_docs.py tests/repository/test_documents.py
 

@@ -1,13 +1,15 @@
 """What a user would otherwise write: the same check in floats, written as well as they would.
 
-Amounts are dollars, not quanta, and nothing is rounded. Each baseline answers equity, initial,
-maintenance and the verdict of every account.
+The model is that of the populations: profit is (mark - entry) x quantity x multiplier, requirements
+are rounded up to the quantum, and each baseline answers what the core answers: equity, initial,
+maintenance and the status of every account. Amounts are dollars in floats.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
     from population import Population
 
     Floats = NDArray[np.float64]
-    Answer = tuple[Floats, Floats, Floats, NDArray[np.bool_]]
-    Row = tuple[float, float, float, bool]
+    Answer = tuple[Floats, Floats, Floats, NDArray[np.int8]]
+    Row = tuple[float, float, float, int]
 
 LOT = TICK = 0.001
 
@@ -34,13 +36,14 @@ class Position:
 
     symbol: str
     quantity: float
-    cost: float
+    entry: float
 
 
 @dataclass(slots=True)
 class Instrument:
-    """Brackets of one instrument."""
+    """Multiplier and brackets of one instrument."""
 
+    multiplier: float
     floors: list[float]
     maintenance: list[float]
     initial: list[float]
@@ -57,6 +60,15 @@ class Account:
     positions: list[Position]
 
 
+def status(equity: float, initial: float, maintenance: float) -> int:
+    """Return 3 bankrupt, 2 liquidatable, 1 below initial, 0 safe."""
+    if equity < 0:
+        return 3
+    if equity < maintenance:
+        return 2
+    return 1 if equity < initial else 0
+
+
 class PurePython:
     """Small classes, dictionaries, floats and `bisect`: the readable way, no package needed."""
 
@@ -65,15 +77,16 @@ class PurePython:
         columns = (p.maintenance_ppm / PPM, p.initial_ppm / PPM, p.deductions / USD)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         self.instruments = {
-            symbol: Instrument(floors, *row) for symbol, row in zip(p.symbols, rows, strict=True)
+            symbol: Instrument(1.0, floors, *row)
+            for symbol, row in zip(p.symbols, rows, strict=True)
         }
         self.marks: dict[str, float] = dict(zip(p.symbols, (p.marks * TICK).tolist(), strict=True))
         positions = [
-            Position(p.symbols[instrument], quantity, cost)
-            for instrument, quantity, cost in zip(
+            Position(p.symbols[instrument], quantity, entry)
+            for instrument, quantity, entry in zip(
                 p.instrument.tolist(),
                 (p.quantity * LOT).tolist(),
-                (p.cost / USD).tolist(),
+                (p.cost // p.quantity * TICK).tolist(),
                 strict=True,
             )
         ]
@@ -92,13 +105,15 @@ class PurePython:
             initial = maintenance = 0.0
             for position in account.positions:
                 instrument = self.instruments[position.symbol]
-                value = position.quantity * self.marks[position.symbol]
-                equity += value - position.cost
-                notional = abs(value)
+                mark = self.marks[position.symbol]
+                equity += (mark - position.entry) * position.quantity * instrument.multiplier
+                notional = abs(position.quantity) * mark * instrument.multiplier
                 tier = bisect_right(instrument.floors, notional) - 1
                 maintenance += notional * instrument.maintenance[tier] - instrument.deductions[tier]
                 initial += notional * max(instrument.initial[tier], account.rate)
-            answer.append((equity, initial, maintenance, equity < maintenance))
+            initial = ceil(initial * USD) / USD
+            maintenance = ceil(maintenance * USD) / USD
+            answer.append((equity, initial, maintenance, status(equity, initial, maintenance)))
         return answer
 
 
@@ -110,9 +125,12 @@ class PurePythonTuned:
         index = {symbol: n for n, symbol in enumerate(p.symbols)}
         self.marks = list(plain.marks.values())
         self.floors = plain.instruments[p.symbols[0]].floors
-        self.tables = [(i.maintenance, i.initial, i.deductions) for i in plain.instruments.values()]
+        self.tables = [
+            (i.multiplier, i.maintenance, i.initial, i.deductions)
+            for i in plain.instruments.values()
+        ]
         self.accounts = [
-            (a.cash, a.rate, [(index[x.symbol], x.quantity, x.cost) for x in a.positions])
+            (a.cash, a.rate, [(index[x.symbol], x.quantity, x.entry) for x in a.positions])
             for a in plain.accounts
         ]
 
@@ -123,16 +141,22 @@ class PurePythonTuned:
         for cash, chosen, positions in self.accounts:
             equity = cash
             initial = maintenance = 0.0
-            for instrument, quantity, cost in positions:
-                value = quantity * marks[instrument]
-                equity += value - cost
-                notional = abs(value)
+            for instrument, quantity, entry in positions:
+                multiplier, maintenance_rates, initial_rates, deductions = tables[instrument]
+                mark = marks[instrument]
+                size = quantity * multiplier
+                equity += (mark - entry) * size
+                notional = abs(mark * size)
                 tier = bisect_right(floors, notional) - 1
-                maintenance_rates, initial_rates, deductions = tables[instrument]
                 maintenance += notional * maintenance_rates[tier] - deductions[tier]
                 rate = initial_rates[tier]
                 initial += notional * (rate if rate > chosen else chosen)  # noqa: FURB136 - max() is a call
-            answer.append((equity, initial, maintenance, equity < maintenance))
+            initial = ceil(initial * USD) / USD
+            maintenance = ceil(maintenance * USD) / USD
+            verdict = (
+                3 if equity < 0 else 2 if equity < maintenance else 1 if equity < initial else 0
+            )
+            answer.append((equity, initial, maintenance, verdict))
         return answer
 
 
@@ -153,25 +177,29 @@ class Numpy:
         self.deductions = p.deductions / USD
         self.instrument = p.instrument
         self.quantity = p.quantity * LOT
-        self.cost = p.cost / USD
+        self.entry = p.cost // p.quantity * TICK
         self.starts = p.offsets[:-1]
         self.collateral = p.collateral / USD
         self.chosen = np.repeat(1 / p.leverage, np.diff(p.offsets))
 
     def check(self) -> Answer:
         """Check every account."""
-        value = self.quantity * self.marks[self.instrument]
-        notional = np.abs(value)
+        mark = self.marks[self.instrument]
+        notional = np.abs(self.quantity) * mark
         tier = np.searchsorted(self.floors, notional, side="right") - 1
         where = (self.instrument, tier)
-        equity = self.collateral + np.add.reduceat(value - self.cost, self.starts)
+        equity = self.collateral + np.add.reduceat((mark - self.entry) * self.quantity, self.starts)
         maintenance = np.add.reduceat(
             notional * self.maintenance[where] - self.deductions[where], self.starts
         )
         initial = np.add.reduceat(
             notional * np.maximum(self.initial[where], self.chosen), self.starts
         )
-        return equity, initial, maintenance, equity < maintenance
+        initial, maintenance = np.ceil(initial * USD) / USD, np.ceil(maintenance * USD) / USD
+        verdict = (equity < initial) + np.int8(0)
+        verdict[equity < maintenance] = 2
+        verdict[equity < 0] = 3
+        return equity, initial, maintenance, verdict
 
 
 def numba_check(p: Population) -> Callable[[], Any]:
@@ -187,7 +215,7 @@ def numba_check(p: Population) -> Callable[[], Any]:
         table.deductions,
         table.instrument,
         table.quantity,
-        table.cost,
+        table.entry,
         p.offsets,
         table.collateral,
         1 / p.leverage,
@@ -201,7 +229,7 @@ def numba_check(p: Population) -> Callable[[], Any]:
         deductions: Floats,
         instruments: NDArray[np.int64],
         quantities: Floats,
-        costs: Floats,
+        entries: Floats,
         offsets: NDArray[np.int64],
         collateral: Floats,
         chosen: Floats,
@@ -210,21 +238,22 @@ def numba_check(p: Population) -> Callable[[], Any]:
         equity = np.empty(count)
         initial = np.empty(count)
         maintenance = np.empty(count)
-        verdict = np.empty(count, dtype=np.bool_)
+        verdict = np.empty(count, dtype=np.int8)
         for account in range(count):
             e, i, m = collateral[account], 0.0, 0.0
             for row in range(offsets[account], offsets[account + 1]):
                 instrument = instruments[row]
-                value = quantities[row] * marks[instrument]
-                e += value - costs[row]
-                notional = abs(value)
+                mark = marks[instrument]
+                e += (mark - entries[row]) * quantities[row]
+                notional = abs(quantities[row]) * mark
                 tier = 0
                 while tier + 1 < len(floors) and floors[tier + 1] <= notional:
                     tier += 1
                 m += notional * maintenance_rates[instrument, tier] - deductions[instrument, tier]
                 i += notional * max(initial_rates[instrument, tier], chosen[account])
+            i, m = np.ceil(i * USD) / USD, np.ceil(m * USD) / USD
             equity[account], initial[account], maintenance[account] = e, i, m
-            verdict[account] = e < m
+            verdict[account] = 3 if e < 0 else 2 if e < m else 1 if e < i else 0
         return equity, initial, maintenance, verdict
 
     compiled: Any = numba.njit(loop)

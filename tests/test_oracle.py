@@ -111,7 +111,7 @@ def test_reads_exact_numbers(given: object, want: Fraction) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["nan", "inf", "", "1_000", " 1", "1 ", "1/2", ".5", "5.", "1e", "0x1", "٣", None, True,
+    ["nan", "inf", "", "1_000", " 1", "1 ", "1/2", "1e", "0x1", "٣", None, True,
      Decimal("NaN"), b"1"],
 )  # fmt: skip
 def test_nothing_else_is_a_number(given: object) -> None:

@@ -13,6 +13,7 @@ __all__ = ["STATUSES", "Explanation", "amount", "ratio"]
 
 STATUSES = ("safe", "below_initial", "liquidatable", "bankrupt")
 _WIDE = Context(prec=120)
+_LEFT = 60
 
 
 def amount(quanta: int, quantum: Decimal) -> str:
@@ -76,13 +77,13 @@ class Explanation:
     alice/cross on demo: LIQUIDATABLE, short of maintenance by 67.5 USDT
     <BLANKLINE>
       BTC net +1, cost 64000, at mark 63500
-        pnl          1 x 63500 - 64000                                     = -500
-        maintenance  ceil(63500 x 0.005 - 50) [bracket 2]                  = 267.5
-        initial      ceil(63500 x 0.01) [bracket 2]                        = 635
+        pnl          1 x 63500 - 64000                           = -500
+        maintenance  ceil(63500 x 0.005 - 50) [bracket 2]        = 267.5
+        initial      ceil(63500 x 0.01) [bracket 2]              = 635
     <BLANKLINE>
-      collateral                                                           = 700
-      equity         700 + (-500)                                          = 200
-      maintenance    267.5                                                 = 267.5
+      collateral                                                 = 700
+      equity         700 + (-500)                                = 200
+      maintenance    267.5                                       = 267.5
     <BLANKLINE>
       equity < maintenance (and maintenance > 0)? yes: the check fires
       requirements are rounded up to whole quanta of 0.000001 USDT
@@ -296,8 +297,15 @@ def _size(lots: int, instrument: Instrument) -> str:
 
 
 def _line(label: str, formula: str, value: str, indent: int = 4) -> str:
-    left = f"{' ' * indent}{label:<{15 - indent + 2}}{formula}"
-    return f"{left:<71}= {value}"
+    """One step: what it is, how, and what comes out, the last on a line of its own if need be."""
+    import textwrap
+
+    left = f"{' ' * indent}{label:<{17 - indent}}{formula}"
+    if len(left) <= _LEFT:
+        return f"{left:<{_LEFT}} = {value}"
+    wrapped = textwrap.wrap(left, 79, initial_indent="", subsequent_indent=" " * 17)
+    wrapped[0] = " " * indent + wrapped[0].lstrip()
+    return "\n".join([*wrapped, f"{'':<{_LEFT}} = {value}"])
 
 
 def _tree(text: str) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class OracleError(ValueError):
 
 # --- numbers.md: reading a number -------------------------------------------------------------
 
-_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE]([+-]?[0-9]+))?")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?")
 _RATIO = re.compile(r"([0-9]+)/([0-9]+)")
 
 

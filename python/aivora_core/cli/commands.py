@@ -299,9 +299,7 @@ def _against(walk: Walk, bankruptcy: BankruptcyPrice, side: str) -> list[str]:
     if walk.unfilled:
         return ["  the book does not hold the whole size: the rest needs another way out"]
     if good:
-        return [
-            "  the average is on the good side of the bankruptcy price: the leg pays for itself"
-        ]
+        return ["  the average beats the bankruptcy price: the leg pays for itself"]
     return ["  the average is past the bankruptcy price: somebody else pays the difference"]
 
 

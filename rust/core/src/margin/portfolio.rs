@@ -417,7 +417,7 @@ impl PortfolioBuilder {
     /// Adds an open order of `lots` (above 0) to a leg.
     ///
     /// # Errors
-    /// `out_of_range` when it is not above 0, or the sum of a side passes the bound.
+    /// `out_of_range` when it is not above 0; `overflow` when the sum of a side passes the bound.
     pub fn order(
         &mut self,
         key: PoolKey<'_>,
@@ -426,15 +426,17 @@ impl PortfolioBuilder {
         buy: bool,
         lots: Lots,
     ) -> Result<()> {
-        let limit = format!("must be 1 to {LOTS_MAX} lots, and so must the sum of a side");
-        let bad = |v: i64| Error::new(ErrorKind::OutOfRange, "quantity", v, limit.clone());
         if lots.get() < 1 {
-            return Err(bad(lots.get()));
+            let limit = format!("must be 1 to {LOTS_MAX} lots");
+            return Err(Error::new(ErrorKind::OutOfRange, "quantity", lots.get(), limit));
         }
         let (leg, _) = self.leg(key, instrument, side)?;
         let total = if buy { &mut leg.bids } else { &mut leg.asks };
         let sum = total.checked_add(lots.get()).filter(|s| *s <= LOTS_MAX);
-        *total = sum.ok_or_else(|| bad(lots.get()))?;
+        *total = sum.ok_or_else(|| {
+            let limit = format!("the open orders of a side must sum to at most {LOTS_MAX} lots");
+            Error::new(ErrorKind::Overflow, "quantity", lots.get(), limit)
+        })?;
         Ok(())
     }
 

@@ -1,0 +1,159 @@
+"""The command line as a stranger uses it: the installed program, its output and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aivora_core.cli import main
+
+INPUT = [
+    "--positions=docs/guide/data/positions.csv",
+    "--collateral=docs/guide/data/collateral.csv",
+    "--mark=BTC=63500",
+    "--mark=ETH=3200",
+]
+
+
+@pytest.fixture(autouse=True)
+def _at_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main([*arguments, "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_the_program_is_installed_and_runs_in_80_columns() -> None:
+    program = shutil.which("aivora", path=str(Path(sys.executable).parent))
+    assert program
+    done = subprocess.run([program, "run"], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert "Checked 10,000 pools" in done.stdout
+    assert max(map(len, lines)) <= 80
+    assert done.stderr == ""
+
+
+def test_run_tells_the_same_story_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "run")
+    assert found["pools"] == 10_000
+    assert (
+        len(found["liquidatable"]) == found["counts"]["liquidatable"] + found["counts"]["bankrupt"]
+    )
+    worst = found["worst"]["explanation"]
+    assert worst["account"] == found["liquidatable"][0]["account"]
+    assert worst["equity"] == found["liquidatable"][0]["equity"]
+    assert float(worst["buffer"]) == min(float(row["buffer"]) for row in found["liquidatable"])
+    distances = [row["distance_ppm"] for row in found["nearest"]]
+    assert distances == sorted(distances)
+    assert all(row["status"] in {"safe", "below_initial"} for row in found["nearest"])
+    assert found["worst"]["forced_exit"]["unfilled"] == "0"
+
+
+@pytest.mark.data
+def test_run_on_a_real_feed(capsys: pytest.CaptureFixture[str], data_dir: Path) -> None:
+    feed = str(data_dir / "l2" / "hyperliquid_btc_20250126.gz")
+    found = answer(capsys, "run", "--feed", feed)
+    assert found["venue"] == "hyperliquid"
+    exit_ = found["worst"]["forced_exit"]
+    assert 100_000 < float(exit_["vwap"]) < 110_000
+    assert exit_["fee"] is None  # the card knows no fee: unknown, not zero
+    walked = answer(
+        capsys,
+        "walk",
+        "--feed",
+        feed,
+        "--side",
+        "buy",
+        "--slippage-bps",
+        "1",
+        "--instrument",
+        "BTC",
+    )
+    assert float(walked["slippage_bps"]) <= 1
+
+
+def test_check_of_files_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "check", *INPUT)
+    alice, bob = found["pools"]
+    # 700 + 63500 - 64000; 63500 x 0.005 - 50
+    assert (alice["equity"], alice["maintenance"], alice["status"]) == (
+        "200",
+        "267.5",
+        "liquidatable",
+    )
+    # 5000 - 20 x (3200 - 3150.25) + 0.5 x (63500 - 61250.5); 64000 x 0.005 - 50 + 31750 x 0.004
+    assert (bob["equity"], bob["maintenance"], bob["status"]) == ("5129.75", "397", "safe")
+
+
+def test_explain_is_verified(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "explain", "bob", *INPUT)
+    assert found["verified"] is True
+    assert set(found["liquidation_prices"]) == {"BTC", "ETH"}
+    assert main(["explain", "bob", *INPUT]) == 0
+    assert "bit for bit" in capsys.readouterr().out
+
+
+def test_walk_of_a_book_file(capsys: pytest.CaptureFixture[str]) -> None:
+    book = "--book=docs/guide/data/book.json"
+    found = answer(capsys, "walk", "--side", "sell", "--quantity", "1.5", book)
+    # 0.4 x 63690 + 1.1 x 63680
+    assert (found["cost"], found["worst"]) == ("95524", "63680")
+    assert main(["walk", "--side=sell", "--notional=50000", book]) == 0
+    assert main(["walk", "--side=sell", "--slippage-bps=1", "--limit=63690", book]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["check", *INPUT, "--mark=BTC=63500.001"], "off_grid"),
+        (["check", *INPUT, "--mark=BTC"], "not_a_number"),
+        (["check", *INPUT[:3]], "missing_price"),
+        (["check", *INPUT, "--venue=nowhere"], "unknown_venue"),
+        (["check", "--positions=docs/nothing.csv"], "no_such_file"),
+        (["check", "--positions=README.md"], "bad_column"),
+        (["check", "--accounts=0"], "out_of_range"),
+        (["explain", "nobody", *INPUT], "unknown_account"),
+        (["walk", "--side=buy", "--quantity=0.00001"], "off_grid"),
+        (["walk", "--side=buy", "--quantity=1", "--instrument=XXX"], "unknown_instrument"),
+        (["run", "--feed=README.md"], "corrupt_line"),
+    ],
+)
+def test_bad_input_exits_2_with_its_code(
+    arguments: list[str], code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--json"]) == 2
+    error = json.loads(capsys.readouterr().err)["error"]
+    assert error["code"] == code
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.startswith("aivora: ")
+
+
+def test_case_run_exits_1_on_a_mismatch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = next(iter(sorted(Path("tests/cases/dydx").glob("*.case.json"))))
+    assert main(["case", "run", str(path)]) == 0
+    assert main(["case", "run", str(path), "--engine", "oracle"]) == 0
+    case = json.loads(path.read_text())
+    value = case["expect"][0]["value"]
+    case["expect"][0]["value"] = "12345678" if isinstance(value, str) else "wrong"
+    wrong = tmp_path / "wrong.case.json"
+    wrong.write_text(json.dumps(case))
+    capsys.readouterr()
+    assert main(["case", "run", str(path), str(wrong)]) == 1
+    told = capsys.readouterr().out
+    assert "FAILED" in told
+    assert "1 passed, 1 failed" in told
+
+
+def test_bench_measures_and_checks_its_baselines(capsys: pytest.CaptureFixture[str]) -> None:
+    found = answer(capsys, "bench", "--accounts", "2000")
+    assert [row["exact"] for row in found["rows"]] == ["yes", "yes"]
+    assert all(row["ratio"] > 1 for row in found["rows"])
