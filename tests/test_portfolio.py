@@ -20,16 +20,16 @@ VENUE = ac.Venue.load("demo")
 PRICES = ac.Prices(VENUE, mark={"BTC": "63500", "ETH": 3200})
 
 
-def position(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - anything a user may write
+def position(**changes: Any) -> dict[str, Any]:
     row = {"account": "alice", "instrument": "BTC", "quantity": "1", "entry": "64000"}
     return row | changes
 
 
-def build(*rows: dict[str, Any], **tables: Any) -> ac.Portfolio:  # noqa: ANN401
+def build(*rows: dict[str, Any], **tables: Any) -> ac.Portfolio:
     return ac.Portfolio.from_tables(VENUE, positions=list(rows), **tables)
 
 
-def refused(error: type[ac.AivoraError], code: str, *rows: dict[str, Any], **tables: Any) -> Any:  # noqa: ANN401
+def refused(error: type[ac.AivoraError], code: str, *rows: dict[str, Any], **tables: Any) -> Any:
     with pytest.raises(error) as caught:
         build(*rows, **tables)
     assert caught.value.code == code
@@ -99,7 +99,7 @@ def test_what_may_stand_once_is_refused_twice() -> None:
 
 def test_tables_are_checked_as_a_whole() -> None:
     columns = {"account": ["a", "b"], "instrument": ["BTC"], "quantity": ["1"], "entry": ["1"]}
-    with pytest.raises(ac.TableError, match="instrument: got 1; all columns .* 2 rows") as caught:
+    with pytest.raises(ac.TableError, match=r"instrument: got 1; all columns .* 2 rows") as caught:
         ac.Portfolio.from_tables(VENUE, positions=columns)
     assert caught.value.code == "length_mismatch"
     refused(ac.TableError, "bad_column", position(cost="1"))
@@ -141,7 +141,7 @@ def arrays() -> dict[str, Any]:
         lambda a: np.broadcast_to(a, a.shape),  # read-only
     ],
 )
-def test_arrays_of_any_layout_give_the_same_portfolio(change: Any) -> None:  # noqa: ANN401
+def test_arrays_of_any_layout_give_the_same_portfolio(change: Any) -> None:
     plain = ac.Portfolio.from_tables(VENUE, positions=arrays())
     table = arrays()
     for name in ("quantity_lots", "cost_quanta"):
@@ -162,7 +162,7 @@ def test_arrays_that_are_no_column_are_refused() -> None:
 
 def test_floats_are_read_only_where_the_rounding_is_named() -> None:
     table = {"account": ["a", "b"], "instrument": ["BTC", "BTC"]}
-    table |= {"quantity": np.array([0.1, 0.1234]), "entry": np.array([64000.5, 64000.0])}  # type: ignore[dict-item]
+    table |= {"quantity": np.array([0.1, 0.1234]), "entry": np.array([64000.5, 64000.0])}
     pf = ac.Portfolio.from_floats(VENUE, positions=table, rounding="toward_zero")
     assert [row["row"] for row in pf.off_grid] == [1]
     assert pf["b"].explain(PRICES).to_dict()["legs"][0]["quantity"] == "0.123"
@@ -250,7 +250,7 @@ def test_insertion_order_and_threads_reach_no_result() -> None:
     report = made.portfolio.check(made.prices, ratio=True, distance=True)
     for threads in (2, 5):
         assert again.check(made.prices, threads=threads, ratio=True, distance=True) == report
-    assert pickle.loads(pickle.dumps(report)) == report  # noqa: S301 - our own bytes
+    assert pickle.loads(pickle.dumps(report)) == report
     for threads in (0, -1, 100_000):
         with pytest.raises((ac.NumberError, OverflowError)):
             made.portfolio.check(made.prices, threads=threads)
