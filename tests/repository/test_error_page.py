@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aivora_core import _core
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_page_lists_every_error(root: Path) -> None:
