@@ -69,7 +69,7 @@ fmt: $(VENV)/.lint ## format Rust and Python, apply the safe fixes
 	@$(BIN)/ruff check --quiet --fix-only
 	@$(BIN)/ruff format --quiet
 
-bench: $(VENV)/.bench ## one table of ratios to baselines run in the same process (SIZE= SEED=)
+bench: $(VENV)/.bench ## one table of ratios to baselines in the same process (SIZE= SEED= BARS=report)
 	@SIZE=$(SIZE) SEED=$(SEED) AIVORA_COMMIT=$${AIVORA_COMMIT:-$$(git rev-parse --short HEAD \
 	  2>/dev/null)} $(BIN)/pytest benches --quiet --benchmark-quiet --no-header $(ARGS)
 

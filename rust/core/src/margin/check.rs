@@ -6,7 +6,7 @@ use crate::numbers::rounding::mul_div_floor;
 use crate::numbers::{Canonical, Digest, Error, ErrorKind, MarkTicks, Result};
 use crate::pricing::Prices;
 
-use super::lanes::{LaneSums, LaneTable};
+use super::lanes::LaneTable;
 use super::leg::Leg;
 use super::portfolio::{PoolId, Portfolio};
 use super::requirement::{LegMargin, leg_margin};
@@ -357,14 +357,24 @@ impl Portfolio {
         let Piece { first, amounts: [equity, initial, maintenance], status, liquidatable } = piece;
         let strict = self.venue().rules().strict;
         let mut wide = Wide::default();
-        let rows = equity
+        let outputs = equity
             .iter_mut()
             .zip(initial)
             .zip(maintenance)
             .zip(status.iter_mut().zip(liquidatable));
-        for (row, (((e, n), m), (status, liquidatable))) in (first..).zip(rows) {
-            if let Some(sums) = self.lane_sums(row, table) {
-                let cash = self.cash.get(row).copied().unwrap_or(0);
+        let broken = || Error::invariant("packed columns");
+        let inputs = self.in_lanes.get(first..).ok_or_else(broken)?.iter();
+        let inputs = inputs.zip(self.cash.get(first..).ok_or_else(broken)?);
+        let inputs = inputs.zip(self.offsets.get(first + 1..).ok_or_else(broken)?);
+        let mut start = *self.offsets.get(first).ok_or_else(broken)?;
+        let mut rest = self.legs.get(self.slots(PoolId(first)).start..).ok_or_else(broken)?;
+        for ((row, (((e, n), m), (status, liquidatable))), ((in_lanes, cash), end)) in
+            (first..).zip(outputs).zip(inputs)
+        {
+            let length = usize::try_from(end.wrapping_sub(start)).map_err(|_| broken())?;
+            let (legs, others) = rest.split_at_checked(length).ok_or_else(broken)?;
+            (start, rest) = (*end, others);
+            if let Some(sums) = table.sums(legs).filter(|_| *in_lanes) {
                 (*e, *n, *m) = (cash.wrapping_add(sums.pnl), sums.initial, sums.maintenance);
                 // Same rules as `status_code`, on 64-bit integers and without branches.
                 let tie = u8::from(!strict) & u8::from(*e == *m);
@@ -385,18 +395,5 @@ impl Portfolio {
             }
         }
         Ok(wide)
-    }
-
-    /// A pool's sums by the packed lanes; `None` when it does not fit them at these prices.
-    #[inline]
-    fn lane_sums(&self, pool: usize, table: &LaneTable) -> Option<LaneSums> {
-        if !*self.in_lanes.get(pool)? {
-            return None;
-        }
-        let mut sums = LaneSums::default();
-        for leg in self.legs.get(self.slots(PoolId(pool)))? {
-            table.add(&mut sums, leg)?;
-        }
-        Some(sums)
     }
 }

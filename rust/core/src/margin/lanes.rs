@@ -26,15 +26,16 @@ pub(super) const LANE_LEGS_MAX: usize = 32;
 /// 2^64 loses nothing, and how many more quanta are needed is 0, 1 or 2.
 #[derive(Debug, Clone, Copy)]
 struct LaneRate {
-    num: u64,
-    den: u64,
     reciprocal: u64,
+    num: u32,
+    den: u32,
 }
 
 impl LaneRate {
     /// `num <= den <= 10^9`.
     fn new(num: i64, den: i64) -> Self {
-        let (num, den) = (num.unsigned_abs(), den.unsigned_abs().max(1));
+        let narrow = |term: i64| u32::try_from(term).unwrap_or(u32::MAX);
+        let (num, den) = (narrow(num), narrow(den).max(1));
         let scaled = (u128::from(num) << 64).saturating_sub(1) / u128::from(den);
         Self { num, den, reciprocal: u64::try_from(scaled).unwrap_or(u64::MAX) }
     }
@@ -42,27 +43,29 @@ impl LaneRate {
     /// `ceil((value × num − part) / den)` for `value <= 2^56`, `0 <= part < den`.
     #[inline]
     #[allow(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
-    fn ceil(self, value: u64, part: u64) -> u64 {
+    fn ceil(self, value: u64, part: u32) -> u64 {
         let estimate = ((u128::from(value) * u128::from(self.reciprocal)) >> 64) as u64;
-        let exact = value.wrapping_mul(self.num).wrapping_sub(part);
-        let left = exact.wrapping_sub(estimate.wrapping_mul(self.den)) as i64;
-        estimate + u64::from(left > 0) + u64::from(left > self.den as i64)
+        let exact = value.wrapping_mul(u64::from(self.num)).wrapping_sub(u64::from(part));
+        let left = exact.wrapping_sub(estimate.wrapping_mul(u64::from(self.den))) as i64;
+        let more = u64::from(left > 0).wrapping_add(u64::from(left > i64::from(self.den)));
+        estimate.wrapping_add(more)
     }
 }
 
-/// One bracket in the lanes.
+/// One bracket in the lanes, in 32 bytes.
 #[derive(Debug, Clone, Copy)]
 struct LaneBracket {
     /// Maintenance rate with fee, over the instrument's denominator.
     rate: LaneRate,
     deduction_whole: u64,
-    deduction_part: u64,
+    deduction_part: u32,
     /// Place of the initial rate in the portfolio's ascending list.
     initial_rank: u16,
 }
 
-/// One instrument at the prices of one scan.
-#[derive(Debug, Clone)]
+/// One instrument at the prices of one scan, in one cache line.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
 struct LaneInstrument {
     /// Quanta per lot at the mark.
     per_lot: i64,
@@ -70,16 +73,20 @@ struct LaneInstrument {
     lots_max: i64,
     /// Floors of the brackets after the first, up to four; `i64::MAX` where there is none.
     floors: [i64; 4],
+    /// Where its brackets start in the table.
+    first: u32,
+    /// How many floors it has past those four; they stand in the table's list of floors from `more_first` on.
+    more: u16,
     by_size: bool,
-    /// Floors past those.
-    more: Vec<i64>,
-    brackets: Vec<LaneBracket>,
+    more_first: u32,
 }
 
 /// All that a scan reads besides the packed columns.
 #[derive(Debug)]
 pub(super) struct LaneTable {
     instruments: Vec<LaneInstrument>,
+    brackets: Vec<LaneBracket>,
+    floors: Vec<i64>,
     rates: Vec<LaneRate>,
     maintenance_on_cost: bool,
     initial_on_cost: bool,
@@ -93,55 +100,17 @@ pub(super) struct LaneSums {
     pub(super) maintenance: i64,
 }
 
-impl LaneInstrument {
-    fn new(instrument: &Instrument, mark: Option<i64>, rates: &[Rate]) -> Self {
-        let none = [i64::MAX; 4];
-        let (brackets, more) = (Vec::new(), Vec::new());
-        let mut lane =
-            Self { per_lot: 0, lots_max: -1, floors: none, by_size: false, more, brackets };
-        let per_lot = mark.and_then(|mark| mark.checked_mul(instrument.unit()));
-        let (Tiers::Brackets { by, den, fee_num, brackets }, Some(per_lot)) =
-            (instrument.tiers(), per_lot)
-        else {
-            return lane;
-        };
-        let lots_max = i64::try_from(LANE_AMOUNT_MAX / u128::from(per_lot.unsigned_abs().max(1)));
-        (lane.per_lot, lane.lots_max) = (per_lot, lots_max.unwrap_or(-1));
-        lane.by_size = *by == TierBy::Size;
-        // A floor past the lanes is never reached in them, so what its bracket holds does not matter there.
-        let floors = brackets.iter().skip(1).map(|b| i64::try_from(b.floor).unwrap_or(i64::MAX));
-        let mut floors = floors.collect::<Vec<_>>().into_iter();
-        for (slot, floor) in lane.floors.iter_mut().zip(floors.by_ref().take(4)) {
-            *slot = floor;
-        }
-        lane.more = floors.collect();
-        lane.brackets =
-            brackets.iter().map(|b| LaneBracket::new(b, *den, *fee_num, rates)).collect();
-        lane
-    }
-
-    /// The bracket of a leg: how many floors it has reached.
-    #[inline]
-    fn bracket(&self, key: i64) -> Option<&LaneBracket> {
-        let [a, b, c, d] = self.floors;
-        let mut reached = usize::from(key >= a) + usize::from(key >= b);
-        reached += usize::from(key >= c) + usize::from(key >= d);
-        if reached == 4 {
-            reached += self.more.iter().take_while(|floor| key >= **floor).count();
-        }
-        self.brackets.get(reached)
-    }
-}
-
 impl LaneBracket {
     fn new(bracket: &Bracket, den: i64, fee_num: i64, rates: &[Rate]) -> Self {
         let rank = rates.binary_search(&bracket.initial).ok().and_then(|r| u16::try_from(r).ok());
         let wide = i128::from(den);
-        let narrow = |amount: i128| u64::try_from(amount).unwrap_or(0);
+        // A floor past the lanes is never reached in them, so what its bracket holds does not matter there.
+        let whole = u64::try_from(bracket.deduction_num.div_euclid(wide)).unwrap_or(0);
+        let part = u32::try_from(bracket.deduction_num.rem_euclid(wide)).unwrap_or(0);
         Self {
             rate: LaneRate::new(bracket.maintenance_num + fee_num, den),
-            deduction_whole: narrow(bracket.deduction_num.div_euclid(wide)),
-            deduction_part: narrow(bracket.deduction_num.rem_euclid(wide)),
+            deduction_whole: whole,
+            deduction_part: part,
             initial_rank: rank.unwrap_or(u16::MAX),
         }
     }
@@ -154,13 +123,77 @@ impl LaneTable {
         rates: &[Rate],
         mark: impl Fn(usize) -> Option<i64>,
     ) -> Self {
-        let lane = |(i, instrument)| LaneInstrument::new(instrument, mark(i), rates);
-        Self {
-            instruments: instruments.iter().enumerate().map(lane).collect(),
+        let mut table = Self {
+            instruments: Vec::with_capacity(instruments.len()),
+            brackets: Vec::new(),
+            floors: Vec::new(),
             rates: rates.iter().map(|r| LaneRate::new(r.num(), r.den())).collect(),
             maintenance_on_cost: rules.maintenance_basis == Basis::Entry,
             initial_on_cost: rules.initial_basis == Basis::Entry,
+        };
+        for (i, instrument) in instruments.iter().enumerate() {
+            let lane = table.instrument(instrument, mark(i), rates);
+            table.instruments.push(lane);
         }
+        table
+    }
+
+    fn instrument(&mut self, of: &Instrument, mark: Option<i64>, rates: &[Rate]) -> LaneInstrument {
+        let place = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let mut lane = LaneInstrument {
+            per_lot: 0,
+            lots_max: -1,
+            floors: [i64::MAX; 4],
+            first: place(self.brackets.len()),
+            more: 0,
+            by_size: false,
+            more_first: place(self.floors.len()),
+        };
+        let per_lot = mark.and_then(|mark| mark.checked_mul(of.unit()));
+        let (Tiers::Brackets { by, den, fee_num, brackets }, Some(per_lot)) = (of.tiers(), per_lot)
+        else {
+            return lane;
+        };
+        let lots_max = i64::try_from(LANE_AMOUNT_MAX / u128::from(per_lot.unsigned_abs().max(1)));
+        (lane.per_lot, lane.lots_max) = (per_lot, lots_max.unwrap_or(-1));
+        lane.by_size = *by == TierBy::Size;
+        let mut floors =
+            brackets.iter().skip(1).map(|b| i64::try_from(b.floor).unwrap_or(i64::MAX));
+        for (slot, floor) in lane.floors.iter_mut().zip(floors.by_ref().take(4)) {
+            *slot = floor;
+        }
+        self.floors.extend(floors);
+        lane.more = u16::try_from(brackets.len().saturating_sub(5)).unwrap_or(u16::MAX);
+        self.brackets.extend(brackets.iter().map(|b| LaneBracket::new(b, *den, *fee_num, rates)));
+        lane
+    }
+
+    /// The bracket of a leg: how many floors it has reached.
+    #[inline]
+    #[allow(clippy::as_conversions)] // u32 to usize
+    fn bracket(&self, lane: &LaneInstrument, key: i64) -> Option<&LaneBracket> {
+        let [a, b, c, d] = lane.floors;
+        let low = u32::from(key >= a).wrapping_add(u32::from(key >= b));
+        let high = u32::from(key >= c).wrapping_add(u32::from(key >= d));
+        let mut reached = low.wrapping_add(high);
+        if reached == 4 {
+            let first = lane.more_first as usize;
+            let more = self.floors.get(first..first.wrapping_add(usize::from(lane.more)))?;
+            for floor in more {
+                reached = reached.wrapping_add(u32::from(key >= *floor));
+            }
+        }
+        self.brackets.get(lane.first.wrapping_add(reached) as usize)
+    }
+
+    /// The sums of a pool's legs; `None` when they do not fit the lanes at these prices.
+    #[inline]
+    pub(super) fn sums(&self, legs: &[PackedLeg]) -> Option<LaneSums> {
+        let mut sums = LaneSums::default();
+        for leg in legs {
+            self.add(&mut sums, leg)?;
+        }
+        Some(sums)
     }
 
     /// Adds one leg to a pool's sums; `None` when it does not fit the lanes at these prices.
@@ -168,7 +201,7 @@ impl LaneTable {
     /// Plain wrapping operations: the bounds of this module show that none of them wraps.
     #[inline]
     #[allow(clippy::as_conversions, clippy::cast_possible_wrap)] // requirements are at most 2^57
-    pub(super) fn add(&self, sums: &mut LaneSums, leg: &PackedLeg) -> Option<()> {
+    fn add(&self, sums: &mut LaneSums, leg: &PackedLeg) -> Option<()> {
         let lane = self.instruments.get(leg.instrument as usize)?;
         let size = leg.lots.wrapping_abs();
         if size > lane.lots_max {
@@ -178,11 +211,11 @@ impl LaneTable {
         let (notional, paid) = (value.wrapping_abs(), leg.cost.wrapping_abs());
         let on_m = if self.maintenance_on_cost { paid } else { notional };
         let on_i = if self.initial_on_cost { paid } else { notional };
-        let bracket = lane.bracket(if lane.by_size { size } else { on_m })?;
+        let bracket = self.bracket(lane, if lane.by_size { size } else { on_m })?;
         let ranked = if self.initial_on_cost == self.maintenance_on_cost || lane.by_size {
             bracket
         } else {
-            lane.bracket(on_i)?
+            self.bracket(lane, on_i)?
         };
         let gross = bracket.rate.ceil(on_m.unsigned_abs(), bracket.deduction_part);
         let maintenance = gross.saturating_sub(bracket.deduction_whole);
@@ -199,7 +232,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn plain(value: u64, part: u64, num: i64, den: i64) -> i128 {
+    fn plain(value: u64, part: u32, num: i64, den: i64) -> i128 {
         let exact = i128::from(value) * i128::from(num) - i128::from(part);
         crate::numbers::rounding::div_ceil(exact, i128::from(den)).unwrap()
     }
@@ -213,7 +246,8 @@ mod tests {
                 let values =
                     multiples.flat_map(|m| [m, m + 1, m.saturating_sub(1)]).chain([0, 1, 1 << 56]);
                 for value in values.filter(|v| *v <= 1 << 56) {
-                    for part in [0, 1, d / 2, d - 1].into_iter().filter(|p| *p < d) {
+                    let edges = [0, 1, d / 2, d - 1].into_iter().filter(|p| *p < d);
+                    for part in edges.map(|p| u32::try_from(p).unwrap()) {
                         let want = plain(value, part, num, den);
                         let got = LaneRate::new(num, den).ceil(value, part);
                         assert_eq!(i128::from(got), want, "{value} x {num}/{den} - {part}");
@@ -228,7 +262,8 @@ mod tests {
         fn one_multiplication_is_exact_anywhere(
             value in 0_u64..=1 << 56, num in 1_i64..=1_000_000_000, den in 1_i64..=1_000_000_000, part: u64,
         ) {
-            let (num, part) = (num.min(den), part % den.unsigned_abs());
+            let part = u32::try_from(part % den.unsigned_abs()).unwrap();
+            let num = num.min(den);
             let got = LaneRate::new(num, den).ceil(value, part);
             assert_eq!(i128::from(got), plain(value, part, num, den));
         }
