@@ -353,7 +353,22 @@ impl Portfolio {
         })
     }
 
+    /// One piece of the report, by the kernel that the rules ask for.
     fn fill(&self, piece: Piece<'_>, table: &LaneTable, prices: &Prices) -> Result<Wide> {
+        match table.bases() {
+            (false, false) => self.fill_by::<false, false>(piece, table, prices),
+            (false, true) => self.fill_by::<false, true>(piece, table, prices),
+            (true, false) => self.fill_by::<true, false>(piece, table, prices),
+            (true, true) => self.fill_by::<true, true>(piece, table, prices),
+        }
+    }
+
+    fn fill_by<const M: bool, const I: bool>(
+        &self,
+        piece: Piece<'_>,
+        table: &LaneTable,
+        prices: &Prices,
+    ) -> Result<Wide> {
         let Piece { first, amounts: [equity, initial, maintenance], status, liquidatable } = piece;
         let strict = self.venue().rules().strict;
         let mut wide = Wide::default();
@@ -374,7 +389,8 @@ impl Portfolio {
             let length = usize::try_from(end.wrapping_sub(start)).map_err(|_| broken())?;
             let (legs, others) = rest.split_at_checked(length).ok_or_else(broken)?;
             (start, rest) = (*end, others);
-            if let Some(sums) = table.sums(legs).filter(|_| *in_lanes) {
+            let sums = if *in_lanes { table.sums::<M, I>(legs) } else { None };
+            if let Some(sums) = sums {
                 (*e, *n, *m) = (cash.wrapping_add(sums.pnl), sums.initial, sums.maintenance);
                 // Same rules as `status_code`, on 64-bit integers and without branches.
                 let tie = u8::from(!strict) & u8::from(*e == *m);

@@ -177,53 +177,56 @@ impl LaneTable {
         let high = u32::from(key >= c).wrapping_add(u32::from(key >= d));
         let mut reached = low.wrapping_add(high);
         if reached == 4 {
-            let first = lane.more_first as usize;
-            let more = self.floors.get(first..first.wrapping_add(usize::from(lane.more)))?;
-            for floor in more {
-                reached = reached.wrapping_add(u32::from(key >= *floor));
-            }
+            reached = self.reached_past_four(lane, key);
         }
         self.brackets.get(lane.first.wrapping_add(reached) as usize)
     }
 
-    /// The sums of a pool's legs; `None` when they do not fit the lanes at these prices.
-    #[inline]
-    pub(super) fn sums(&self, legs: &[PackedLeg]) -> Option<LaneSums> {
-        let mut sums = LaneSums::default();
-        for leg in legs {
-            self.add(&mut sums, leg)?;
-        }
-        Some(sums)
+    /// How many floors a leg has reached that has reached four.
+    #[cold]
+    #[inline(never)]
+    #[allow(clippy::as_conversions)] // u32 to usize
+    fn reached_past_four(&self, lane: &LaneInstrument, key: i64) -> u32 {
+        let more = self.floors.iter().skip(lane.more_first as usize).take(usize::from(lane.more));
+        more.fold(4, |reached, floor| reached + u32::from(key >= *floor))
     }
 
-    /// Adds one leg to a pool's sums; `None` when it does not fit the lanes at these prices.
+    /// Which of the four kernels the rules ask for.
+    pub(super) fn bases(&self) -> (bool, bool) {
+        (self.maintenance_on_cost, self.initial_on_cost)
+    }
+
+    /// The sums of a pool's legs; `None` when they do not fit the lanes at these prices. `M` and `I` say whether
+    /// maintenance and initial margin are taken of the cost basis.
     ///
-    /// Plain wrapping operations: the bounds of this module show that none of them wraps.
-    #[inline]
+    /// Plain wrapping operations: the bounds of this module show that none of them wraps. Not inlined, so that
+    /// the loop over the legs has all registers to itself.
+    #[inline(never)]
     #[allow(clippy::as_conversions, clippy::cast_possible_wrap)] // requirements are at most 2^57
-    fn add(&self, sums: &mut LaneSums, leg: &PackedLeg) -> Option<()> {
-        let lane = self.instruments.get(leg.instrument as usize)?;
-        let size = leg.lots.wrapping_abs();
-        if size > lane.lots_max {
-            return None;
+    pub(super) fn sums<const M: bool, const I: bool>(
+        &self,
+        legs: &[PackedLeg],
+    ) -> Option<LaneSums> {
+        let (mut pnl, mut initial, mut maintenance) = (0_i64, 0_u64, 0_u64);
+        for leg in legs {
+            let lane = self.instruments.get(leg.instrument as usize)?;
+            let size = leg.lots.wrapping_abs();
+            if size > lane.lots_max {
+                return None;
+            }
+            let value = leg.lots.wrapping_mul(lane.per_lot);
+            let (notional, paid) = (value.wrapping_abs(), leg.cost.wrapping_abs());
+            let on_m = if M { paid } else { notional };
+            let on_i = if I { paid } else { notional };
+            let bracket = self.bracket(lane, if lane.by_size { size } else { on_m })?;
+            let ranked = if M == I || lane.by_size { bracket } else { self.bracket(lane, on_i)? };
+            let gross = bracket.rate.ceil(on_m.unsigned_abs(), bracket.deduction_part);
+            let rate = self.rates.get(usize::from(ranked.initial_rank.max(leg.chosen)))?;
+            pnl = pnl.wrapping_add(value.wrapping_sub(leg.cost));
+            maintenance = maintenance.wrapping_add(gross.saturating_sub(bracket.deduction_whole));
+            initial = initial.wrapping_add(rate.ceil(on_i.unsigned_abs(), 0));
         }
-        let value = leg.lots.wrapping_mul(lane.per_lot);
-        let (notional, paid) = (value.wrapping_abs(), leg.cost.wrapping_abs());
-        let on_m = if self.maintenance_on_cost { paid } else { notional };
-        let on_i = if self.initial_on_cost { paid } else { notional };
-        let bracket = self.bracket(lane, if lane.by_size { size } else { on_m })?;
-        let ranked = if self.initial_on_cost == self.maintenance_on_cost || lane.by_size {
-            bracket
-        } else {
-            self.bracket(lane, on_i)?
-        };
-        let gross = bracket.rate.ceil(on_m.unsigned_abs(), bracket.deduction_part);
-        let maintenance = gross.saturating_sub(bracket.deduction_whole);
-        let rate = self.rates.get(usize::from(ranked.initial_rank.max(leg.chosen)))?;
-        sums.pnl = sums.pnl.wrapping_add(value.wrapping_sub(leg.cost));
-        sums.maintenance = sums.maintenance.wrapping_add(maintenance as i64);
-        sums.initial = sums.initial.wrapping_add(rate.ceil(on_i.unsigned_abs(), 0) as i64);
-        Some(())
+        Some(LaneSums { pnl, initial: initial as i64, maintenance: maintenance as i64 })
     }
 }
 
