@@ -6,7 +6,7 @@ use crate::numbers::rounding::mul_div_floor;
 use crate::numbers::{Canonical, Digest, Error, ErrorKind, MarkTicks, Result};
 use crate::pricing::Prices;
 
-use super::lanes::LaneTable;
+use super::lanes::{LaneScan, LaneSums};
 use super::leg::Leg;
 use super::portfolio::{PoolId, Portfolio};
 use super::requirement::{LegMargin, leg_margin};
@@ -205,7 +205,31 @@ struct Piece<'a> {
     liquidatable: &'a mut [bool],
 }
 
+impl<'a> Piece<'a> {
+    /// The same in pieces of so many pools, in order.
+    fn split(self, size: usize) -> impl Iterator<Item = Piece<'a>> {
+        let [equity, initial, maintenance] = self.amounts;
+        let flags = self.status.chunks_mut(size).zip(self.liquidatable.chunks_mut(size));
+        equity
+            .chunks_mut(size)
+            .zip(initial.chunks_mut(size))
+            .zip(maintenance.chunks_mut(size))
+            .zip(flags)
+            .zip((self.first..).step_by(size))
+            .map(|((((e, n), m), (status, liquidatable)), first)| Piece {
+                first,
+                amounts: [e, n, m],
+                status,
+                liquidatable,
+            })
+    }
+}
+
 type Wide = [Vec<(usize, i128)>; 3];
+
+/// Pools whose running sums are found together, and the legs they may have; the sums fit the first cache.
+const BLOCK_POOLS: usize = 64;
+const BLOCK_LEGS: usize = 512;
 
 impl Portfolio {
     pub(super) fn mark_of(&self, prices: &Prices, leg: &Leg, pool: PoolId) -> Result<i64> {
@@ -289,29 +313,22 @@ impl Portfolio {
             return Err(Error::new(ErrorKind::OutOfRange, "threads", threads, limit));
         }
         self.check_marks(prices)?;
-        let table =
-            LaneTable::new(self.venue().rules(), self.venue().instruments(), &self.rates, |i| {
-                prices.mark(InstrumentId(u32::try_from(i).ok()?)).map(MarkTicks::get)
-            });
+        let scan = self
+            .lanes
+            .at(|i| prices.mark(InstrumentId(u32::try_from(i).ok()?)).map(MarkTicks::get));
         let pools = self.len();
         let mut columns = [vec![0_i64; pools], vec![0_i64; pools], vec![0_i64; pools]];
         let (mut status, mut liquidatable) = (vec![0_u8; pools], vec![false; pools]);
         let size = pools.div_ceil(threads).max(1);
         let [equity, initial, maintenance] = &mut columns;
-        let pieces = equity
-            .chunks_mut(size)
-            .zip(initial.chunks_mut(size))
-            .zip(maintenance.chunks_mut(size))
-            .zip(status.chunks_mut(size).zip(liquidatable.chunks_mut(size)))
-            .enumerate()
-            .map(|(i, (((e, n), m), (status, liquidatable)))| Piece {
-                first: i * size,
-                amounts: [e, n, m],
-                status,
-                liquidatable,
-            });
+        let whole = Piece {
+            first: 0,
+            amounts: [equity, initial, maintenance],
+            status: &mut status,
+            liquidatable: &mut liquidatable,
+        };
         let mut wide = Wide::default();
-        for found in self.run(pieces.collect(), &table, prices) {
+        for found in self.run(whole.split(size).collect(), &scan, prices) {
             for (all, part) in wide.iter_mut().zip(found?) {
                 all.extend(part);
             }
@@ -341,12 +358,17 @@ impl Portfolio {
     }
 
     /// All pieces, each on a thread of its own when there are several; results in order.
-    fn run(&self, pieces: Vec<Piece<'_>>, table: &LaneTable, prices: &Prices) -> Vec<Result<Wide>> {
+    fn run(
+        &self,
+        pieces: Vec<Piece<'_>>,
+        scan: &LaneScan<'_>,
+        prices: &Prices,
+    ) -> Vec<Result<Wide>> {
         if pieces.len() < 2 {
-            return pieces.into_iter().map(|p| self.fill(p, table, prices)).collect();
+            return pieces.into_iter().map(|p| self.fill(p, scan, prices)).collect();
         }
         std::thread::scope(|scope| {
-            let spawn = |piece| scope.spawn(move || self.fill(piece, table, prices));
+            let spawn = |piece| scope.spawn(move || self.fill(piece, scan, prices));
             let handles: Vec<_> = pieces.into_iter().map(spawn).collect();
             let broken = |_| Err(Error::invariant("scan thread"));
             handles.into_iter().map(|h| h.join().unwrap_or_else(broken)).collect()
@@ -354,44 +376,65 @@ impl Portfolio {
     }
 
     /// One piece of the report, by the kernel that the rules ask for.
-    fn fill(&self, piece: Piece<'_>, table: &LaneTable, prices: &Prices) -> Result<Wide> {
-        match table.bases() {
-            (false, false) => self.fill_by::<false, false>(piece, table, prices),
-            (false, true) => self.fill_by::<false, true>(piece, table, prices),
-            (true, false) => self.fill_by::<true, false>(piece, table, prices),
-            (true, true) => self.fill_by::<true, true>(piece, table, prices),
+    fn fill(&self, piece: Piece<'_>, scan: &LaneScan<'_>, prices: &Prices) -> Result<Wide> {
+        match scan.bases() {
+            (false, false) => self.fill_by::<false, false>(piece, scan, prices),
+            (false, true) => self.fill_by::<false, true>(piece, scan, prices),
+            (true, false) => self.fill_by::<true, false>(piece, scan, prices),
+            (true, true) => self.fill_by::<true, true>(piece, scan, prices),
         }
     }
 
     fn fill_by<const M: bool, const I: bool>(
         &self,
         piece: Piece<'_>,
-        table: &LaneTable,
+        scan: &LaneScan<'_>,
         prices: &Prices,
     ) -> Result<Wide> {
-        let Piece { first, amounts: [equity, initial, maintenance], status, liquidatable } = piece;
-        let strict = self.venue().rules().strict;
         let mut wide = Wide::default();
-        let outputs = equity
-            .iter_mut()
-            .zip(initial)
-            .zip(maintenance)
-            .zip(status.iter_mut().zip(liquidatable));
+        let mut running = vec![LaneSums::default(); BLOCK_LEGS + 1];
+        for block in piece.split(BLOCK_POOLS) {
+            let last = PoolId(block.first + block.status.len().saturating_sub(1));
+            let legs = self.slots(PoolId(block.first)).start..self.slots(last).end;
+            let legs = self.legs.get(legs).ok_or_else(|| Error::invariant("packed columns"))?;
+            let sums = running.get_mut(1..=legs.len());
+            let found = sums.and_then(|sums| scan.running::<M, I>(legs, sums));
+            let sums = |start: usize, end: usize| match found {
+                Some(()) => Some(running.get(end)?.since(*running.get(start)?)),
+                None => scan.sums::<M, I>(legs.get(start..end)?),
+            };
+            self.fill_block(block, sums, prices, &mut wide)?;
+        }
+        Ok(wide)
+    }
+
+    /// A few pools: `sums` gives those of a range of the block's legs, where they fit the lanes.
+    #[inline]
+    fn fill_block(
+        &self,
+        block: Piece<'_>,
+        sums: impl Fn(usize, usize) -> Option<LaneSums>,
+        prices: &Prices,
+        wide: &mut Wide,
+    ) -> Result<()> {
+        let Piece { first, amounts: [equity, initial, maintenance], status, liquidatable } = block;
+        let strict = self.venue().rules().strict;
         let broken = || Error::invariant("packed columns");
+        let outputs = equity.iter_mut().zip(initial).zip(maintenance);
+        let outputs = outputs.zip(status.iter_mut().zip(liquidatable));
         let inputs = self.in_lanes.get(first..).ok_or_else(broken)?.iter();
         let inputs = inputs.zip(self.cash.get(first..).ok_or_else(broken)?);
         let inputs = inputs.zip(self.offsets.get(first + 1..).ok_or_else(broken)?);
-        let mut start = *self.offsets.get(first).ok_or_else(broken)?;
-        let mut rest = self.legs.get(self.slots(PoolId(first)).start..).ok_or_else(broken)?;
+        let base = self.slots(PoolId(first)).start;
+        let mut start = 0;
         for ((row, (((e, n), m), (status, liquidatable))), ((in_lanes, cash), end)) in
             (first..).zip(outputs).zip(inputs)
         {
-            let length = usize::try_from(end.wrapping_sub(start)).map_err(|_| broken())?;
-            let (legs, others) = rest.split_at_checked(length).ok_or_else(broken)?;
-            (start, rest) = (*end, others);
-            let sums = if *in_lanes { table.sums::<M, I>(legs) } else { None };
-            if let Some(sums) = sums {
-                (*e, *n, *m) = (cash.wrapping_add(sums.pnl), sums.initial, sums.maintenance);
+            let end = usize::try_from(*end).map_err(|_| broken())?.wrapping_sub(base);
+            let found = if *in_lanes { sums(start, end) } else { None };
+            start = end;
+            if let Some(found) = found {
+                (*e, *n, *m) = (cash.wrapping_add(found.pnl), found.initial, found.maintenance);
                 // Same rules as `status_code`, on 64-bit integers and without branches.
                 let tie = u8::from(!strict) & u8::from(*e == *m);
                 let fires = u8::from(*m > 0) & (u8::from(*e < *m) | tie);
@@ -403,13 +446,13 @@ impl Portfolio {
             *status = found.status.code();
             *liquidatable = found.liquidatable;
             let cells = [(e, found.equity), (n, found.initial), (m, found.maintenance)];
-            for ((cell, value), beside) in cells.into_iter().zip(&mut wide) {
+            for ((cell, value), beside) in cells.into_iter().zip(&mut *wide) {
                 match i64::try_from(value) {
                     Ok(narrow) => *cell = narrow,
                     Err(_) => beside.push((row, value)),
                 }
             }
         }
-        Ok(wide)
+        Ok(())
     }
 }

@@ -6,6 +6,9 @@
 //! values, deductions and requirements of a leg at most 2^56, at most 32 legs, cash at most 2^60.
 //! The wide path ([`super::requirement`]) answers the same questions with the same bytes for all other pools.
 
+use std::collections::HashMap;
+use std::hint::select_unpredictable;
+
 use crate::data::{Basis, Bracket, Instrument, Rules, TierBy, Tiers};
 use crate::numbers::Rate;
 
@@ -67,8 +70,8 @@ struct LaneBracket {
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 struct LaneInstrument {
-    /// Quanta per lot at the mark.
-    per_lot: i64,
+    /// Quanta per mark tick and lot; in a scan, quanta per lot at the mark.
+    unit: i64,
     /// Largest size that stays within the lanes; negative where none does.
     lots_max: i64,
     /// Floors of the brackets after the first, up to four; `i64::MAX` where there is none.
@@ -77,19 +80,32 @@ struct LaneInstrument {
     first: u32,
     /// How many floors it has past those four; they stand in the table's list of floors from `more_first` on.
     more: u16,
+    /// Its schedule is a list of brackets.
+    in_lanes: bool,
     by_size: bool,
     more_first: u32,
 }
 
-/// All that a scan reads besides the packed columns.
-#[derive(Debug)]
+/// What a scan reads besides the packed legs, prices aside: made once, when a portfolio is packed.
+#[derive(Debug, Clone)]
 pub(super) struct LaneTable {
     instruments: Vec<LaneInstrument>,
+    /// Each different schedule once, however many instruments share it.
     brackets: Vec<LaneBracket>,
     floors: Vec<i64>,
     rates: Vec<LaneRate>,
     maintenance_on_cost: bool,
     initial_on_cost: bool,
+}
+
+/// The table at the prices of one scan.
+#[derive(Debug)]
+pub(super) struct LaneScan<'a> {
+    instruments: Vec<LaneInstrument>,
+    brackets: &'a [LaneBracket],
+    floors: &'a [i64],
+    rates: &'a [LaneRate],
+    bases: (bool, bool),
 }
 
 /// The sums of one pool.
@@ -117,12 +133,7 @@ impl LaneBracket {
 }
 
 impl LaneTable {
-    pub(super) fn new(
-        rules: &Rules,
-        instruments: &[Instrument],
-        rates: &[Rate],
-        mark: impl Fn(usize) -> Option<i64>,
-    ) -> Self {
+    pub(super) fn new(rules: &Rules, instruments: &[Instrument], rates: &[Rate]) -> Self {
         let mut table = Self {
             instruments: Vec::with_capacity(instruments.len()),
             brackets: Vec::new(),
@@ -131,32 +142,30 @@ impl LaneTable {
             maintenance_on_cost: rules.maintenance_basis == Basis::Entry,
             initial_on_cost: rules.initial_basis == Basis::Entry,
         };
-        for (i, instrument) in instruments.iter().enumerate() {
-            let lane = table.instrument(instrument, mark(i), rates);
-            table.instruments.push(lane);
+        let mut known: HashMap<&Tiers, LaneInstrument> = HashMap::new();
+        for instrument in instruments {
+            let tiers = instrument.tiers();
+            let shared = *known.entry(tiers).or_insert_with(|| table.schedule(tiers, rates));
+            table.instruments.push(LaneInstrument { unit: instrument.unit(), ..shared });
         }
         table
     }
 
-    fn instrument(&mut self, of: &Instrument, mark: Option<i64>, rates: &[Rate]) -> LaneInstrument {
+    /// An instrument of this schedule; its unit and its price are filled in later.
+    fn schedule(&mut self, tiers: &Tiers, rates: &[Rate]) -> LaneInstrument {
         let place = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         let mut lane = LaneInstrument {
-            per_lot: 0,
+            unit: 0,
             lots_max: -1,
             floors: [i64::MAX; 4],
             first: place(self.brackets.len()),
             more: 0,
+            in_lanes: false,
             by_size: false,
             more_first: place(self.floors.len()),
         };
-        let per_lot = mark.and_then(|mark| mark.checked_mul(of.unit()));
-        let (Tiers::Brackets { by, den, fee_num, brackets }, Some(per_lot)) = (of.tiers(), per_lot)
-        else {
-            return lane;
-        };
-        let lots_max = i64::try_from(LANE_AMOUNT_MAX / u128::from(per_lot.unsigned_abs().max(1)));
-        (lane.per_lot, lane.lots_max) = (per_lot, lots_max.unwrap_or(-1));
-        lane.by_size = *by == TierBy::Size;
+        let Tiers::Brackets { by, den, fee_num, brackets } = tiers else { return lane };
+        (lane.in_lanes, lane.by_size) = (true, *by == TierBy::Size);
         let mut floors =
             brackets.iter().skip(1).map(|b| i64::try_from(b.floor).unwrap_or(i64::MAX));
         for (slot, floor) in lane.floors.iter_mut().zip(floors.by_ref().take(4)) {
@@ -168,6 +177,26 @@ impl LaneTable {
         lane
     }
 
+    /// The table at these marks. An instrument without a mark, or whose price does not fit, holds no size.
+    pub(super) fn at(&self, mark: impl Fn(usize) -> Option<i64>) -> LaneScan<'_> {
+        let price = |(i, lane): (usize, &LaneInstrument)| {
+            let per_lot = mark(i).filter(|_| lane.in_lanes).and_then(|m| m.checked_mul(lane.unit));
+            let room = |p: i64| LANE_AMOUNT_MAX / u128::from(p.unsigned_abs().max(1));
+            let lots_max = per_lot.and_then(|p| i64::try_from(room(p)).ok()).unwrap_or(-1);
+            LaneInstrument { unit: per_lot.unwrap_or(0), lots_max, ..*lane }
+        };
+        let instruments = self.instruments.iter().enumerate().map(price).collect();
+        LaneScan {
+            instruments,
+            brackets: &self.brackets,
+            floors: &self.floors,
+            rates: &self.rates,
+            bases: (self.maintenance_on_cost, self.initial_on_cost),
+        }
+    }
+}
+
+impl LaneScan<'_> {
     /// The bracket of a leg: how many floors it has reached.
     #[inline]
     #[allow(clippy::as_conversions)] // u32 to usize
@@ -193,40 +222,83 @@ impl LaneTable {
 
     /// Which of the four kernels the rules ask for.
     pub(super) fn bases(&self) -> (bool, bool) {
-        (self.maintenance_on_cost, self.initial_on_cost)
+        self.bases
     }
 
-    /// The sums of a pool's legs; `None` when they do not fit the lanes at these prices. `M` and `I` say whether
-    /// maintenance and initial margin are taken of the cost basis.
+    /// Adds one leg to a pool's sums; `None` when it does not fit the lanes at these prices. `M` and `I` say
+    /// whether maintenance and initial margin are taken of the cost basis.
     ///
-    /// Plain wrapping operations: the bounds of this module show that none of them wraps. Not inlined, so that
-    /// the loop over the legs has all registers to itself.
-    #[inline(never)]
-    #[allow(clippy::as_conversions, clippy::cast_possible_wrap)] // requirements are at most 2^57
+    /// Plain wrapping operations: the bounds of this module show that no sum of one pool wraps.
+    #[inline(always)]
+    #[allow(clippy::as_conversions, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
+    #[allow(clippy::inline_always)] // both kernels below are this loop body and nothing else
+    fn add<const M: bool, const I: bool>(
+        &self,
+        sums: &mut LaneSums,
+        leg: &PackedLeg,
+    ) -> Option<()> {
+        let lane = self.instruments.get(leg.instrument as usize)?;
+        let size = leg.lots.wrapping_abs();
+        if size > lane.lots_max {
+            return None;
+        }
+        let value = leg.lots.wrapping_mul(lane.unit);
+        let (notional, paid) = (value.wrapping_abs(), leg.cost.wrapping_abs());
+        let on_m = if M { paid } else { notional };
+        let on_i = if I { paid } else { notional };
+        let bracket = self.bracket(lane, select_unpredictable(lane.by_size, size, on_m))?;
+        let ranked = if M == I || lane.by_size { bracket } else { self.bracket(lane, on_i)? };
+        let gross = bracket.rate.ceil(on_m as u64, bracket.deduction_part);
+        // Which of the two rates is larger is as good as random.
+        let own = ranked.initial_rank > leg.chosen;
+        let rank = select_unpredictable(own, ranked.initial_rank, leg.chosen);
+        let rate = self.rates.get(usize::from(rank))?;
+        let maintenance = gross.saturating_sub(bracket.deduction_whole);
+        sums.pnl = sums.pnl.wrapping_add(value.wrapping_sub(leg.cost));
+        sums.maintenance = sums.maintenance.wrapping_add(maintenance as i64);
+        sums.initial = sums.initial.wrapping_add(rate.ceil(on_i as u64, 0) as i64);
+        Some(())
+    }
+
+    /// The sums of one pool's legs; `None` when they do not fit the lanes at these prices.
     pub(super) fn sums<const M: bool, const I: bool>(
         &self,
         legs: &[PackedLeg],
     ) -> Option<LaneSums> {
-        let (mut pnl, mut initial, mut maintenance) = (0_i64, 0_u64, 0_u64);
+        let mut sums = LaneSums::default();
         for leg in legs {
-            let lane = self.instruments.get(leg.instrument as usize)?;
-            let size = leg.lots.wrapping_abs();
-            if size > lane.lots_max {
-                return None;
-            }
-            let value = leg.lots.wrapping_mul(lane.per_lot);
-            let (notional, paid) = (value.wrapping_abs(), leg.cost.wrapping_abs());
-            let on_m = if M { paid } else { notional };
-            let on_i = if I { paid } else { notional };
-            let bracket = self.bracket(lane, if lane.by_size { size } else { on_m })?;
-            let ranked = if M == I || lane.by_size { bracket } else { self.bracket(lane, on_i)? };
-            let gross = bracket.rate.ceil(on_m.unsigned_abs(), bracket.deduction_part);
-            let rate = self.rates.get(usize::from(ranked.initial_rank.max(leg.chosen)))?;
-            pnl = pnl.wrapping_add(value.wrapping_sub(leg.cost));
-            maintenance = maintenance.wrapping_add(gross.saturating_sub(bracket.deduction_whole));
-            initial = initial.wrapping_add(rate.ceil(on_i.unsigned_abs(), 0));
+            self.add::<M, I>(&mut sums, leg)?;
         }
-        Some(LaneSums { pnl, initial: initial as i64, maintenance: maintenance as i64 })
+        Some(sums)
+    }
+
+    /// Running sums over the legs of many pools: `out[i]` after leg `i`. A pool's own sums are the difference of
+    /// two of them, modulo 2^64 and therefore exactly, and no branch depends on how many legs a pool has. `None`
+    /// when a leg does not fit.
+    #[inline(never)]
+    pub(super) fn running<const M: bool, const I: bool>(
+        &self,
+        legs: &[PackedLeg],
+        out: &mut [LaneSums],
+    ) -> Option<()> {
+        let mut sums = LaneSums::default();
+        for (leg, slot) in legs.iter().zip(out) {
+            self.add::<M, I>(&mut sums, leg)?;
+            *slot = sums;
+        }
+        Some(())
+    }
+}
+
+impl LaneSums {
+    /// What was added between two running sums.
+    #[inline]
+    pub(super) fn since(self, before: Self) -> Self {
+        Self {
+            pnl: self.pnl.wrapping_sub(before.pnl),
+            initial: self.initial.wrapping_sub(before.initial),
+            maintenance: self.maintenance.wrapping_sub(before.maintenance),
+        }
     }
 }
 

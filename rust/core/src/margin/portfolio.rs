@@ -8,7 +8,7 @@ use crate::data::{Basis, ClosingFee, InstrumentId, Tiers, Venue};
 use crate::numbers::limits::{LEGS_MAX, LOTS_MAX, QUANTA_MAX, ROWS_MAX};
 use crate::numbers::{Canonical, Digest, Error, ErrorKind, Lots, Quanta, Rate, Result};
 
-use super::lanes::{LANE_AMOUNT_MAX, LANE_CASH_MAX, LANE_LEGS_MAX};
+use super::lanes::{LANE_AMOUNT_MAX, LANE_CASH_MAX, LANE_LEGS_MAX, LaneTable};
 use super::leg::{Leg, LegSide, PoolKind};
 
 /// A pool's place in its portfolio: pools are sorted by account and pool name.
@@ -58,8 +58,9 @@ pub struct Portfolio {
     pub(super) offsets: Vec<u32>,
     pub(super) legs: Vec<PackedLeg>,
     /// All initial rates of the schedules and all chosen ones, ascending, after a zero.
-    pub(super) rates: Vec<Rate>,
+    rates: Vec<Rate>,
     extras: BTreeMap<usize, Extra>,
+    pub(super) lanes: LaneTable,
 }
 
 impl Portfolio {
@@ -468,6 +469,7 @@ impl PortfolioBuilder {
             legs: Vec::with_capacity(legs),
             rates: rates.clone(),
             extras: BTreeMap::new(),
+            lanes: LaneTable::new(self.venue.rules(), self.venue.instruments(), &rates),
         };
         p.offsets.push(0);
         for draft in drafts {
