@@ -39,6 +39,8 @@ test: test-rust test-python ## all tests: Rust, then Python on the installed whe
 test-rust:
 	$(call say,cargo test)
 	@cargo test --quiet $(CRATES)
+	$(call say,cargo test without overflow checks$(,) as an embedder may build)
+	@cargo test --quiet --profile embedder --lib --tests $(CRATES)
 
 test-python: $(VENV)/.test
 	$(call say,pytest on the installed wheel)

@@ -466,6 +466,10 @@ class Portfolio:
         """SHA-256 of the card's hash and all that is held; no order of insertion reaches it."""
         return self._core.digest()
 
+    def report_digest(self, prices: Prices) -> str:
+        """SHA-256 of the report of `check` at these prices and of all it comes from, in hex."""
+        return self._core.report_digest(prices)
+
     def check(
         self, prices: Prices, *, threads: int = 1, ratio: bool = False, distance: bool = False
     ) -> Report:

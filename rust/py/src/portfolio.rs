@@ -95,6 +95,16 @@ impl Portfolio {
         py.detach(|| self.inner.digest()).map(|d| d.to_string()).map_err(raise)
     }
 
+    /// SHA-256 of the columns that `check` gives, with the hashes of what they come from, in hex.
+    fn report_digest(&self, py: Python<'_>, prices: &Prices) -> PyResult<String> {
+        let prices = prices.snapshot();
+        py.detach(|| {
+            let report = self.inner.check(&prices, 1)?;
+            Ok(report.digest(self.inner.digest()?, prices.digest()).to_string())
+        })
+        .map_err(raise)
+    }
+
     /// The floats that were off their grid: (table, row, column, value, used).
     fn off_grid(&self) -> Vec<(&'static str, usize, &str, &str, &str)> {
         let row = |o: &'_ OffGrid| (o.table, o.row);

@@ -72,6 +72,15 @@ fn status_code(equity: i128, initial: i128, maintenance: i128, strict: bool) -> 
     }
 }
 
+/// The same rules as [`status_code`] and [`is_liquidatable`], on 64-bit integers and without branches.
+#[inline]
+fn flags(equity: i64, initial: i64, maintenance: i64, strict: bool) -> (u8, bool) {
+    let tie = u8::from(!strict) & u8::from(equity == maintenance);
+    let fires = u8::from(maintenance > 0) & (u8::from(equity < maintenance) | tie);
+    let open = u8::from(equity < initial).max(fires << 1);
+    (open.max(u8::from(equity < 0) * 3), fires == 1)
+}
+
 /// One pool's sums, in quanta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolMargin {
@@ -399,18 +408,48 @@ impl Portfolio {
             let legs = self.legs.get(legs).ok_or_else(|| Error::invariant("packed columns"))?;
             let sums = running.get_mut(1..=legs.len());
             let found = sums.and_then(|sums| scan.running::<M, I>(legs, sums));
-            let sums = |start: usize, end: usize| match found {
-                Some(()) => Some(running.get(end)?.since(*running.get(start)?)),
-                None => scan.sums::<M, I>(legs.get(start..end)?),
-            };
-            self.fill_block(block, sums, prices, &mut wide)?;
+            if found.is_some() && self.all_in_lanes(&block) {
+                self.fill_from(block, &running)?;
+                continue;
+            }
+            let sums = |start, end| scan.sums::<M, I>(legs.get(start..end)?);
+            self.fill_each(block, sums, prices, &mut wide)?;
         }
         Ok(wide)
     }
 
-    /// A few pools: `sums` gives those of a range of the block's legs, where they fit the lanes.
-    #[inline]
-    fn fill_block(
+    fn all_in_lanes(&self, block: &Piece<'_>) -> bool {
+        self.in_lanes.iter().skip(block.first).take(block.status.len()).all(|lane| *lane)
+    }
+
+    /// Pools that are all in the lanes, from the running sums over their legs.
+    fn fill_from(&self, block: Piece<'_>, running: &[LaneSums]) -> Result<()> {
+        let Piece { first, amounts: [equity, initial, maintenance], status, liquidatable } = block;
+        let broken = || Error::invariant("packed columns");
+        let cash = self.cash.get(first..).ok_or_else(broken)?;
+        let ends = self.offsets.get(first + 1..).ok_or_else(broken)?;
+        let base = u32::try_from(self.slots(PoolId(first)).start).map_err(|_| broken())?;
+        let outputs = equity.iter_mut().zip(initial.iter_mut()).zip(maintenance.iter_mut());
+        let mut before = LaneSums::default();
+        for ((((e, n), m), cash), end) in outputs.zip(cash).zip(ends) {
+            let place = usize::try_from(end.wrapping_sub(base)).map_err(|_| broken())?;
+            let after = *running.get(place).ok_or_else(broken)?;
+            let own = after.since(before);
+            before = after;
+            (*e, *n, *m) = (cash.wrapping_add(own.pnl), own.initial, own.maintenance);
+        }
+        let strict = self.venue().rules().strict;
+        let amounts = equity.iter().zip(initial.iter()).zip(maintenance.iter());
+        for (((e, n), m), (status, liquidatable)) in
+            amounts.zip(status.iter_mut().zip(liquidatable))
+        {
+            (*status, *liquidatable) = flags(*e, *n, *m, strict);
+        }
+        Ok(())
+    }
+
+    /// Pools one by one: `sums` gives those of a range of the block's legs, where they fit the lanes.
+    fn fill_each(
         &self,
         block: Piece<'_>,
         sums: impl Fn(usize, usize) -> Option<LaneSums>,
@@ -435,11 +474,7 @@ impl Portfolio {
             start = end;
             if let Some(found) = found {
                 (*e, *n, *m) = (cash.wrapping_add(found.pnl), found.initial, found.maintenance);
-                // Same rules as `status_code`, on 64-bit integers and without branches.
-                let tie = u8::from(!strict) & u8::from(*e == *m);
-                let fires = u8::from(*m > 0) & (u8::from(*e < *m) | tie);
-                *liquidatable = fires == 1;
-                *status = u8::from(*e < *n).max(fires << 1).max(u8::from(*e < 0) * 3);
+                (*status, *liquidatable) = flags(*e, *n, *m, strict);
                 continue;
             }
             let found = self.assess_wide(PoolId(row), prices)?;
