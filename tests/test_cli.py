@@ -123,7 +123,7 @@ def test_walk_of_a_book_file(capsys: pytest.CaptureFixture[str]) -> None:
         (["check", "--accounts=0"], "out_of_range"),
         (["explain", "nobody", *INPUT], "unknown_account"),
         (["walk", "--side=buy", "--quantity=0.00001"], "off_grid"),
-        (["walk", "--side=buy", "--quantity=1", "--instrument=XXX"], "unknown_instrument"),
+        (["walk", "--side=buy", "--quantity=1", "--instrument=NOPE"], "unknown_instrument"),
         (["run", "--feed=README.md"], "corrupt_line"),
     ],
 )

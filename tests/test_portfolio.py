@@ -212,7 +212,7 @@ def test_bad_prices_change_nothing() -> None:
         assert caught.value.code == code
         assert prices.digest == before
     with pytest.raises(ac.UnknownNameError):
-        prices.update(mark={"ETH": 3, "XXX": 1})
+        prices.update(mark={"ETH": 3, "NOPE": 1})
     assert (prices.digest, prices.mark("ETH")) == (before, Decimal(2))
     other = ac.Prices(ac.Venue.load("hyperliquid"), mark={"BTC": 1})
     with pytest.raises(ac.UnknownNameError, match="another card"):

@@ -80,6 +80,27 @@ def _bits(draws: Draws, count: int) -> NDArray[np.int64]:
     return counts
 
 
+def _holdings(
+    seed: int, accounts: int, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Who holds what, and how much of it: account, place of the instrument, notional in units."""
+    held = np.minimum(1 + _bits(_draw(seed, 1, accounts), 7) // 2, count)
+    # The smaller the product of a draw and an instrument's rank, the sooner it is held.
+    keys = (_draw(seed, 2, accounts, count) >> np.uint64(32)) * np.arange(
+        1, count + 1, dtype=np.uint64
+    )
+    order = np.argsort(keys, axis=1, kind="stable")
+    taken = np.arange(count)[None, :] < held[:, None]
+    account, place = np.nonzero(taken)
+    # Gross notional in whole units: 100 x 2^(0..14), spread within each power of two.
+    scale = np.int64(100) << _bits(_draw(seed, 3, accounts), 14)
+    gross = scale + (scale * _below(_draw(seed, 4, accounts), 1000)) // 1000
+    weight = 1 + _below(_draw(seed, 5, accounts, count), 1000)
+    weight = np.where(taken, np.take_along_axis(weight, order, axis=1), 0)
+    share = (gross[:, None] * weight) // weight.sum(axis=1, keepdims=True)
+    return account, order[account, place], share[account, place]
+
+
 def tables(
     venue: Venue, mark_ticks: Mapping[str, int], accounts: int = 10_000, seed: int = SEED
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -111,32 +132,16 @@ def tables(
     (3, ['acct-00000', 'acct-00001', 'acct-00002'])
     """
     listed = venue.instruments
-    count = len(listed)
     width = max(5, len(str(accounts - 1)))
     names = [f"acct-{i:0{width}}" for i in range(accounts)]
-    held = np.minimum(1 + _bits(_draw(seed, 1, accounts), 7) // 2, count)
-    # The smaller the product of a draw and an instrument's rank, the sooner it is held.
-    keys = (_draw(seed, 2, accounts, count) >> np.uint64(32)) * np.arange(
-        1, count + 1, dtype=np.uint64
-    )
-    order = np.argsort(keys, axis=1, kind="stable")
-    taken = np.arange(count)[None, :] < held[:, None]
-    account, place = np.nonzero(taken)
-    picked = order[account, place]
-    # Gross notional in whole units: 100 x 2^(0..14), spread within each power of two.
-    scale = np.int64(100) << _bits(_draw(seed, 3, accounts), 14)
-    gross = scale + (scale * _below(_draw(seed, 4, accounts), 1000)) // 1000
-    weight = 1 + _below(_draw(seed, 5, accounts, count), 1000)
-    weight = np.where(taken, np.take_along_axis(weight, order, axis=1), 0)
-    share = (gross[:, None] * weight) // weight.sum(axis=1, keepdims=True)
-
+    account, picked, share = _holdings(seed, accounts, len(listed))
     scale_quanta = round(1 / venue.quantum)
     price_unit = np.array([i.quanta_per_mark_tick_and_lot for i in listed], dtype=np.int64)
     price_unit *= np.array([int(i.price_tick / i.mark_tick) for i in listed], dtype=np.int64)
     per_price = [int(i.price_tick / i.mark_tick) for i in listed]
     marks = np.array([mark_ticks[i.symbol] // n for i, n in zip(listed, per_price, strict=True)])
     worth = (price_unit * marks)[picked]  # quanta per lot, at the mark on the order grid
-    lots = np.maximum(1, share[account, place] * scale_quanta // worth)
+    lots = np.maximum(1, share * scale_quanta // worth)
     mostly_long = _below(_draw(seed, 6, accounts), 100) < 60
     follows = _below(_draw(seed, 7, len(account)), 100) < 80
     lots = np.where(mostly_long[account] == follows, lots, -lots)

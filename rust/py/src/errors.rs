@@ -62,26 +62,19 @@ pub(crate) fn _error<'py>(
     limit: String,
     row: Option<u64>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    by_code(py, code, field, value, limit, row)
+    instance(py, &Details { kind: kind_of(code)?, field, value, limit, row })
 }
 
-fn by_code<'py>(
-    py: Python<'py>,
-    code: &str,
-    field: String,
-    value: String,
-    limit: String,
-    row: Option<u64>,
-) -> PyResult<Bound<'py, PyAny>> {
+fn kind_of(code: &str) -> PyResult<ErrorKind> {
     let kind = ErrorKind::ALL.iter().copied().find(|kind| kind.code() == code);
-    let kind = kind.ok_or_else(|| raise(Error::invariant("error code")))?;
-    instance(py, &Details { kind, field, value, limit, row })
+    kind.ok_or_else(|| raise(Error::invariant("error code")))
 }
 
 /// Raises an example of one kind of error.
 #[pyfunction]
 pub(crate) fn _raise_error(py: Python<'_>, code: &str) -> PyResult<()> {
-    let text = |t: &str| t.to_owned();
-    let example = by_code(py, code, text("field"), text("value"), text("limit"), Some(7))?;
+    let [field, value, limit] = ["field", "value", "limit"].map(str::to_owned);
+    let details = Details { kind: kind_of(code)?, field, value, limit, row: Some(7) };
+    let example = instance(py, &details)?;
     Err(PyErr::from_value(example))
 }
