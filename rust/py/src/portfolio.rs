@@ -140,7 +140,7 @@ impl Portfolio {
         &self,
         py: Python<'py>,
         prices: &Prices,
-        threads: usize,
+        threads: i64,
         ratio: bool,
         distance: bool,
     ) -> PyResult<(
@@ -150,6 +150,7 @@ impl Portfolio {
         [Option<Bound<'py, PyArray1<i64>>>; 2],
     )> {
         let prices = prices.snapshot();
+        let threads = usize::try_from(threads).unwrap_or(0); // 0 is refused by the core, with its limit
         let (report, shown) = py
             .detach(|| {
                 let report = self.inner.check(&prices, threads)?;

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use aivora::data::{InstrumentId, Venue};
 use aivora::numbers::MarkTicks;
 use aivora::pricing;
 use pyo3::exceptions::PyTypeError;
@@ -10,7 +11,7 @@ use pyo3::types::{PyDict, PyString};
 
 use crate::convert::{decimal, integer, to_decimal_or_overflow};
 use crate::errors::raise;
-use crate::venue::Venue;
+use crate::venue;
 
 /// The prices in force on one venue. A held instrument without a mark is an error of the check, never a zero.
 ///
@@ -56,28 +57,29 @@ impl Prices {
     }
 }
 
-/// Sets all given marks on a copy, so that one wrong price changes none.
-fn apply(
-    prices: &mut pricing::Prices,
+/// All given marks, read and checked before any is set. Reading can run Python code: no lock is held meanwhile.
+fn read(
+    venue: &Venue,
     mark: Option<&Bound<'_, PyDict>>,
     mark_ticks: Option<&Bound<'_, PyDict>>,
-) -> PyResult<()> {
-    let mut next = prices.clone();
-    let venue = next.venue().clone();
+) -> PyResult<Vec<(InstrumentId, MarkTicks)>> {
+    let mut marks = Vec::new();
     for (symbol, price) in mark.into_iter().flat_map(PyDictMethods::iter) {
         let id = venue.find(symbol.cast::<PyString>()?.to_str()?).map_err(raise)?;
         let instrument = venue.instrument(id).map_err(raise)?;
         let price = decimal(&price, "mark").map_err(raise)?;
-        next.set_mark(id, instrument.mark(price, "mark").map_err(raise)?).map_err(raise)?;
+        marks.push((id, instrument.mark(price, "mark").map_err(raise)?));
     }
     for (symbol, ticks) in mark_ticks.into_iter().flat_map(PyDictMethods::iter) {
         let id = venue.find(symbol.cast::<PyString>()?.to_str()?).map_err(raise)?;
         let ticks = integer(&ticks, "mark_ticks").and_then(|t| MarkTicks::new(t, "mark_ticks"));
-        let ticks = ticks.map_err(raise)?;
-        next.set_mark(id, ticks).map_err(raise)?;
+        marks.push((id, ticks.map_err(raise)?));
     }
-    *prices = next;
-    Ok(())
+    Ok(marks)
+}
+
+fn set(prices: &mut pricing::Prices, marks: Vec<(InstrumentId, MarkTicks)>) -> PyResult<()> {
+    marks.into_iter().try_for_each(|(id, mark)| prices.set_mark(id, mark).map_err(raise))
 }
 
 #[pymethods]
@@ -85,12 +87,12 @@ impl Prices {
     #[new]
     #[pyo3(signature = (venue, mark=None, *, mark_ticks=None))]
     fn new(
-        venue: &Venue,
+        venue: &venue::Venue,
         mark: Option<&Bound<'_, PyDict>>,
         mark_ticks: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let mut prices = pricing::Prices::new(venue.inner.clone());
-        apply(&mut prices, mark, mark_ticks)?;
+        set(&mut prices, read(&venue.inner, mark, mark_ticks)?)?;
         Ok(Self { inner: Mutex::new(prices) })
     }
 
@@ -109,11 +111,9 @@ impl Prices {
         mark: Option<&Bound<'_, PyDict>>,
         mark_ticks: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<()> {
-        // Reading the dicts can run Python code, so the lock is not held meanwhile.
-        let mut next = self.snapshot();
-        apply(&mut next, mark, mark_ticks)?;
-        *self.lock() = next;
-        Ok(())
+        let venue = self.lock().venue().clone();
+        let marks = read(&venue, mark, mark_ticks)?;
+        set(&mut self.lock(), marks)
     }
 
     /// The mark of an instrument as a ``Decimal``, or None when it has none.
