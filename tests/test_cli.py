@@ -121,6 +121,9 @@ def test_walk_of_a_book_file(capsys: pytest.CaptureFixture[str]) -> None:
         (["check", "--positions=docs/nothing.csv"], "no_such_file"),
         (["check", "--positions=README.md"], "bad_column"),
         (["check", "--accounts=0"], "out_of_range"),
+        (["check", "--threads=0"], "out_of_range"),
+        (["check", "--venue=hyperliquid"], "missing_price"),
+        (["run", "--feed=docs"], "no_such_file"),
         (["explain", "nobody", *INPUT], "unknown_account"),
         (["walk", "--side=buy", "--quantity=0.00001"], "off_grid"),
         (["walk", "--side=buy", "--quantity=1", "--instrument=NOPE"], "unknown_instrument"),
@@ -151,6 +154,30 @@ def test_case_run_exits_1_on_a_mismatch(tmp_path: Path, capsys: pytest.CaptureFi
     told = capsys.readouterr().out
     assert "FAILED" in told
     assert "1 passed, 1 failed" in told
+
+
+def test_a_made_up_portfolio_takes_other_marks(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = answer(capsys, "check", "--accounts=50")
+    moved = answer(capsys, "check", "--accounts=50", "--mark=PEPE=0.00000001", "--mark=BTC=0.01")
+    assert moved["card"] == plain["card"]
+    assert moved["prices"] != plain["prices"]
+    assert len(moved["pools"]) == 50
+
+
+def test_text_that_is_not_utf8_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "collateral.csv"
+    path.write_bytes(b"account,amount\n\xff,1\n")
+    assert main(["check", f"--collateral={path}"]) == 2
+    assert "must be UTF-8 text" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    program = Path(sys.executable).parent / "aivora"
+    command = f"{program} check --json | head -c 1"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("{", "")
 
 
 def test_bench_measures_and_checks_its_baselines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,7 +139,8 @@ def tables(
     price_unit = np.array([i.quanta_per_mark_tick_and_lot for i in listed], dtype=np.int64)
     price_unit *= np.array([int(i.price_tick / i.mark_tick) for i in listed], dtype=np.int64)
     per_price = [int(i.price_tick / i.mark_tick) for i in listed]
-    marks = np.array([mark_ticks[i.symbol] // n for i, n in zip(listed, per_price, strict=True)])
+    pairs = zip(listed, per_price, strict=True)
+    marks = np.array([max(1, mark_ticks[i.symbol] // n) for i, n in pairs])
     worth = (price_unit * marks)[picked]  # quanta per lot, at the mark on the order grid
     lots = np.maximum(1, share * scale_quanta // worth)
     mostly_long = _below(_draw(seed, 6, accounts), 100) < 60
@@ -179,9 +180,17 @@ def demo(accounts: int = 10_000, seed: int = SEED) -> Demo:
     return with_prices(venue, prices, accounts, seed)
 
 
+def _ticks(prices: Prices, symbol: str) -> int:
+    ticks = prices.mark_ticks(symbol)
+    if ticks is None:
+        limit = "a made-up portfolio holds every instrument: each needs one"
+        raise _core._error("missing_price", "mark", symbol, limit, None)
+    return ticks
+
+
 def with_prices(venue: Venue, prices: Prices, accounts: int, seed: int) -> Demo:
     """A made-up portfolio at given prices; every instrument of the venue needs a mark."""
-    ticks = {i.symbol: prices.mark_ticks(i.symbol) or 1 for i in venue.instruments}
+    ticks = {i.symbol: _ticks(prices, i.symbol) for i in venue.instruments}
     positions, collateral = tables(venue, ticks, accounts, seed)
     portfolio = Portfolio.from_tables(venue, positions=positions, collateral=collateral)
     return Demo(venue, portfolio, prices)
@@ -199,7 +208,7 @@ def book(venue: Venue, symbol: str, prices: Prices, levels: int = 200, seed: int
     """
     instrument = venue[symbol]
     per_price = int(instrument.price_tick / instrument.mark_tick)
-    mark = (prices.mark_ticks(symbol) or 1) // per_price
+    mark = max(1, _ticks(prices, symbol) // per_price)
     # About 2 bps of the price between levels, and about 20,000 units of value in each.
     step = max(1, mark // 50_000)
     unit = instrument.quanta_per_mark_tick_and_lot * per_price

@@ -112,7 +112,12 @@ def read_table(path: str | Path) -> dict[str, Column]:
     if reader is None:
         limit = f"must end in one of {', '.join(readers)}"
         raise _core._error("bad_column", str(path), path.suffix or "no ending", limit, None)
-    found = columns(reader(path), path.name)
+    try:
+        found = columns(reader(path), path.name)
+    except UnicodeDecodeError as error:
+        seen = f"byte {error.object[error.start]:#x} at {error.start}"
+        limit = "must be UTF-8 text"
+        raise _core._error("corrupt_line", str(path), seen, limit, None) from None
     assert found is not None  # noqa: S101 - a table was given
     return found
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -131,12 +132,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         report = {"code": "no_such_file", "field": str(error.filename), "message": str(error)}
         return _bad_input(report, str(error), as_json=arguments.json)
-    except BrokenPipeError:
-        return 0
-    if arguments.json:
-        print(json.dumps(found.data, indent=1, default=str))
-    else:
-        print(found.text)
+    text = json.dumps(found.data, indent=1, default=str) if arguments.json else found.text
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader (head, less) has seen enough; nothing is left to flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(found.code)
 
 

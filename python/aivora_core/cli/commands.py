@@ -72,13 +72,11 @@ def _load(a: argparse.Namespace) -> _Input:
 def _made_up(a: argparse.Namespace) -> _Input:
     if a.accounts < 1:
         raise _core._error("out_of_range", "accounts", str(a.accounts), "must be at least 1", None)
-    if a.venue in (None, "demo") and not (a.mark or a.prices):
-        made = demo.demo(a.accounts, a.seed)
-    else:
-        venue = _core.Venue.load(a.venue or "demo")
-        made = demo.with_prices(venue, _prices(a, venue), a.accounts, a.seed)
+    venue = _core.Venue.load(a.venue or "demo")
+    made = demo.with_prices(venue, _prices(a, venue), a.accounts, a.seed)
     note = f"The portfolio and the books are made up (seed {a.seed}); no figure is anybody's."
-    again = "" if a.venue in (None, "demo") else f"--venue {a.venue}"
+    given = [("--venue", a.venue), ("--prices", a.prices), *(("--mark", m) for m in a.mark)]
+    again = " ".join(f"{name} {shlex.quote(value)}" for name, value in given if value)
     return _Input(made.venue, made.portfolio, made.prices, notes=(note,), again=again)
 
 
@@ -114,7 +112,8 @@ def _from_feed(a: argparse.Namespace) -> _Input:
 
 
 def _prices(a: argparse.Namespace, venue: Venue) -> Prices:
-    marks: dict[str, Any] = {}
+    made_up = not (a.positions or a.collateral or a.orders or a.pools)
+    marks: dict[str, Any] = dict(demo.MARKS) if venue.name == "demo" and made_up else {}
     if a.prices:
         rows = read_table(a.prices)
         if "instrument" in rows and "mark" in rows:
@@ -127,8 +126,6 @@ def _prices(a: argparse.Namespace, venue: Venue) -> Prices:
         if not equals:
             raise _core._error("not_a_number", "--mark", given, "must be SYMBOL=PRICE", None)
         marks[symbol] = price
-    if not marks and venue.name == "demo":
-        marks = dict(demo.MARKS)
     return _core.Prices(venue, mark=marks)
 
 
