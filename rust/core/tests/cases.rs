@@ -205,7 +205,7 @@ impl World {
     }
 
     fn amount(&self, quanta: i128) -> Answer {
-        self.venue.amount(quanta).unwrap().into()
+        self.venue.amount(self.venue.rules().settlement_id, quanta).unwrap().into()
     }
 
     fn pool(&self, what: &str, of: &Value) -> Result<Answer> {

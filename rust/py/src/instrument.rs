@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use aivora::data::{self, InstrumentId, TierBy, Tiers};
+use aivora::data::{self, Contract, InstrumentId, TierBy, Tiers};
 use aivora::numbers::{Decimal, Rate};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -59,11 +59,22 @@ impl Instrument {
         Ok(self.inner()?.symbol())
     }
 
-    /// How its value follows from its price: ``"linear"``.
+    /// How its value follows from its price: ``"linear"``, ``"quanto"`` or ``"inverse"``.
     #[getter]
-    #[allow(clippy::unused_self)] // the only kind of card version 0
-    fn kind(&self) -> &'static str {
-        "linear"
+    fn kind(&self) -> PyResult<&'static str> {
+        Ok(self.inner()?.kind().name())
+    }
+
+    /// Where the value of a position is rounded: ``"position"`` or ``"per_contract"``.
+    #[getter]
+    fn value_rounding(&self) -> PyResult<&'static str> {
+        Ok(self.inner()?.value_rounding().name())
+    }
+
+    /// The asset its profit is paid in.
+    #[getter]
+    fn settlement(&self) -> PyResult<&str> {
+        Ok(self.venue.asset(self.inner()?.settlement()).map_err(raise)?.name())
     }
 
     /// The step of order prices.
@@ -84,7 +95,7 @@ impl Instrument {
         to_decimal(py, self.inner()?.lot())
     }
 
-    /// Base units per 1.0 of quantity.
+    /// Base units per 1.0 of quantity; for an inverse contract quote units, for a quanto settlement units per 1.0 of price.
     #[getter]
     fn multiplier<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         to_decimal(py, self.inner()?.multiplier())
@@ -96,10 +107,13 @@ impl Instrument {
         to_decimal(py, self.inner()?.quantum())
     }
 
-    /// Quanta of the settlement asset per mark tick and lot.
+    /// Quanta of the settlement asset per mark tick and lot; None where a position's value is rounded.
     #[getter]
-    fn quanta_per_mark_tick_and_lot(&self) -> PyResult<i64> {
-        Ok(self.inner()?.unit())
+    fn quanta_per_mark_tick_and_lot(&self) -> PyResult<Option<i64>> {
+        match self.inner()?.contract() {
+            Contract::Linear { unit } => Ok(Some(unit)),
+            _ => Ok(None),
+        }
     }
 
     /// The taker fee as a ``Fraction``, or None when the card has none.

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
+use super::asset::{Asset, AssetId};
 use super::instrument::Instrument;
 use super::tree::{Node, from_toml};
-use crate::numbers::limits::{CARD_BYTES_MAX, INSTRUMENTS_MAX};
+use crate::numbers::limits::{ASSETS_MAX, CARD_BYTES_MAX, INSTRUMENTS_MAX};
 use crate::numbers::{Canonical, Decimal, Digest, Error, ErrorKind, Rate, Result};
 
 /// The schema that this version of the core reads.
@@ -33,10 +34,18 @@ pub enum ClosingFee {
 /// The rules of a venue that hold for all its instruments.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rules {
-    /// The one collateral and settlement asset.
+    /// The settlement asset of instruments that do not name theirs.
     pub settlement: String,
+    /// Its place.
+    pub settlement_id: AssetId,
     /// Its quantum.
     pub quantum: Decimal,
+    /// What pools of several assets are valued in, where the venue has such pools.
+    pub valuation: Option<AssetId>,
+    /// Pools that do not say hold several assets.
+    pub multi: bool,
+    /// The share of unrealised profit that backs a withdrawal.
+    pub withdrawal_profit: Rate,
     /// Liquidatable on `equity < maintenance` (true) or on `<=`.
     pub strict: bool,
     /// What maintenance is taken of.
@@ -61,6 +70,7 @@ pub struct Venue {
     version: String,
     sources: Vec<String>,
     rules: Rules,
+    assets: Vec<Asset>,
     instruments: Vec<Instrument>,
     digest: Digest,
 }
@@ -81,6 +91,9 @@ const CARD_KEYS: &[&str] =
     &["schema", "name", "title", "version", "sources", "asset", "rules", "instrument"];
 const RULE_KEYS: &[&str] = &[
     "settlement",
+    "valuation",
+    "margin_mode",
+    "withdrawal_profit",
     "trigger",
     "maintenance_basis",
     "initial_basis",
@@ -133,7 +146,8 @@ impl Venue {
         root.allow(CARD_KEYS)?;
         let schema = root.get("schema")?;
         schema.word(&[(SCHEMA, ())])?;
-        let rules = Rules::read(&root)?;
+        let assets = read_assets(&root)?;
+        let rules = Rules::read(&root, &assets)?;
         let rows = root.get("instrument")?.items()?;
         if rows.is_empty() || rows.len() > INSTRUMENTS_MAX {
             let limit = format!("must be 1 to {INSTRUMENTS_MAX}");
@@ -141,7 +155,7 @@ impl Venue {
         }
         let mut instruments: Vec<Instrument> = Vec::with_capacity(rows.len());
         for row in &rows {
-            let instrument = Instrument::read(row, &rules)?;
+            let instrument = Instrument::read(row, &rules, &assets)?;
             if instruments.iter().any(|i| i.symbol() == instrument.symbol()) {
                 let field = format!("{}.symbol", row.path());
                 let limit = "stands twice in the card";
@@ -165,6 +179,7 @@ impl Venue {
             version: plain("version")?,
             sources,
             rules,
+            assets,
             instruments,
             digest: Canonical::default().digest(),
         };
@@ -179,6 +194,10 @@ impl Venue {
             c.text(source);
         }
         self.rules.encode(&mut c);
+        c.length(self.assets.len());
+        for asset in &self.assets {
+            asset.encode(&mut c);
+        }
         c.length(self.instruments.len());
         for instrument in &self.instruments {
             instrument.encode(&mut c);
@@ -258,11 +277,77 @@ impl Venue {
         self.instrument(self.find(symbol)?)
     }
 
-    /// An amount of the settlement asset as a decimal.
+    /// All assets, in order of their names.
     #[must_use]
-    pub fn amount(&self, quanta: i128) -> Option<Decimal> {
-        Decimal::of(quanta, self.rules.quantum)
+    pub fn assets(&self) -> &[Asset] {
+        &self.assets
     }
+
+    /// The asset at a place.
+    ///
+    /// # Errors
+    /// `invariant_broken` for a place of another venue.
+    pub fn asset(&self, id: AssetId) -> Result<&Asset> {
+        self.assets.get(id.index()).ok_or_else(|| Error::invariant("asset place"))
+    }
+
+    /// The place of an asset by its name.
+    ///
+    /// # Errors
+    /// `unknown_asset`.
+    pub fn find_asset(&self, name: &str) -> Result<AssetId> {
+        place_of(name, &self.assets).ok_or_else(|| {
+            let limit = format!("assets of {}: {}", self.name, names_of(&self.assets));
+            Error::new(ErrorKind::UnknownAsset, "asset", name, limit)
+        })
+    }
+
+    /// An amount of an asset as a decimal.
+    #[must_use]
+    pub fn amount(&self, asset: AssetId, quanta: i128) -> Option<Decimal> {
+        Decimal::of(quanta, self.assets.get(asset.index())?.quantum())
+    }
+}
+
+fn place_of(name: &str, assets: &[Asset]) -> Option<AssetId> {
+    let place = assets.iter().position(|a| a.name() == name)?;
+    u8::try_from(place).ok().map(AssetId)
+}
+
+fn names_of(assets: &[Asset]) -> String {
+    assets.iter().map(Asset::name).collect::<Vec<_>>().join(", ")
+}
+
+/// The asset that a key of the card names.
+pub(super) fn asset_named(node: &Node<'_>, assets: &[Asset]) -> Result<AssetId> {
+    let name = node.text()?;
+    place_of(name, assets).ok_or_else(|| {
+        let limit = format!("must be an asset of the card: {}", names_of(assets));
+        Error::new(ErrorKind::BadCard, node.path(), name, limit)
+    })
+}
+
+fn read_assets(root: &Node<'_>) -> Result<Vec<Asset>> {
+    let table = root.get("asset")?;
+    let mut names: Vec<&str> = table.entries()?.map(|(name, _)| name).collect();
+    names.sort_unstable();
+    if names.is_empty() || names.len() > ASSETS_MAX {
+        let limit = format!("must be 1 to {ASSETS_MAX}");
+        return Err(Error::new(ErrorKind::BadCard, "asset", names.len(), limit));
+    }
+    let valuation = root.get("rules")?.find("valuation").map(|n| n.text()).transpose()?;
+    let valuation = match valuation {
+        None => None,
+        Some(name) => match table.find(name) {
+            Some(node) => Some((name, node.get("quantum")?.positive()?)),
+            None => {
+                let limit = format!("must be an asset of the card: {}", names.join(", "));
+                return Err(Error::new(ErrorKind::BadCard, "rules.valuation", name, limit));
+            }
+        },
+    };
+    let other = |name| valuation.filter(|(v, _)| *v != name).map(|(_, quantum)| quantum);
+    names.iter().map(|name| Asset::read(name, &table.get(name)?, other(*name))).collect()
 }
 
 /// The word at `key`, or the default.
@@ -283,7 +368,8 @@ fn read_name(root: &Node<'_>) -> Result<String> {
 
 impl Rules {
     fn encode(&self, c: &mut Canonical) {
-        c.text(&self.settlement).text(&self.quantum.to_string());
+        c.int(self.settlement_id.0).int(self.valuation.map_or(-1, |id| i64::from(id.0)));
+        c.int(self.multi).text(&self.withdrawal_profit.to_string());
         c.int(self.strict).int(self.maintenance_basis == Basis::Entry);
         c.int(self.initial_basis == Basis::Entry).int(self.half_initial);
         c.int(match self.closing_fee {
@@ -294,21 +380,18 @@ impl Rules {
         c.int(self.bankruptcy_fee).text(&self.taker_fee.map_or(String::new(), |f| f.to_string()));
     }
 
-    fn read(root: &Node<'_>) -> Result<Self> {
+    fn read(root: &Node<'_>, assets: &[Asset]) -> Result<Self> {
         let rules = root.get("rules")?;
         rules.allow(RULE_KEYS)?;
-        let settlement = rules.get("settlement")?.text()?.to_owned();
-        let assets = root.get("asset")?;
-        for (asset, _) in assets.entries()? {
-            if asset != settlement {
-                let limit =
-                    format!("card version 0 has one asset, the settlement asset {settlement}");
-                let field = format!("asset.{asset}");
-                return Err(Error::new(ErrorKind::BadCard, field, asset, limit));
-            }
+        let settlement = rules.get("settlement")?;
+        let settlement_id = asset_named(&settlement, assets)?;
+        let quantum = assets.get(settlement_id.index()).map(Asset::quantum);
+        let valuation = rules.find("valuation").map(|n| asset_named(&n, assets)).transpose()?;
+        let multi = optional(&rules, "margin_mode", &[("single", false), ("multi", true)], false)?;
+        if multi && valuation.is_none() {
+            let limit = "needs a valuation: the asset that several are valued in";
+            return Err(Error::new(ErrorKind::BadCard, "rules.margin_mode", "multi", limit));
         }
-        let asset = assets.get(&settlement)?;
-        asset.allow(&["quantum"])?;
         let basis = [("mark", Basis::Mark), ("entry", Basis::Entry)];
         let from = [("explicit", false), ("half_initial", true)];
         let fees = [
@@ -319,8 +402,14 @@ impl Rules {
         optional(&rules, "equity_allotment", &[("maintenance_share", ())], ())?;
         let trigger = [("strict", true), ("non_strict", false)];
         Ok(Self {
-            settlement,
-            quantum: asset.get("quantum")?.positive()?,
+            settlement: settlement.text()?.to_owned(),
+            settlement_id,
+            quantum: quantum.ok_or_else(|| Error::invariant("asset place"))?,
+            valuation,
+            multi,
+            withdrawal_profit: rules
+                .find("withdrawal_profit")
+                .map_or(Ok(Rate::ZERO), |n| n.rate())?,
             strict: optional(&rules, "trigger", &trigger, true)?,
             maintenance_basis: optional(&rules, "maintenance_basis", &basis, Basis::Mark)?,
             initial_basis: optional(&rules, "initial_basis", &basis, Basis::Mark)?,

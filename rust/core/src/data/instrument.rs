@@ -1,49 +1,65 @@
 //! One instrument: its grids, its contract kind and its margin schedule.
 
+use super::asset::{Asset, AssetId};
 use super::card::{ClosingFee, Rules};
+use super::contract::{Contract, ContractKind, ValueRounding};
 use super::tiers::{TierContext, Tiers};
 use super::tree::Node;
-use crate::numbers::limits::{QUANTA_MAX, UNIT_MAX};
+use crate::numbers::limits::{QUANTA_MAX, UNIT_MAX, VALUE_TERM_MAX};
+use crate::numbers::rate::gcd;
+use crate::numbers::rounding::{div_ceil, div_round};
 use crate::numbers::{
     Canonical, Decimal, Error, ErrorKind, Lots, MarkTicks, PriceTicks, Rate, Result, Rounding,
 };
-
-/// How a contract's value follows from its price.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ContractKind {
-    /// Value = quantity × price × multiplier, in the settlement asset.
-    Linear,
-}
 
 /// One instrument of a venue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Instrument {
     symbol: String,
     kind: ContractKind,
+    value_rounding: ValueRounding,
+    settlement: AssetId,
     price_tick: Decimal,
     mark_tick: Decimal,
     lot: Decimal,
     multiplier: Decimal,
     quantum: Decimal,
-    unit: i64,
+    contract: Contract,
     marks_per_price: i64,
     taker_fee: Option<Rate>,
     tiers: Tiers,
 }
 
-const KEYS: &[&str] =
-    &["symbol", "kind", "price_tick", "mark_tick", "lot", "multiplier", "taker_fee", "tiers"];
+const KEYS: &[&str] = &[
+    "symbol",
+    "kind",
+    "settlement",
+    "value_rounding",
+    "price_tick",
+    "mark_tick",
+    "lot",
+    "multiplier",
+    "taker_fee",
+    "tiers",
+];
 
 impl Instrument {
-    pub(super) fn read(node: &Node<'_>, rules: &Rules) -> Result<Self> {
+    pub(super) fn read(node: &Node<'_>, rules: &Rules, assets: &[Asset]) -> Result<Self> {
         node.allow(KEYS)?;
         let symbol = node.get("symbol")?.text()?.to_owned();
         if symbol.is_empty() {
             let field = format!("{}.symbol", node.path());
             return Err(Error::new(ErrorKind::BadCard, field, "\"\"", "must not be empty"));
         }
-        let kind = node.get("kind")?.word(&[("linear", ContractKind::Linear)])?;
+        let kind = node.get("kind")?.word(ContractKind::NAMES)?;
+        let value_rounding = node
+            .find("value_rounding")
+            .map_or(Ok(ValueRounding::Position), |n| n.word(ValueRounding::NAMES))?;
+        let settlement = node
+            .find("settlement")
+            .map_or(Ok(rules.settlement_id), |n| super::card::asset_named(&n, assets))?;
+        let quantum = assets.get(settlement.index()).map(Asset::quantum);
+        let quantum = quantum.ok_or_else(|| Error::invariant("asset place"))?;
         let price_tick = node.get("price_tick")?.positive()?;
         let mark_tick = node.get("mark_tick")?.positive()?;
         let lot = node.get("lot")?.positive()?;
@@ -55,33 +71,22 @@ impl Instrument {
             return Err(Error::new(ErrorKind::UnknownFee, field, "nothing", limit));
         }
         let marks = price_tick.whole(mark_tick, &format!("{}.price_tick", node.path()))?;
-        let unit_field = format!("{}.(mark_tick × lot × multiplier / quantum)", node.path());
-        let value = mark_tick.checked_mul(lot).and_then(|v| v.checked_mul(multiplier));
-        let value =
-            value.ok_or_else(|| Error::overflow("mark_tick × lot × multiplier", &symbol))?;
-        let unit = value.whole(rules.quantum, &unit_field)?;
-        let in_range = |v: i128, field: &str| match i64::try_from(v) {
-            Ok(n) if (1..=UNIT_MAX).contains(&n) => Ok(n),
-            _ => {
-                let limit = format!("must be 1 to {UNIT_MAX}");
-                Err(Error::new(ErrorKind::OutOfRange, field, v, limit))
-            }
-        };
-        let unit = in_range(unit, &unit_field)?;
-        let marks_per_price = in_range(marks, &format!("{}.price_tick", node.path()))?;
-        in_range(i128::from(unit) * i128::from(marks_per_price), &unit_field)?;
-        let context = TierContext { rules, quantum: rules.quantum, lot, taker_fee };
+        let marks_per_price = in_range(marks, UNIT_MAX, &format!("{}.price_tick", node.path()))?;
+        let grid = Grid { mark_tick, lot, multiplier, quantum, marks_per_price };
+        let contract = grid.contract(kind, value_rounding, node)?;
+        let context = TierContext { rules, quantum, lot, taker_fee };
         let tiers = Tiers::read(&node.get("tiers")?, &context)?;
-        let quantum = rules.quantum;
         Ok(Self {
             symbol,
             kind,
+            value_rounding,
+            settlement,
             price_tick,
             mark_tick,
             lot,
             multiplier,
             quantum,
-            unit,
+            contract,
             marks_per_price,
             taker_fee,
             tiers,
@@ -89,8 +94,8 @@ impl Instrument {
     }
 
     pub(super) fn encode(&self, c: &mut Canonical) {
-        let ContractKind::Linear = self.kind;
-        c.text(&self.symbol).text("linear");
+        c.text(&self.symbol).text(self.kind.name()).text(self.value_rounding.name());
+        c.int(self.settlement.0);
         for decimal in [self.price_tick, self.mark_tick, self.lot, self.multiplier] {
             c.text(&decimal.to_string());
         }
@@ -128,7 +133,8 @@ impl Instrument {
         self.lot
     }
 
-    /// Base units per 1.0 of quantity.
+    /// Base units per 1.0 of quantity; for an inverse contract quote units, for a quanto settlement units per 1.0 of
+    /// price.
     #[must_use]
     pub fn multiplier(&self) -> Decimal {
         self.multiplier
@@ -140,10 +146,22 @@ impl Instrument {
         self.quantum
     }
 
-    /// Quanta per mark tick and lot.
+    /// Where the value of a position is rounded.
     #[must_use]
-    pub fn unit(&self) -> i64 {
-        self.unit
+    pub fn value_rounding(&self) -> ValueRounding {
+        self.value_rounding
+    }
+
+    /// The asset its profit is paid in.
+    #[must_use]
+    pub fn settlement(&self) -> AssetId {
+        self.settlement
+    }
+
+    /// Lots and mark ticks to quanta of the settlement asset.
+    #[must_use]
+    pub fn contract(&self) -> Contract {
+        self.contract
     }
 
     /// Mark ticks per price tick.
@@ -152,10 +170,13 @@ impl Instrument {
         self.marks_per_price
     }
 
-    /// Quanta per price tick and lot.
+    /// Quanta per price tick and lot; 1 where the value is not in proportion to the price and the size.
     #[must_use]
     pub fn price_unit(&self) -> i64 {
-        self.unit.saturating_mul(self.marks_per_price) // checked on reading
+        match self.contract {
+            Contract::Linear { unit } => unit.saturating_mul(self.marks_per_price), // checked on reading
+            _ => 1,
+        }
     }
 
     /// The taker fee, if the card has one.
@@ -202,7 +223,8 @@ impl Instrument {
         Lots::new(quantity.whole(self.lot, field)?, field)
     }
 
-    /// The cost basis of `lots` at an average entry price, in quanta.
+    /// The cost basis of `lots` at an average entry price, in quanta: the value of a fill there. Contracts that
+    /// divide by the price, or round by contract, have a rounding of their own and do not look at `rounding`.
     ///
     /// # Errors
     /// `off_grid` when it is not whole quanta and no other rounding is named; `overflow`.
@@ -216,14 +238,32 @@ impl Instrument {
         if !entry.is_positive() {
             return Err(Error::new(ErrorKind::BadPrice, field, entry, "must be above 0"));
         }
-        let quantity = Decimal::of(i128::from(lots.get()), self.lot);
-        let cost = quantity
-            .and_then(|q| q.checked_mul(self.multiplier))
-            .and_then(|q| q.checked_mul(entry))
-            .ok_or_else(|| {
-                Error::new(ErrorKind::Overflow, field, entry, "cost must fit 38 digits")
-            })?;
-        let quanta = cost.round(self.quantum, rounding, field)?;
+        let too_long = || Error::new(ErrorKind::Overflow, field, entry, "cost must fit 38 digits");
+        let size = i128::from(lots.get());
+        let face = Decimal::of(size, self.lot).and_then(|q| q.checked_mul(self.multiplier));
+        let quanta = match self.contract {
+            Contract::Linear { .. } => {
+                let cost = face.and_then(|f| f.checked_mul(entry)).ok_or_else(too_long)?;
+                cost.round(self.quantum, rounding, field)?
+            }
+            Contract::Inverse { .. } => {
+                let paid = entry.checked_mul(self.quantum).and_then(|e| face?.ratio(e));
+                let (num, den) = paid.ok_or_else(too_long)?;
+                num.checked_neg().and_then(|n| div_ceil(n, den)).ok_or_else(too_long)?
+            }
+            Contract::PerContract { inverse, contracts, .. } => {
+                let one = if inverse {
+                    entry.checked_mul(self.quantum).and_then(|e| self.multiplier.ratio(e))
+                } else {
+                    entry.checked_mul(self.multiplier).and_then(|v| v.ratio(self.quantum))
+                };
+                let one = one.and_then(|(num, den)| div_round(num, den, Rounding::HalfEven));
+                let signed = if inverse { -size } else { size };
+                let cost =
+                    one.and_then(|v| v.checked_mul(i128::from(contracts))?.checked_mul(signed));
+                cost.ok_or_else(too_long)?
+            }
+        };
         if quanta.unsigned_abs() <= QUANTA_MAX.unsigned_abs() {
             return Ok(quanta);
         }
@@ -246,5 +286,72 @@ impl Instrument {
     #[must_use]
     pub fn size(&self, lots: i64) -> Option<Decimal> {
         Decimal::of(i128::from(lots), self.lot)
+    }
+}
+
+fn in_range(value: i128, most: i64, field: &str) -> Result<i64> {
+    match i64::try_from(value) {
+        Ok(n) if (1..=most).contains(&n) => Ok(n),
+        _ => {
+            let limit = format!("must be 1 to {most}");
+            Err(Error::new(ErrorKind::OutOfRange, field, value, limit))
+        }
+    }
+}
+
+/// What the arithmetic of an instrument follows from.
+struct Grid {
+    mark_tick: Decimal,
+    lot: Decimal,
+    multiplier: Decimal,
+    quantum: Decimal,
+    marks_per_price: i64,
+}
+
+impl Grid {
+    fn contract(&self, kind: ContractKind, by: ValueRounding, node: &Node<'_>) -> Result<Contract> {
+        let inverse = kind == ContractKind::Inverse;
+        if by == ValueRounding::PerContract {
+            let field = format!("{}.lot", node.path());
+            let contracts = in_range(self.lot.whole(Decimal::ONE, &field)?, UNIT_MAX, &field)?;
+            let (num, den) = self.per_contract(inverse, node)?;
+            return Ok(Contract::PerContract { inverse, contracts, num, den });
+        }
+        let product = |a: Decimal, b: Decimal, what: &str| {
+            let found = a.checked_mul(b);
+            found.ok_or_else(|| {
+                Error::overflow("contract value", format!("{}: {what}", node.path()))
+            })
+        };
+        let face = product(self.lot, self.multiplier, "lot × multiplier")?;
+        if inverse {
+            let field = format!("{}.(lot × multiplier / (mark_tick × quantum))", node.path());
+            let step = product(self.mark_tick, self.quantum, "mark_tick × quantum")?;
+            let unit = in_range(face.whole(step, &field)?, VALUE_TERM_MAX, &field)?;
+            return Ok(Contract::Inverse { unit });
+        }
+        let field = format!("{}.(mark_tick × lot × multiplier / quantum)", node.path());
+        let value = product(self.mark_tick, face, "mark_tick × lot × multiplier")?;
+        let unit = in_range(value.whole(self.quantum, &field)?, UNIT_MAX, &field)?;
+        in_range(i128::from(unit) * i128::from(self.marks_per_price), UNIT_MAX, &field)?;
+        Ok(Contract::Linear { unit })
+    }
+
+    /// Quanta per contract and tick (inverse: quanta × ticks), as a reduced fraction.
+    fn per_contract(&self, inverse: bool, node: &Node<'_>) -> Result<(i64, i64)> {
+        let terms = if inverse {
+            let step = self.mark_tick.checked_mul(self.quantum);
+            step.and_then(|step| self.multiplier.ratio(step))
+        } else {
+            let value = self.mark_tick.checked_mul(self.multiplier);
+            value.and_then(|value| value.ratio(self.quantum))
+        };
+        let field = format!("{}.multiplier", node.path());
+        let (num, den) = terms.ok_or_else(|| Error::overflow("contract value", &field))?;
+        let divisor = gcd(num, den).max(1);
+        Ok((
+            in_range(num / divisor, VALUE_TERM_MAX, &field)?,
+            in_range(den / divisor, VALUE_TERM_MAX, &field)?,
+        ))
     }
 }

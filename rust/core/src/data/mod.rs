@@ -1,13 +1,17 @@
 //! Floor 1: what came in, and may we believe it? Cards, instruments and the order book.
 
+pub mod asset;
 pub mod book;
 pub mod card;
+pub mod contract;
 pub mod grid;
 pub mod instrument;
 pub mod tiers;
 pub mod tree;
 
+pub use asset::{Asset, AssetId, Slice, Worth};
 pub use book::{Book, Ladder, Level, Side};
 pub use card::{Basis, ClosingFee, InstrumentId, Rules, Venue};
-pub use instrument::{ContractKind, Instrument};
+pub use contract::{Contract, ContractKind, LotValue, ValueRounding};
+pub use instrument::Instrument;
 pub use tiers::{Bracket, TierBy, Tiers};

@@ -146,7 +146,7 @@ impl LaneTable {
         for instrument in instruments {
             let tiers = instrument.tiers();
             let shared = *known.entry(tiers).or_insert_with(|| table.schedule(tiers, rates));
-            table.instruments.push(LaneInstrument { unit: instrument.unit(), ..shared });
+            table.instruments.push(LaneInstrument { unit: linear_unit(instrument), ..shared });
         }
         table
     }
@@ -342,5 +342,12 @@ mod tests {
             let got = LaneRate::new(num, den).ceil(value, part);
             assert_eq!(i128::from(got), plain(value, part, num, den));
         }
+    }
+}
+
+fn linear_unit(instrument: &Instrument) -> i64 {
+    match instrument.contract() {
+        crate::data::Contract::Linear { unit } => unit,
+        _ => 1,
     }
 }

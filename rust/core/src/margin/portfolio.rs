@@ -383,7 +383,7 @@ impl PortfolioBuilder {
         draft.legs.get_mut(place).ok_or_else(|| Error::invariant("leg place"))
     }
 
-    /// Sets the position on a leg: quantity, cost basis (signed like it) and what is accrued (positive when owed).
+    /// Sets the position on a leg: quantity, cost basis (signed like it; against it for an inverse contract) and what is accrued (positive when owed).
     ///
     /// # Errors
     /// `duplicate_key` for a leg given twice; `bad_leg` for signs or sides that do not fit.
@@ -402,8 +402,11 @@ impl PortfolioBuilder {
             let limit = format!("a {} leg cannot have this sign", side.name());
             return Err(Error::new(ErrorKind::BadLeg, "quantity", q, limit));
         }
-        if c != 0 && c.signum() != i128::from(q.signum()) {
-            let limit = format!("must be signed like the quantity, {q} lots");
+        let inverse = self.venue.instrument(instrument)?.contract().is_inverse();
+        let sign = if inverse { -q.signum() } else { q.signum() };
+        if c != 0 && c.signum() != i128::from(sign) {
+            let how = if inverse { "against" } else { "like" };
+            let limit = format!("must be signed {how} the quantity, {q} lots");
             return Err(Error::new(ErrorKind::BadLeg, "cost", c, limit));
         }
         let (leg, given) = self.leg(key, instrument, side)?;

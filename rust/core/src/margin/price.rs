@@ -140,7 +140,8 @@ impl Curve<'_> {
             && on_mark
         {
             for leg in self.legs.iter().filter(|l| l.lots != 0) {
-                let per_tick = i128::from(leg.lots).abs() * i128::from(self.instrument.unit());
+                let per_tick =
+                    i128::from(leg.lots).abs() * i128::from(linear_unit(self.instrument));
                 let reached = brackets.iter().filter_map(|b| div_ceil(b.floor, per_tick));
                 starts.extend(reached.filter_map(|p| i64::try_from(p).ok()).filter(|p| *p > 1));
             }
@@ -254,7 +255,7 @@ impl Curve<'_> {
     /// The straight line that the gap follows in the piece of `mark`.
     fn line(&self, mark: i64) -> Result<Line> {
         let rules = self.portfolio.venue().rules();
-        let unit = i128::from(self.instrument.unit());
+        let unit = i128::from(linear_unit(self.instrument));
         let on_mark = rules.maintenance_basis == Basis::Mark;
         let mut line = Line { slope: 0, den: i128::from(self.instrument.tiers().den()), period: 1 };
         for leg in &self.legs {
@@ -434,4 +435,11 @@ fn first_tick(last: i64, holds: impl Fn(i64) -> bool) -> i64 {
         }
     }
     first
+}
+
+fn linear_unit(instrument: &Instrument) -> i64 {
+    match instrument.contract() {
+        crate::data::Contract::Linear { unit } => unit,
+        _ => 1,
+    }
 }

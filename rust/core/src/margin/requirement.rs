@@ -31,7 +31,7 @@ pub struct Terms {
 /// One leg at one mark, with every intermediate number. Amounts in quanta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LegMargin {
-    /// Quantity × mark, signed.
+    /// What the position is worth at the mark, signed.
     pub value: i128,
     /// `value − cost`.
     pub pnl: i128,
@@ -68,7 +68,7 @@ pub(super) fn bounded(value: Option<i128>, what: &'static str, of: &Instrument) 
         .ok_or_else(|| Error::overflow(what, of.symbol()))
 }
 
-/// The terms for a leg worth `value` quanta (by notional) of `lots` (by size).
+/// The terms for a leg worth `value` whole quanta (by notional) of `lots` (by size).
 ///
 /// # Errors
 /// `limit_exceeded` where a rate that grows with size would pass 1.
@@ -146,12 +146,14 @@ fn initial_rate(t: &Terms, chosen: Option<Rate>) -> (i128, i128, bool) {
 }
 
 /// The taker fee at the bankruptcy price that entry and leverage give: `ceil(C × (1 − s × rate) × f)`.
-fn bankruptcy_fee(instrument: &Instrument, leg: &Leg, initial_value: i128) -> Result<i128> {
+fn bankruptcy_fee(instrument: &Instrument, leg: &Leg, worth: i128) -> Result<i128> {
     let (size, cost) = (i128::from(leg.lots).abs(), leg.cost.abs());
-    let t = terms(instrument, initial_value, size)?;
+    let t = terms(instrument, worth, size)?;
     let (num, den, _) = initial_rate(&t, leg.chosen);
     let fee = instrument.taker_fee().ok_or_else(|| Error::invariant("taker fee"))?;
-    let left = if leg.lots > 0 { den - num } else { den + num };
+    // A long loses as its value falls; in the coin of an inverse contract, as it grows.
+    let falls = (leg.lots > 0) != instrument.contract().is_inverse();
+    let left = if falls { den - num } else { den + num };
     // (1 − s × rate) × f as one fraction: at most 2×10^21 over 10^21; the amount is split by it.
     let (num, den) = (left * i128::from(fee.num()), den * i128::from(fee.den()));
     let divisor = crate::numbers::rate::gcd(num, den).max(1);
@@ -168,18 +170,18 @@ pub fn leg_margin(
     leg: &Leg,
     mark: i64,
 ) -> Result<LegMargin> {
-    let per_lot = i128::from(mark) * i128::from(instrument.unit()); // at most 10^29
-    let times = |lots: i128| bounded(per_lot.checked_mul(lots), "notional", instrument);
-    let value = times(i128::from(leg.lots))?;
+    let contract = instrument.contract();
+    let value = bounded(contract.value(i128::from(leg.lots), mark), "notional", instrument)?;
     let pnl = bounded(value.checked_sub(leg.cost), "pnl", instrument)?;
     let (notional, cost) = (value.abs(), leg.cost.abs());
     let size = i128::from(leg.lots).abs();
-    let on = |basis: Basis| if basis == Basis::Mark { notional } else { cost };
+    let worth = bounded(contract.worth(size, mark), "notional", instrument)?;
+    let on = |basis: Basis, at_mark: i128| if basis == Basis::Mark { at_mark } else { cost };
 
-    let maintenance_value = on(rules.maintenance_basis);
-    let maintenance_terms = terms(instrument, maintenance_value, size)?;
+    let maintenance_value = on(rules.maintenance_basis, notional);
+    let maintenance_terms = terms(instrument, on(rules.maintenance_basis, worth), size)?;
     let fee = match rules.closing_fee {
-        ClosingFee::Bankruptcy => bankruptcy_fee(instrument, leg, on(rules.initial_basis))?,
+        ClosingFee::Bankruptcy => bankruptcy_fee(instrument, leg, on(rules.initial_basis, worth))?,
         ClosingFee::None | ClosingFee::Mark => 0,
     };
     let required = maintenance(maintenance_value, notional, &maintenance_terms);
@@ -189,10 +191,11 @@ pub fn leg_margin(
     if exposure > i128::from(LOTS_MAX) {
         return Err(Error::overflow("exposure", instrument.symbol()));
     }
-    let resting = times(exposure - size)?;
-    let initial_value = on(rules.initial_basis).checked_add(resting);
-    let initial_value = bounded(initial_value, "initial value", instrument)?;
-    let initial_terms = terms(instrument, initial_value, exposure)?;
+    let resting = bounded(contract.worth_up(exposure - size, mark), "notional", instrument)?;
+    let on_initial = |at_mark| on(rules.initial_basis, at_mark).checked_add(resting);
+    let initial_value = bounded(on_initial(notional), "initial value", instrument)?;
+    let initial_worth = bounded(on_initial(worth), "initial value", instrument)?;
+    let initial_terms = terms(instrument, initial_worth, exposure)?;
     let (num, den, initial_chosen) = initial_rate(&initial_terms, leg.chosen);
     let initial = mul_ratio_ceil(initial_value, num, den).and_then(|i| i.checked_add(fee));
     Ok(LegMargin {

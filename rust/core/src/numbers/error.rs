@@ -77,7 +77,7 @@ error_kinds! {
     UnknownAccount = "unknown_account", Lookup;
     /// The pool does not hold this instrument or leg.
     UnknownLeg = "unknown_leg", Lookup;
-    /// The settlement asset of the venue is another one.
+    /// The venue has no such asset, or gives it no price.
     UnknownAsset = "unknown_asset", Lookup;
     /// A key that may stand once stands twice.
     DuplicateKey = "duplicate_key", Table;
@@ -87,7 +87,9 @@ error_kinds! {
     BadColumn = "bad_column", Table;
     /// A leg's sign, its mix with other legs, or its pool's kind does not allow it.
     BadLeg = "bad_leg", Table;
-    /// A held instrument has no mark.
+    /// Rows of one pool that are in several assets, where it holds one.
+    BadCollateral = "bad_collateral", Table;
+    /// A held instrument has no mark, or a held asset no price.
     MissingPrice = "missing_price", Price;
     /// A price that is zero or negative.
     BadPrice = "bad_price", Price;

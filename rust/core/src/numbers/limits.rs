@@ -8,12 +8,18 @@ pub const LOTS_MAX: i64 = 1_000_000_000_000_000_000;
 pub const QUANTA_MAX: i128 = 1_000_000_000_000_000_000_000_000_000_000_000_000;
 /// Largest `quanta per tick and lot` of an instrument.
 pub const UNIT_MAX: i64 = 1_000_000_000_000;
+/// Largest `quanta × ticks per lot` of an inverse instrument, and largest term of what a quantum is worth per tick.
+pub const VALUE_TERM_MAX: i64 = 1_000_000_000_000_000_000;
 /// Largest numerator or denominator of a rate, and the largest common denominator of a bracket list.
 pub const RATE_TERM_MAX: i64 = 1_000_000_000;
 /// Largest common denominator of rates that grow with size, counted per lot.
 pub const SLOPE_TERM_MAX: i64 = 1_000_000_000_000;
 /// Instruments in one venue.
 pub const INSTRUMENTS_MAX: usize = 4_096;
+/// Assets in one venue.
+pub const ASSETS_MAX: usize = 256;
+/// Slices of one asset's haircuts.
+pub const SLICES_MAX: usize = 16;
 /// Brackets in one instrument.
 pub const BRACKETS_MAX: usize = 64;
 /// Legs in one pool.

@@ -1,15 +1,17 @@
-//! Floor 2: which price counts for what. Version 0 holds the mark of each instrument.
+//! Floor 2: which price counts for what. Today: the mark of each instrument, and the price of each asset that a pool
+//! of several assets is valued by.
 
 use std::sync::Arc;
 
-use crate::data::{InstrumentId, Venue};
-use crate::numbers::{Canonical, Digest, Error, MarkTicks, Result};
+use crate::data::{AssetId, InstrumentId, Venue};
+use crate::numbers::{Canonical, Digest, Error, MarkTicks, PriceTicks, Result};
 
-/// The prices in force on one venue: a mark for each instrument that has one.
+/// The prices in force on one venue: a mark for each instrument, and a price for each asset, that has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prices {
     venue: Arc<Venue>,
     marks: Vec<Option<MarkTicks>>,
+    assets: Vec<Option<PriceTicks>>,
 }
 
 impl Prices {
@@ -17,7 +19,8 @@ impl Prices {
     #[must_use]
     pub fn new(venue: Arc<Venue>) -> Self {
         let marks = vec![None; venue.instruments().len()];
-        Self { venue, marks }
+        let assets = vec![None; venue.assets().len()];
+        Self { venue, marks, assets }
     }
 
     /// The venue they belong to.
@@ -42,13 +45,33 @@ impl Prices {
         self.marks.get(id.index()).copied().flatten()
     }
 
-    /// The digest of the venue's card and all marks (0 where there is none).
+    /// Sets the price of an asset, in the valuation asset.
+    ///
+    /// # Errors
+    /// `invariant_broken` for a place of another venue.
+    pub fn set_asset(&mut self, id: AssetId, price: PriceTicks) -> Result<()> {
+        let slot = self.assets.get_mut(id.index());
+        *slot.ok_or_else(|| Error::invariant("asset place"))? = Some(price);
+        Ok(())
+    }
+
+    /// The price of an asset, if it has one.
+    #[must_use]
+    pub fn asset(&self, id: AssetId) -> Option<PriceTicks> {
+        self.assets.get(id.index()).copied().flatten()
+    }
+
+    /// The digest of the venue's card and all prices (0 where there is none).
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let mut c = Canonical::of("aivora-prices/0");
+        let mut c = Canonical::of("aivora-prices/1");
         c.text(&self.venue.digest().to_string()).length(self.marks.len());
         for mark in &self.marks {
             c.int(mark.map_or(0, MarkTicks::get));
+        }
+        c.length(self.assets.len());
+        for price in &self.assets {
+            c.int(price.map_or(0, PriceTicks::get));
         }
         c.digest()
     }
