@@ -13,7 +13,6 @@ use aivora::pricing::Prices;
 fn main() -> Result<()> {
     let venue = Arc::new(Venue::builtin("demo")?);
     let (id, btc) = (venue.find("BTC")?, venue.get("BTC")?);
-    let alice = PoolKey { account: "alice", pool: "cross" };
 
     let lots = btc.quantity(Decimal::parse("1", "quantity")?, "quantity")?;
     let entry = Decimal::parse("64000", "entry")?;
@@ -21,6 +20,7 @@ fn main() -> Result<()> {
     let cash = Decimal::parse("700", "amount")?.whole(venue.rules().quantum, "amount")?;
 
     let mut builder = PortfolioBuilder::new(Arc::clone(&venue));
+    let alice = builder.pool(PoolKey { account: "alice", pool: "cross" })?;
     builder.collateral(alice, Quanta::new(cash, "amount")?)?;
     builder.position(alice, id, LegSide::Net, lots, cost, Quanta::new(0, "accrued")?)?;
     let portfolio = builder.build()?;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use aivora::data::{Book, Level, Side, Venue};
 use aivora::execution::{Within, max_quantity, walk, walk_notional};
-use aivora::margin::{Flip, LegSide, PoolId, PoolKey, PoolKind, Portfolio, PortfolioBuilder};
+use aivora::margin::{
+    Flip, LegSide, PoolId, PoolKey, PoolKind, PoolPlace, Portfolio, PortfolioBuilder,
+};
 use aivora::margin::{Report, Status};
 use aivora::numbers::{Decimal, Error, Quanta, Rate, Result, Rounding, decimal, rate};
 use aivora::pricing::Prices;
@@ -97,6 +99,10 @@ fn rows<'a>(given: &'a Value, table: &str) -> impl Iterator<Item = &'a Value> + 
     given[table].as_array().into_iter().flatten()
 }
 
+fn place(builder: &mut PortfolioBuilder, row: &Value) -> Result<PoolPlace> {
+    builder.pool(key(row))
+}
+
 fn key(row: &Value) -> PoolKey<'_> {
     let pool = row["pool"].as_str().unwrap_or("cross");
     PoolKey { account: row["account"].as_str().unwrap(), pool }
@@ -127,34 +133,38 @@ fn read_portfolio(given: &Value, venue: &Arc<Venue>) -> Result<Portfolio> {
         if given["entry_rounding"].is_string() { Rounding::Ceil } else { Rounding::Exact };
     let mut builder = PortfolioBuilder::new(Arc::clone(venue));
     for row in rows(given, "pools") {
+        let pool = place(&mut builder, row)?;
         if let Some(kind) = row["kind"].as_str() {
-            builder.kind(key(row), PoolKind::from_name(kind)?)?;
+            builder.kind(pool, PoolKind::from_name(kind)?)?;
         }
         if let Some(leverage) = row["leverage"].as_str() {
             let id = row["instrument"].as_str().map(|symbol| venue.find(symbol)).transpose()?;
-            builder.leverage(key(row), id, Rate::parse(leverage, "leverage")?)?;
+            builder.leverage(pool, id, Rate::parse(leverage, "leverage")?)?;
         }
     }
     for row in rows(given, "collateral") {
-        builder.collateral(key(row), quanta(row, "amount", quantum)?)?;
+        let pool = place(&mut builder, row)?;
+        builder.collateral(pool, quanta(row, "amount", quantum)?)?;
     }
     for row in rows(given, "positions") {
+        let pool = place(&mut builder, row)?;
         let id = venue.find(row["instrument"].as_str().unwrap())?;
         let instrument = venue.instrument(id)?;
         let lots = instrument.quantity(exact(row, "quantity")?, "quantity")?;
         let cost = if row["entry"].is_string() {
             Quanta::new(instrument.cost(lots, exact(row, "entry")?, rounding, "entry")?, "entry")?
         } else {
-            quanta(row, "cost", quantum)?
+            quanta(row, "cost", instrument.quantum())?
         };
-        let accrued = quanta(row, "accrued", quantum)?;
-        builder.position(key(row), id, side_of(row)?, lots, cost, accrued)?;
+        let accrued = quanta(row, "accrued", instrument.quantum())?;
+        builder.position(pool, id, side_of(row)?, lots, cost, accrued)?;
     }
     for row in rows(given, "orders") {
+        let pool = place(&mut builder, row)?;
         let id = venue.find(row["instrument"].as_str().unwrap())?;
         let lots = venue.instrument(id)?.quantity(exact(row, "quantity")?, "quantity")?;
         let buy = Side::from_name(row["side"].as_str().unwrap())? == Side::Buy;
-        builder.order(key(row), id, side_of(row)?, buy, lots)?;
+        builder.order(pool, id, side_of(row)?, buy, lots)?;
     }
     builder.build()
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use aivora::data::Venue;
-use aivora::margin::{LegSide, PoolKey, PoolKind, Portfolio, PortfolioBuilder, Status};
+use aivora::margin::{LegSide, PoolKey, PoolKind, PoolPlace, Portfolio, PortfolioBuilder, Status};
 use aivora::numbers::{ErrorKind, Lots, MarkTicks, Quanta, Rate};
 use aivora::pricing::Prices;
 use proptest::prelude::*;
@@ -96,8 +96,8 @@ struct Row {
     leverage: Option<u8>,
 }
 
-fn key(name: &str) -> PoolKey<'_> {
-    PoolKey { account: name, pool: "cross" }
+fn place(builder: &mut PortfolioBuilder, name: &str) -> PoolPlace {
+    builder.pool(PoolKey { account: name, pool: "cross" }).unwrap()
 }
 
 fn build(venue: &Arc<Venue>, rows: &[Row], cash: i128) -> Portfolio {
@@ -114,12 +114,15 @@ fn build(venue: &Arc<Venue>, rows: &[Row], cash: i128) -> Portfolio {
         let lots = Lots::new(i128::from(lots), "q").unwrap();
         let zero = Quanta::new(0, "a").unwrap();
         // A leg given twice or mixed with another mode is refused, and changes nothing.
-        let _ = builder.position(key(&name), id, row.side, lots, cost, zero);
+        let at = place(&mut builder, &name);
+        let _ = builder.position(at, id, row.side, lots, cost, zero);
         if let Some(leverage) = row.leverage {
             let rate = Rate::new(i128::from(leverage), 1, "l").unwrap();
-            let _ = builder.leverage(key(&name), Some(id), rate);
+            let at = place(&mut builder, &name);
+            let _ = builder.leverage(at, Some(id), rate);
         }
-        let _ = builder.collateral(key(&name), Quanta::new(cash, "c").unwrap());
+        let at = place(&mut builder, &name);
+        let _ = builder.collateral(at, Quanta::new(cash, "c").unwrap());
     }
     builder.build().unwrap()
 }
@@ -285,8 +288,10 @@ fn verdicts_on_the_line() {
 fn bankrupt_without_a_requirement_is_not_liquidatable() {
     let venue = venue(1, 0);
     let mut builder = PortfolioBuilder::new(Arc::clone(&venue));
-    builder.collateral(key("x"), Quanta::new(-1, "c").unwrap()).unwrap();
-    builder.collateral(key("y"), Quanta::new(0, "c").unwrap()).unwrap();
+    let at = place(&mut builder, "x");
+    builder.collateral(at, Quanta::new(-1, "c").unwrap()).unwrap();
+    let at = place(&mut builder, "y");
+    builder.collateral(at, Quanta::new(0, "c").unwrap()).unwrap();
     let portfolio = builder.build().unwrap();
     let report = portfolio.check(&Prices::new(venue), 1).unwrap();
     assert_eq!(report.status, vec![Status::Bankrupt.code(), Status::Safe.code()]);
@@ -330,10 +335,12 @@ fn isolated_pools_hold_one_instrument() {
     let venue = venue(0, 0);
     let mut builder = PortfolioBuilder::new(Arc::clone(&venue));
     let (q, zero) = (Lots::new(1, "q").unwrap(), Quanta::new(0, "c").unwrap());
-    builder.kind(key("x"), PoolKind::Isolated).unwrap();
+    let at = place(&mut builder, "x");
+    builder.kind(at, PoolKind::Isolated).unwrap();
     for symbol in ["A", "B"] {
         let id = venue.find(symbol).unwrap();
-        builder.position(key("x"), id, LegSide::Net, q, zero, zero).unwrap();
+        let at = place(&mut builder, "x");
+        builder.position(at, id, LegSide::Net, q, zero, zero).unwrap();
     }
     assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::BadLeg);
 }

@@ -1,8 +1,8 @@
 //! The assets of a venue: what a balance is counted in, and what it counts. `docs/spec/collateral.md`.
 
 use super::tree::Node;
-use crate::numbers::limits::{SLICES_MAX, VALUE_TERM_MAX};
-use crate::numbers::rate::gcd;
+use crate::numbers::limits::{RATE_TERM_MAX, SLICES_MAX, VALUE_TERM_MAX};
+use crate::numbers::rate::{common_denominator, gcd};
 use crate::numbers::{Canonical, Decimal, Error, ErrorKind, PriceTicks, Rate, Result};
 
 /// An asset's place in its venue: assets are sorted by name.
@@ -24,6 +24,8 @@ pub struct Slice {
     pub floor: i128,
     /// The part that does not count.
     pub haircut: Rate,
+    /// What one quantum of the slice counts, over the common denominator of the asset's haircuts.
+    pub weight: i64,
 }
 
 /// What an asset is worth in the valuation asset.
@@ -37,6 +39,8 @@ pub struct Worth {
     pub den: i64,
     /// At least one; the first floor is zero, haircuts do not fall.
     pub slices: Vec<Slice>,
+    /// The common denominator of the haircuts.
+    pub haircut_den: i64,
     /// What a negative balance counts: at least 1.
     pub liability: Rate,
 }
@@ -142,7 +146,17 @@ impl Worth {
                     }
                 }
             })?;
-        Ok(Self { price_tick, num, den, slices: read_slices(node, quantum)?, liability })
+        let mut slices = read_slices(node, quantum)?;
+        let rates: Vec<Rate> = slices.iter().map(|s| s.haircut).collect();
+        let haircut_den = common_denominator(&rates, RATE_TERM_MAX).ok_or_else(|| {
+            let field = format!("{}.haircuts", node.path());
+            let limit = format!("their common denominator must be at most {RATE_TERM_MAX}");
+            Error::new(ErrorKind::BadCard, field, "haircuts", limit)
+        })?;
+        for slice in &mut slices {
+            slice.weight = haircut_den - slice.haircut.num() * (haircut_den / slice.haircut.den());
+        }
+        Ok(Self { price_tick, num, den, slices, haircut_den, liability })
     }
 }
 
@@ -151,7 +165,9 @@ fn read_slices(node: &Node<'_>, quantum: Decimal) -> Result<Vec<Slice>> {
         Err(Error::new(ErrorKind::BadCard, path, value, limit))
     };
     let list = match (node.find("haircut"), node.find("haircuts")) {
-        (Some(flat), None) => return Ok(vec![Slice { floor: 0, haircut: flat.rate()? }]),
+        (Some(flat), None) => {
+            return Ok(vec![Slice { floor: 0, haircut: flat.rate()?, weight: 0 }]);
+        }
         (None, Some(list)) => list,
         _ => {
             let limit = "give haircut or haircuts, one of them";
@@ -167,7 +183,7 @@ fn read_slices(node: &Node<'_>, quantum: Decimal) -> Result<Vec<Slice>> {
         row.allow(&["floor", "haircut"])?;
         let floor = row.get("floor")?;
         let at = floor.decimal()?.whole(quantum, floor.path())?;
-        let slice = Slice { floor: at, haircut: row.get("haircut")?.rate()? };
+        let slice = Slice { floor: at, haircut: row.get("haircut")?.rate()?, weight: 0 };
         match slices.last() {
             None if at != 0 => return bad(floor.path(), at.to_string(), "the first must be 0"),
             Some(last) if at <= last.floor => {

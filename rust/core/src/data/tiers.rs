@@ -3,7 +3,7 @@
 use super::card::Rules;
 use super::tree::Node;
 use crate::numbers::limits::{BRACKETS_MAX, RATE_TERM_MAX, SLOPE_TERM_MAX};
-use crate::numbers::rate::{gcd, lcm};
+use crate::numbers::rate::{common_denominator, gcd, lcm};
 use crate::numbers::{Canonical, Decimal, Error, ErrorKind, Rate, Result};
 
 /// What chooses a bracket.
@@ -79,10 +79,8 @@ fn over(rate: Rate, den: i128) -> i128 {
     i128::from(rate.num()) * (den / i128::from(rate.den()))
 }
 
-/// The least common denominator of `rates`, at most `max`.
-fn common_denominator(rates: &[Rate], max: i64, path: &str) -> Result<i64> {
-    let den = rates.iter().try_fold(1, |den, rate| lcm(den, i128::from(rate.den())));
-    den.and_then(|d| i64::try_from(d).ok()).filter(|d| *d <= max).ok_or_else(|| {
+fn common(rates: &[Rate], max: i64, path: &str) -> Result<i64> {
+    common_denominator(rates, max).ok_or_else(|| {
         bad_tiers(path, "rates", format!("their common denominator must be at most {max}"))
     })
 }
@@ -130,7 +128,7 @@ impl Tiers {
         let fee = context.fee_in_requirement();
         let mut rates: Vec<_> = brackets.iter().map(|b| b.maintenance).collect();
         rates.push(fee);
-        let den = common_denominator(&rates, RATE_TERM_MAX, list.path())?;
+        let den = common(&rates, RATE_TERM_MAX, list.path())?;
         derive(&mut brackets, den, derived)?;
         for (bracket, row) in brackets.iter().zip(&rows) {
             check_amount(bracket, row, den, context.quantum)?;
@@ -159,7 +157,7 @@ impl Tiers {
         let divisor = gcd(num, den).max(1);
         let (num, slope_den) = (num / divisor, den / divisor);
         let fee = context.fee_in_requirement();
-        let base = common_denominator(&[maintenance, initial, fee], SLOPE_TERM_MAX, node.path())?;
+        let base = common(&[maintenance, initial, fee], SLOPE_TERM_MAX, node.path())?;
         let den = lcm(i128::from(base), slope_den).filter(|d| *d <= i128::from(SLOPE_TERM_MAX));
         let den = den.ok_or_else(|| {
             let limit = format!("the common denominator per lot must be at most {SLOPE_TERM_MAX}");

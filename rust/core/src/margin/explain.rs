@@ -5,7 +5,7 @@ use std::fmt;
 use crate::numbers::{Digest, Result};
 use crate::pricing::Prices;
 
-use super::check::PoolMargin;
+use super::assess::{AssetMargin, PoolMargin};
 use super::leg::{Leg, PoolKind};
 use super::portfolio::{PoolId, Portfolio};
 use super::requirement::LegMargin;
@@ -32,8 +32,12 @@ pub struct Explanation {
     pub pool: String,
     /// The pool's kind.
     pub kind: PoolKind,
-    /// Collateral in quanta.
-    pub collateral: i128,
+    /// Whether it holds several assets, valued in one.
+    pub multi: bool,
+    /// The asset it is checked in.
+    pub asset: String,
+    /// Each of its assets, with its name.
+    pub assets: Vec<(String, AssetMargin)>,
     /// Each leg, in the portfolio's order.
     pub legs: Vec<LegLine>,
     /// The sums and the verdict.
@@ -82,10 +86,23 @@ impl fmt::Display for Explanation {
                 m.initial_value, m.initial_num, m.initial_den, m.fee, m.initial,
             )?;
         }
+        for (name, a) in &self.assets {
+            writeln!(
+                f,
+                "  {name}: balance {} - interest {} + pnl {} - accrued {} = {}, counts {} {}",
+                a.balance.amount,
+                a.balance.interest,
+                a.pnl,
+                a.accrued,
+                a.equity,
+                a.value,
+                self.asset,
+            )?;
+        }
         writeln!(
             f,
-            "  collateral {}: equity {}, initial {}, maintenance {}, liquidatable {}",
-            self.collateral, m.equity, m.initial, m.maintenance, m.liquidatable,
+            "  equity {}, initial {}, maintenance {}, liquidatable {}",
+            m.equity, m.initial, m.maintenance, m.liquidatable,
         )
     }
 }
@@ -96,7 +113,11 @@ impl Portfolio {
     /// # Errors
     /// `missing_price`, `overflow`, `limit_exceeded`.
     pub fn explain(&self, pool: PoolId, prices: &Prices) -> Result<Explanation> {
-        let margin = self.assess(pool, prices)?;
+        self.check_venue(prices)?;
+        let found = self.assets(pool, prices)?;
+        let margin = self.total(pool, &found)?;
+        let named =
+            |a: AssetMargin| Ok((self.venue().asset(a.balance.asset)?.name().to_owned(), a));
         let (account, name) = self.key(pool)?;
         let mut legs = Vec::new();
         for leg in self.legs(pool)? {
@@ -111,7 +132,9 @@ impl Portfolio {
             account: account.to_owned(),
             pool: name.to_owned(),
             kind: self.kind(pool)?,
-            collateral: self.collateral(pool)?,
+            multi: self.is_multi(pool)?,
+            asset: self.venue().asset(self.asset(pool)?)?.name().to_owned(),
+            assets: found.into_iter().map(named).collect::<Result<_>>()?,
             legs,
             margin,
             card: self.venue().digest(),

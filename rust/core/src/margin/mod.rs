@@ -1,16 +1,22 @@
 //! Floor 3: who can pay? Pools, requirements, the batch check, liquidation and bankruptcy prices.
 //! See `docs/spec/margin.md`.
 
+pub mod assess;
+pub mod builder;
 pub mod check;
+pub mod collateral;
 pub mod explain;
-mod lanes;
 pub mod leg;
+mod names;
 pub mod portfolio;
 pub mod price;
 pub mod requirement;
+mod store;
 
-pub use check::{Column, PoolMargin, Report, Status};
+pub use assess::{AssetMargin, PoolMargin, Status};
+pub use builder::{PoolKey, PoolPlace, PortfolioBuilder};
+pub use check::{Column, Report};
 pub use explain::{Explanation, LegLine};
 pub use leg::{Leg, LegSide, PoolKind};
-pub use portfolio::{PoolId, PoolKey, Portfolio, PortfolioBuilder};
+pub use portfolio::{Balance, PoolId, Portfolio};
 pub use price::{BankruptcyPrice, Flip, LiquidationPrice};

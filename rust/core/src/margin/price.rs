@@ -1,13 +1,14 @@
 //! Liquidation and bankruptcy prices. `docs/spec/margin.md`.
 
-use crate::data::{Basis, ClosingFee, Instrument, InstrumentId, TierBy, Tiers};
+use crate::data::{Basis, ClosingFee, Contract, Instrument, InstrumentId, TierBy, Tiers};
 use crate::numbers::limits::{EVALUATIONS_MAX, QUANTA_MAX, TICKS_MAX};
 use crate::numbers::rate::{gcd, lcm};
 use crate::numbers::rounding::{div_ceil, div_floor, mul_div_floor};
 use crate::numbers::{Error, ErrorKind, Result};
 use crate::pricing::Prices;
 
-use super::check::is_liquidatable;
+use super::assess::is_liquidatable;
+use super::collateral::Valued;
 use super::leg::{Leg, LegSide};
 use super::portfolio::{PoolId, Portfolio};
 use super::requirement::{self, leg_margin, terms};
@@ -39,8 +40,10 @@ pub struct LiquidationPrice {
 /// The price at which closing a leg in full uses up the equity allotted to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BankruptcyPrice {
-    /// In price ticks; none where no positive price loses what is allotted.
+    /// In price ticks; none where no price loses just what is allotted.
     pub price: Option<i64>,
+    /// Where there is none: it would have to be above any price, not below.
+    pub unbounded: bool,
     /// The equity allotted to the leg, in quanta.
     pub allotted: i128,
     /// What closing the leg must bring in (negative: may cost), in quanta.
@@ -52,9 +55,12 @@ struct Curve<'a> {
     portfolio: &'a Portfolio,
     instrument: &'a Instrument,
     legs: Vec<Leg>,
-    /// Equity and maintenance of everything else.
-    equity: i128,
-    maintenance: i128,
+    /// How the asset that the instrument settles in counts.
+    valued: Valued<'a>,
+    /// Equity and maintenance of everything else in that asset.
+    own: (i128, i128),
+    /// What the other assets count.
+    others: (i128, i128),
     evaluations: std::cell::Cell<u64>,
 }
 
@@ -78,7 +84,7 @@ struct Line {
 }
 
 impl Curve<'_> {
-    fn at(&self, mark: i64) -> Result<Point> {
+    fn count(&self) -> Result<()> {
         let count = self.evaluations.get() + 1;
         self.evaluations.set(count);
         if count > EVALUATIONS_MAX {
@@ -86,8 +92,23 @@ impl Curve<'_> {
             let symbol = self.instrument.symbol();
             return Err(Error::new(ErrorKind::LimitExceeded, "liquidation_price", symbol, limit));
         }
+        Ok(())
+    }
+
+    /// Equity and maintenance of the pool from those in the asset that the instrument settles in.
+    fn counted(&self, equity: i128, maintenance: i128) -> Result<(i128, i128)> {
+        let equity = self.valued.value(equity)?.saturating_add(self.others.0);
+        let maintenance = self.valued.requirement(maintenance)?.saturating_add(self.others.1);
+        if equity.unsigned_abs().max(maintenance.unsigned_abs()) > QUANTA_MAX.unsigned_abs() {
+            return Err(Error::overflow("equity", self.instrument.symbol()));
+        }
+        Ok((equity, maintenance))
+    }
+
+    fn at(&self, mark: i64) -> Result<Point> {
+        self.count()?;
         let rules = self.portfolio.venue().rules();
-        let (mut equity, mut maintenance) = (self.equity, self.maintenance);
+        let (mut equity, mut maintenance) = self.own;
         let mut rounded_up = 0;
         for leg in &self.legs {
             let m = leg_margin(rules, self.instrument, leg, mark)?;
@@ -97,9 +118,7 @@ impl Curve<'_> {
             rounded_up +=
                 up.ok_or_else(|| Error::overflow("rounding", self.instrument.symbol()))?;
         }
-        if equity.unsigned_abs().max(maintenance.unsigned_abs()) > QUANTA_MAX.unsigned_abs() {
-            return Err(Error::overflow("equity", self.instrument.symbol()));
-        }
+        let (equity, maintenance) = self.counted(equity, maintenance)?;
         let liquidatable = is_liquidatable(equity, maintenance, rules.strict);
         Ok(Point { gap: equity - maintenance, rounded_up, liquidatable })
     }
@@ -108,26 +127,80 @@ impl Curve<'_> {
         Ok(self.at(mark)?.liquidatable)
     }
 
-    /// The last tick at which no bound is passed; `known` is one.
-    fn last_tick(&self, known: i64) -> Result<i64> {
+    /// The first and the last tick between which no bound is passed; `known` is one that passes none.
+    fn ends(&self, known: i64) -> Result<(i64, i64)> {
         let fits = |p: i64| match self.at(p) {
             Ok(_) => Ok(true),
             Err(e) if e.kind() == ErrorKind::Overflow => Ok(false),
             Err(e) => Err(e),
         };
-        if fits(TICKS_MAX)? {
-            return Ok(TICKS_MAX);
+        let end = |far: i64| -> Result<i64> {
+            if fits(far)? {
+                return Ok(far);
+            }
+            let (mut good, mut bad) = (known, far);
+            while good.abs_diff(bad) > 1 {
+                let middle = good + (bad - good) / 2;
+                if fits(middle)? {
+                    good = middle;
+                } else {
+                    bad = middle;
+                }
+            }
+            Ok(good)
+        };
+        Ok((end(1)?, end(TICKS_MAX)?))
+    }
+
+    /// The verdict that holds at every tick from `a` to `b`, if bounds show that one does: between two ticks the value
+    /// and each part of the requirement of a leg stay between theirs at the two.
+    fn verdict_between(&self, a: i64, b: i64) -> Result<Option<bool>> {
+        self.count()?;
+        let rules = self.portfolio.venue().rules();
+        let ((mut worst, mut least), (mut best, mut most)) = (self.own, self.own);
+        for leg in &self.legs {
+            let x = leg_margin(rules, self.instrument, leg, a)?;
+            let y = leg_margin(rules, self.instrument, leg, b)?;
+            worst = worst.saturating_add(x.pnl.min(y.pnl)).saturating_sub(leg.accrued);
+            best = best.saturating_add(x.pnl.max(y.pnl)).saturating_sub(leg.accrued);
+            let parts = (x.maintenance - x.fee, y.maintenance - y.fee);
+            least = least.saturating_add(parts.0.min(parts.1)).saturating_add(x.fee.min(y.fee));
+            most = most.saturating_add(parts.0.max(parts.1)).saturating_add(x.fee.max(y.fee));
         }
-        let (mut low, mut high) = (known, TICKS_MAX);
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            if fits(middle)? {
-                low = middle;
-            } else {
-                high = middle;
+        let (worst, most) = self.counted(worst, most)?;
+        let (best, least) = self.counted(best, least)?;
+        Ok(if !is_liquidatable(worst, most, rules.strict) {
+            // More equity or less requirement does not make it fire.
+            Some(false)
+        } else if is_liquidatable(best, least, rules.strict) {
+            Some(true)
+        } else {
+            None
+        })
+    }
+
+    /// The tick nearest to `near` on the way to `far` whose verdict is not `now`, whatever shape the curve has.
+    fn flip_anywhere(&self, near: i64, far: i64, now: bool) -> Result<Option<i64>> {
+        let mut open = vec![(near, far)];
+        while let Some((a, b)) = open.pop() {
+            match self.verdict_between(a, b)? {
+                Some(verdict) if verdict == now => {}
+                Some(_) => return Ok(Some(a)),
+                None => {
+                    let middle = a + (b - a) / 2;
+                    let past = if b > a { middle + 1 } else { middle - 1 };
+                    // Towards zero, the middle of two neighbours is the nearer one.
+                    open.push((past, b));
+                    open.push((a, middle));
+                }
             }
         }
-        Ok(low)
+        Ok(None)
+    }
+
+    /// Whether equity and requirement are straight lines in the mark but for jumps and rounding.
+    fn is_straight(&self) -> bool {
+        self.valued.is_as_it_is() && matches!(self.instrument.contract(), Contract::Linear { .. })
     }
 
     /// The first ticks of the pieces in which no leg changes its bracket, ascending from 1.
@@ -306,25 +379,33 @@ impl Curve<'_> {
 impl Portfolio {
     fn curve(&self, pool: PoolId, id: InstrumentId, prices: &Prices) -> Result<Curve<'_>> {
         let instrument = self.venue().instrument(id)?;
-        let (own, others): (Vec<Leg>, Vec<Leg>) =
-            self.legs(pool)?.into_iter().partition(|l| l.instrument == id);
+        let own: Vec<Leg> = self.legs(pool)?.into_iter().filter(|l| l.instrument == id).collect();
         if own.is_empty() {
             return Err(self.not_held(pool, instrument.symbol(), None));
         }
-        let (mut equity, mut maintenance) = (self.collateral(pool)?, 0_i128);
-        for leg in &others {
-            let m = self.leg_margin(pool, leg, prices)?;
-            equity = equity.saturating_add(m.pnl).saturating_sub(leg.accrued);
-            maintenance = maintenance.saturating_add(m.maintenance);
+        let settlement = instrument.settlement();
+        let (mut others, mut sums) = ((0_i128, 0_i128), (0_i128, 0_i128));
+        for asset in self.assets(pool, prices)? {
+            if asset.balance.asset == settlement {
+                sums = (asset.equity, asset.maintenance);
+            } else {
+                others.0 = others.0.saturating_add(asset.value);
+                others.1 = others.1.saturating_add(asset.maintenance_value);
+            }
         }
+        for leg in &own {
+            let m = self.leg_margin(pool, leg, prices)?;
+            sums.0 = sums.0.saturating_sub(m.pnl).saturating_add(leg.accrued);
+            sums.1 = sums.1.saturating_sub(m.maintenance);
+        }
+        let (valued, _) = self.valued(pool, settlement, prices)?;
         let evaluations = std::cell::Cell::new(0);
-        Ok(Curve { portfolio: self, instrument, legs: own, equity, maintenance, evaluations })
+        Ok(Curve { portfolio: self, instrument, legs: own, valued, own: sums, others, evaluations })
     }
 
     fn not_held(&self, pool: PoolId, symbol: &str, side: Option<LegSide>) -> Error {
-        let (account, name) = self.key(pool).unwrap_or(("?", "?"));
         let leg = side.map_or(String::new(), |s| format!(" {}", s.name()));
-        let limit = format!("pool {account}/{name} has no such position");
+        let limit = format!("pool {} has no such position", self.label(pool));
         Error::new(ErrorKind::UnknownLeg, "instrument", format!("{symbol}{leg}"), limit)
     }
 
@@ -344,7 +425,15 @@ impl Portfolio {
         let curve = self.curve(pool, instrument, prices)?;
         let current = self.mark_of(prices, &Leg::empty(instrument, LegSide::Net), pool)?;
         let now = curve.verdict(current)?;
-        let last = curve.last_tick(current)?;
+        let (first, last) = curve.ends(current)?;
+        if !curve.is_straight() {
+            let (low, high) = (current - 1, current + 1);
+            let below = if low < first { None } else { curve.flip_anywhere(low, first, now)? };
+            let above = if high > last { None } else { curve.flip_anywhere(high, last, now)? };
+            let flip = |mark| curve.flip(mark, now, current);
+            let (below, above) = (below.map(flip), above.map(flip));
+            return Ok(LiquidationPrice { mark: current, liquidatable: now, below, above });
+        }
         let starts = curve.pieces();
         let ends = starts.iter().skip(1).map(|s| s - 1).chain(std::iter::once(last));
         let pieces: Vec<(i64, i64)> =
@@ -393,33 +482,42 @@ impl Portfolio {
         let allotted = mul_div_floor(total.equity, margin.maintenance, total.maintenance)
             .ok_or_else(|| Error::overflow("allotted equity", of.symbol()))?;
         let quote = margin.value - allotted;
-        let lots = i128::from(leg.lots).abs();
-        let unit = i128::from(of.price_unit());
+        let contract = of.contract();
         let fee = match (self.venue().rules().bankruptcy_fee, of.taker_fee()) {
             (true, Some(rate)) => rate,
             _ => crate::numbers::Rate::ZERO,
         };
-        // What closing at `x` brings in (long) or costs (short), fee included; none past the bounds.
+        // What closing at `x` brings in, fee included; none past the bounds.
         let closing = |x: i64| -> Option<i128> {
-            let gross = lots.checked_mul(unit)?.checked_mul(i128::from(x))?;
-            let fee = fee.of_ceil(gross)?;
-            if leg.lots > 0 { gross.checked_sub(fee) } else { gross.checked_add(fee) }
+            let value =
+                contract.value(i128::from(leg.lots), x.checked_mul(of.marks_per_price())?)?;
+            value.checked_sub(fee.of_ceil(value.checked_abs()?)?)
         };
         // An order price is a mark price too: the last tick is the last one both grids have.
         let last = TICKS_MAX / of.marks_per_price();
-        let price = if leg.lots > 0 && quote <= 0 {
-            None
-        } else if leg.lots > 0 {
-            Some(first_tick(last, |x| closing(x).is_none_or(|v| v >= quote)))
+        let enough = |x: i64| closing(x).is_some_and(|v| v >= quote);
+        let (price, unbounded) = if leg.lots > 0 {
+            if contract.is_inverse() && quote > 0 {
+                (None, true)
+            } else if !contract.is_inverse() && quote <= 0 {
+                (None, false)
+            } else {
+                // Past the bounds a linear value is above any amount, and an inverse one is not reached.
+                let past = !contract.is_inverse();
+                (Some(first_tick(last, |x| closing(x).map_or(past, |v| v >= quote))), false)
+            }
+        } else if contract.is_inverse() && quote <= 0 {
+            (None, true)
         } else {
-            let first = first_tick(last, |x| closing(x).is_none_or(|v| v > -quote));
-            let affordable = first > last && closing(first).is_some_and(|v| v <= -quote);
-            Some(if affordable { first } else { first - 1 }).filter(|x| *x >= 1)
+            let past = contract.is_inverse();
+            let first = first_tick(last, |x| closing(x).map_or(!past, |v| v < quote));
+            let affordable = first > last && enough(first);
+            (Some(if affordable { first } else { first - 1 }).filter(|x| *x >= 1), false)
         };
         if price.is_some_and(|x| x > last) {
             return Err(Error::overflow("bankruptcy_price", of.symbol()));
         }
-        Ok(BankruptcyPrice { price, allotted, quote })
+        Ok(BankruptcyPrice { price, unbounded, allotted, quote })
     }
 }
 

@@ -26,6 +26,8 @@ pub const BRACKETS_MAX: usize = 64;
 pub const LEGS_MAX: usize = 4_096;
 /// Rows in one table.
 pub const ROWS_MAX: usize = 1 << 28;
+/// Bytes of all names of one list.
+pub const NAMES_BYTES_MAX: usize = 4_294_967_295;
 /// Levels on one side of a book.
 pub const LEVELS_MAX: usize = 1 << 20;
 /// Evaluations of a verdict that one liquidation price may take.

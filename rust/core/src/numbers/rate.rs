@@ -24,6 +24,13 @@ pub const fn lcm(a: i128, b: i128) -> Option<i128> {
     (a / gcd(a, b)).checked_mul(b)
 }
 
+/// The least common denominator of `rates`, where it is at most `max`.
+#[must_use]
+pub fn common_denominator(rates: &[Rate], max: i64) -> Option<i64> {
+    let den = rates.iter().try_fold(1, |den, rate| lcm(den, i128::from(rate.den)))?;
+    i64::try_from(den).ok().filter(|d| *d <= max)
+}
+
 /// An exact rational that is not negative, reduced: `num / den`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {

@@ -1,0 +1,307 @@
+//! One pool at the prices, by the general path: every rule, on 128-bit integers.
+
+use crate::data::InstrumentId;
+use crate::numbers::limits::QUANTA_MAX;
+use crate::numbers::rounding::mul_div_floor;
+use crate::numbers::{Error, ErrorKind, MarkTicks, PriceTicks, Result};
+use crate::pricing::Prices;
+
+use super::collateral::Valued;
+use super::leg::Leg;
+use super::portfolio::{Balance, PoolId, Portfolio};
+use super::requirement::{LegMargin, leg_margin};
+
+const PPM: i128 = 1_000_000;
+
+/// The verdict on a pool, ordered by severity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// Equity covers the initial requirement.
+    Safe,
+    /// Equity covers maintenance, not the initial requirement: nothing new may be opened.
+    BelowInitial,
+    /// The liquidation check fires.
+    Liquidatable,
+    /// Equity is below zero.
+    Bankrupt,
+}
+
+impl Status {
+    /// Every status, in order of its code.
+    pub const ALL: [Status; 4] =
+        [Status::Safe, Status::BelowInitial, Status::Liquidatable, Status::Bankrupt];
+
+    /// Its code in columns.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Status::Safe => 0,
+            Status::BelowInitial => 1,
+            Status::Liquidatable => 2,
+            Status::Bankrupt => 3,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Status::Safe => "safe",
+            Status::BelowInitial => "below_initial",
+            Status::Liquidatable => "liquidatable",
+            Status::Bankrupt => "bankrupt",
+        }
+    }
+}
+
+/// `liquidatable` of `docs/spec/margin.md`.
+#[must_use]
+pub fn is_liquidatable(equity: i128, maintenance: i128, strict: bool) -> bool {
+    maintenance > 0 && (equity < maintenance || (!strict && equity == maintenance))
+}
+
+fn status(equity: i128, initial: i128, maintenance: i128, strict: bool) -> Status {
+    if equity < 0 {
+        Status::Bankrupt
+    } else if is_liquidatable(equity, maintenance, strict) {
+        Status::Liquidatable
+    } else if equity < initial {
+        Status::BelowInitial
+    } else {
+        Status::Safe
+    }
+}
+
+/// One pool's sums, in quanta of the asset it is checked in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolMargin {
+    /// What the pool is worth.
+    pub equity: i128,
+    /// What opening requires.
+    pub initial: i128,
+    /// What staying requires.
+    pub maintenance: i128,
+    /// Σ |value| of its legs.
+    pub notional: i128,
+    /// The verdict.
+    pub status: Status,
+    /// Whether the liquidation check fires.
+    pub liquidatable: bool,
+}
+
+impl PoolMargin {
+    /// `ceil(maintenance × 10^6 / equity)`, saturated; see `docs/spec/margin.md`.
+    #[must_use]
+    pub fn ratio_ppm(&self) -> i64 {
+        if self.maintenance == 0 {
+            return 0;
+        }
+        if self.equity <= 0 {
+            return i64::MAX;
+        }
+        let ceil = mul_div_floor(-self.maintenance, PPM, self.equity).map(|q| -q);
+        saturated(ceil, self.maintenance)
+    }
+
+    /// `floor((equity − maintenance) × 10^6 / notional)`, saturated; see `docs/spec/margin.md`.
+    #[must_use]
+    pub fn distance_ppm(&self) -> i64 {
+        if self.notional == 0 {
+            return i64::MAX;
+        }
+        let buffer = self.equity - self.maintenance;
+        saturated(mul_div_floor(buffer, PPM, self.notional), buffer)
+    }
+}
+
+/// A quotient in parts per million, saturated to 64 bits; `None` is past 128 bits, on the side of `sign`.
+fn saturated(quotient: Option<i128>, sign: i128) -> i64 {
+    let end = if sign < 0 { i64::MIN } else { i64::MAX };
+    quotient.map_or(end, |q| i64::try_from(q).unwrap_or(end))
+}
+
+/// One asset of a pool: what it holds and owes there, and what that counts in the asset the pool is checked in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AssetMargin {
+    /// The balance and the interest owed.
+    pub balance: Balance,
+    /// Σ pnl of the legs that settle in it.
+    pub pnl: i128,
+    /// Σ accrued of them.
+    pub accrued: i128,
+    /// What is held in this asset, all counted.
+    pub equity: i128,
+    /// Σ initial requirements of those legs.
+    pub initial: i128,
+    /// Σ maintenance requirements of those legs.
+    pub maintenance: i128,
+    /// Σ |value| of those legs.
+    pub notional: i128,
+    /// The asset's price in ticks, where it has to be valued.
+    pub price: Option<i64>,
+    /// What the equity counts.
+    pub value: i128,
+    /// The requirements in the pool's asset: initial.
+    pub initial_value: i128,
+    /// The requirements in the pool's asset: maintenance.
+    pub maintenance_value: i128,
+    /// Σ |value| in the pool's asset.
+    pub notional_value: i128,
+}
+
+impl AssetMargin {
+    /// The sums in the asset itself, not valued yet.
+    fn new(balance: Balance, equity: i128) -> Self {
+        Self {
+            balance,
+            pnl: 0,
+            accrued: 0,
+            equity,
+            initial: 0,
+            maintenance: 0,
+            notional: 0,
+            price: None,
+            value: 0,
+            initial_value: 0,
+            maintenance_value: 0,
+            notional_value: 0,
+        }
+    }
+
+    fn add(&mut self, leg: &Leg, m: &LegMargin) -> Option<()> {
+        let plus = |total: i128, part: i128| {
+            let sum = total.checked_add(part)?;
+            (sum.unsigned_abs() <= QUANTA_MAX.unsigned_abs()).then_some(sum)
+        };
+        self.pnl = plus(self.pnl, m.pnl)?;
+        self.accrued = plus(self.accrued, leg.accrued)?;
+        self.equity = plus(self.equity, m.pnl.checked_sub(leg.accrued)?)?;
+        self.initial = plus(self.initial, m.initial)?;
+        self.maintenance = plus(self.maintenance, m.maintenance)?;
+        self.notional = plus(self.notional, m.notional)?;
+        Some(())
+    }
+}
+
+impl Portfolio {
+    pub(super) fn mark_of(&self, prices: &Prices, leg: &Leg, pool: PoolId) -> Result<i64> {
+        prices.mark(leg.instrument).map(MarkTicks::get).ok_or_else(|| {
+            let symbol = self.venue().instrument(leg.instrument).map_or("?", |i| i.symbol());
+            let limit =
+                format!("pool {} holds it: every held instrument needs one", self.label(pool));
+            Error::new(ErrorKind::MissingPrice, "mark", symbol, limit)
+        })
+    }
+
+    pub(super) fn check_venue(&self, prices: &Prices) -> Result<()> {
+        if prices.venue().digest() == self.venue().digest() {
+            return Ok(());
+        }
+        let limit = format!("the portfolio is of venue {}, with another card", self.venue().name());
+        Err(Error::new(ErrorKind::UnknownVenue, "prices", prices.venue().name(), limit))
+    }
+
+    /// Fails closed where a held instrument has no mark.
+    pub(super) fn check_marks(&self, prices: &Prices) -> Result<()> {
+        for (i, _) in self.venue().instruments().iter().enumerate() {
+            let id = InstrumentId(u32::try_from(i).unwrap_or(u32::MAX));
+            if prices.mark(id).is_none()
+                && let Some(pool) = self.first_holder(id)
+            {
+                self.mark_of(prices, &Leg::empty(id, super::leg::LegSide::Net), pool)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One leg at the prices.
+    ///
+    /// # Errors
+    /// `missing_price`, `overflow`, `limit_exceeded`.
+    pub fn leg_margin(&self, pool: PoolId, leg: &Leg, prices: &Prices) -> Result<LegMargin> {
+        let mark = self.mark_of(prices, leg, pool)?;
+        leg_margin(self.venue().rules(), self.venue().instrument(leg.instrument)?, leg, mark)
+    }
+
+    /// An asset as a pool values it at the prices, and its price where it needs one.
+    pub(super) fn valued(
+        &self,
+        pool: PoolId,
+        asset: crate::data::AssetId,
+        prices: &Prices,
+    ) -> Result<(Valued<'_>, Option<i64>)> {
+        let (of, head) = (self.venue().asset(asset)?, self.head(pool)?);
+        if !head.multi || asset == head.asset {
+            return Ok((Valued::as_it_is(of), None));
+        }
+        let price = prices.asset(asset).map(PriceTicks::get).ok_or_else(|| {
+            let limit = format!("pool {} holds it: every held asset needs one", self.label(pool));
+            Error::new(ErrorKind::MissingPrice, "asset", of.name(), limit)
+        })?;
+        Ok((Valued::at(of, price)?, Some(price)))
+    }
+
+    /// Each asset of a pool at the prices, in order of the assets' names.
+    ///
+    /// # Errors
+    /// `missing_price`, `overflow`, `limit_exceeded`.
+    pub fn assets(&self, pool: PoolId, prices: &Prices) -> Result<Vec<AssetMargin>> {
+        let overflow = |what| Error::overflow(what, self.label(pool));
+        let mut assets = Vec::new();
+        for (holding, legs) in self.rows(pool)? {
+            let balance = Balance::from(holding);
+            let start = holding.balance.checked_sub(holding.interest);
+            let mut found = AssetMargin::new(balance, start.ok_or_else(|| overflow("equity"))?);
+            for leg in &legs {
+                let m = self.leg_margin(pool, leg, prices)?;
+                found.add(leg, &m).ok_or_else(|| overflow("equity"))?;
+            }
+            if found.equity != 0 || !legs.is_empty() {
+                let (valued, price) = self.valued(pool, balance.asset, prices)?;
+                found.price = price;
+                found.value = valued.value(found.equity)?;
+                found.initial_value = valued.requirement(found.initial)?;
+                found.maintenance_value = valued.requirement(found.maintenance)?;
+                found.notional_value = valued.requirement(found.notional)?;
+            }
+            assets.push(found);
+        }
+        Ok(assets)
+    }
+
+    /// One pool at the prices, by the general path.
+    ///
+    /// # Errors
+    /// `missing_price`, `overflow`, `limit_exceeded`.
+    pub fn assess(&self, pool: PoolId, prices: &Prices) -> Result<PoolMargin> {
+        self.check_venue(prices)?;
+        self.assess_here(pool, prices)
+    }
+
+    /// The same for prices that are known to be of this venue.
+    pub(super) fn assess_here(&self, pool: PoolId, prices: &Prices) -> Result<PoolMargin> {
+        self.total(pool, &self.assets(pool, prices)?)
+    }
+
+    /// The sums and the verdict that a pool's assets give.
+    pub(super) fn total(&self, pool: PoolId, assets: &[AssetMargin]) -> Result<PoolMargin> {
+        let sum = |of: fn(&AssetMargin) -> i128, what| {
+            assets
+                .iter()
+                .try_fold(0_i128, |sum, asset| sum.checked_add(of(asset)))
+                .filter(|s| s.unsigned_abs() <= QUANTA_MAX.unsigned_abs())
+                .ok_or_else(|| Error::overflow(what, self.label(pool)))
+        };
+        let (equity, initial) = (sum(|a| a.value, "equity")?, sum(|a| a.initial_value, "initial")?);
+        let maintenance = sum(|a| a.maintenance_value, "maintenance")?;
+        let strict = self.venue().rules().strict;
+        Ok(PoolMargin {
+            equity,
+            initial,
+            maintenance,
+            notional: sum(|a| a.notional_value, "notional")?,
+            status: status(equity, initial, maintenance, strict),
+            liquidatable: is_liquidatable(equity, maintenance, strict),
+        })
+    }
+}

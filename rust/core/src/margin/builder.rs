@@ -1,0 +1,512 @@
+//! From rows in any order to a packed portfolio.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::data::{AssetId, InstrumentId, Tiers, Venue};
+use crate::numbers::limits::{LEGS_MAX, LOTS_MAX, ROWS_MAX};
+use crate::numbers::{Error, ErrorKind, Lots, Quanta, Rate, Result};
+
+use super::leg::{Leg, LegSide, PoolKind};
+use super::names::Names;
+use super::portfolio::{PoolHead, Portfolio};
+use super::store::{Block, Draft, Holding, POOLS_PER_BLOCK};
+
+/// Which pool a row speaks of.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolKey<'a> {
+    /// The account.
+    pub account: &'a str,
+    /// The pool's name within the account.
+    pub pool: &'a str,
+}
+
+/// No further item of a chain.
+const NONE: u32 = u32::MAX;
+
+/// What is known of a pool so far; its legs and balances are chains in the builder's lists.
+#[derive(Debug, Clone, Copy)]
+struct PoolDraft {
+    account: u32,
+    name: u32,
+    /// The next pool of the same account.
+    next: u32,
+    legs: u32,
+    balances: u32,
+    leg_count: u32,
+    kind: Option<PoolKind>,
+    multi: Option<bool>,
+    chosen: Option<Rate>,
+}
+
+/// A leg so far: what most legs have, and the place of the rest where there is more.
+#[derive(Debug, Clone, Copy)]
+struct LegDraft {
+    lots: i64,
+    cost: i64,
+    next: u32,
+    more: u32,
+    instrument: InstrumentId,
+    side: LegSide,
+    /// A position was given for it, not only orders.
+    given: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct More {
+    cost: i128,
+    accrued: i128,
+    bids: i64,
+    asks: i64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct BalanceDraft {
+    next: u32,
+    holding: Holding,
+}
+
+/// A pool of a builder, found once for many rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolPlace(u32);
+
+/// Collects rows in any order; the portfolio it builds does not depend on the order.
+#[derive(Debug)]
+pub struct PortfolioBuilder {
+    venue: Arc<Venue>,
+    accounts: Names,
+    pool_names: Names,
+    /// The first pool of each account.
+    of_account: Vec<u32>,
+    pools: Vec<PoolDraft>,
+    legs: Vec<LegDraft>,
+    more: Vec<More>,
+    balances: Vec<BalanceDraft>,
+    chosen_for: HashMap<(u32, InstrumentId), Rate>,
+}
+
+fn index(place: u32) -> usize {
+    usize::try_from(place).unwrap_or(usize::MAX)
+}
+
+fn place(length: usize, what: &str) -> Result<u32> {
+    u32::try_from(length).ok().filter(|_| length < ROWS_MAX).ok_or_else(|| {
+        Error::new(ErrorKind::LimitExceeded, what, "more", format!("at most {ROWS_MAX}"))
+    })
+}
+
+fn lost() -> Error {
+    Error::invariant("draft place")
+}
+
+impl PortfolioBuilder {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(venue: Arc<Venue>) -> Self {
+        Self {
+            venue,
+            accounts: Names::default(),
+            pool_names: Names::default(),
+            of_account: Vec::new(),
+            pools: Vec::new(),
+            legs: Vec::new(),
+            more: Vec::new(),
+            balances: Vec::new(),
+            chosen_for: HashMap::new(),
+        }
+    }
+
+    /// The place of a pool, which is added when it is new.
+    ///
+    /// # Errors
+    /// `bad_column` for an empty name; `limit_exceeded`.
+    pub fn pool(&mut self, key: PoolKey<'_>) -> Result<PoolPlace> {
+        for (field, text) in [("account", key.account), ("pool", key.pool)] {
+            if text.is_empty() {
+                return Err(Error::new(ErrorKind::BadColumn, field, "\"\"", "must not be empty"));
+            }
+        }
+        let (account, name) = (self.accounts.place(key.account)?, self.pool_names.place(key.pool)?);
+        if self.of_account.len() < self.accounts.len() {
+            self.of_account.resize(self.accounts.len(), NONE);
+        }
+        let first = self.of_account.get_mut(index(account)).ok_or_else(lost)?;
+        let mut at = *first;
+        while let Some(pool) = self.pools.get(index(at)) {
+            if pool.name == name {
+                return Ok(PoolPlace(at));
+            }
+            at = pool.next;
+        }
+        let added = place(self.pools.len(), "pools")?;
+        self.pools.push(PoolDraft {
+            account,
+            name,
+            next: std::mem::replace(first, added),
+            legs: NONE,
+            balances: NONE,
+            leg_count: 0,
+            kind: None,
+            multi: None,
+            chosen: None,
+        });
+        Ok(PoolPlace(added))
+    }
+
+    fn draft(&mut self, pool: PoolPlace) -> Result<&mut PoolDraft> {
+        self.pools.get_mut(index(pool.0)).ok_or_else(lost)
+    }
+
+    fn label(&self, pool: PoolPlace) -> String {
+        self.pools.get(index(pool.0)).map_or_else(String::new, |p| {
+            format!("{}/{}", self.accounts.name(p.account), self.pool_names.name(p.name))
+        })
+    }
+
+    fn duplicate(&self, field: &str, pool: PoolPlace, limit: &str) -> Error {
+        Error::new(ErrorKind::DuplicateKey, field, self.label(pool), limit)
+    }
+
+    /// Declares a pool's kind; saying the same again is allowed.
+    ///
+    /// # Errors
+    /// `duplicate_key` when another kind was declared before.
+    pub fn kind(&mut self, pool: PoolPlace, kind: PoolKind) -> Result<()> {
+        if *self.draft(pool)?.kind.get_or_insert(kind) == kind {
+            return Ok(());
+        }
+        Err(self.duplicate("pool", pool, "two different kinds are declared"))
+    }
+
+    /// Declares that a pool holds several assets, or one; saying the same again is allowed.
+    ///
+    /// # Errors
+    /// `bad_collateral` where the venue has no valuation asset; `duplicate_key` when the other was declared before.
+    pub fn multi(&mut self, pool: PoolPlace, multi: bool) -> Result<()> {
+        if multi && self.venue.rules().valuation.is_none() {
+            let limit = "the card names no valuation asset: its pools hold one asset each";
+            return Err(Error::new(ErrorKind::BadCollateral, "mode", "multi", limit));
+        }
+        if *self.draft(pool)?.multi.get_or_insert(multi) == multi {
+            return Ok(());
+        }
+        Err(self.duplicate("pool", pool, "two different modes are declared"))
+    }
+
+    /// Chooses a leverage (at least 1), for one instrument of a pool or for all of it.
+    ///
+    /// # Errors
+    /// `out_of_range` below 1; `duplicate_key` when it was chosen before.
+    pub fn leverage(
+        &mut self,
+        pool: PoolPlace,
+        instrument: Option<InstrumentId>,
+        leverage: Rate,
+    ) -> Result<()> {
+        if leverage < Rate::ONE {
+            let limit = "must be at least 1";
+            return Err(Error::new(ErrorKind::OutOfRange, "leverage", leverage, limit));
+        }
+        let rate = leverage.inverse("leverage")?;
+        let twice = match instrument {
+            None => self.draft(pool)?.chosen.is_some(),
+            Some(id) => self.chosen_for.contains_key(&(pool.0, id)),
+        };
+        if twice {
+            return Err(self.duplicate("leverage", pool, "it is chosen twice"));
+        }
+        match instrument {
+            None => self.draft(pool)?.chosen = Some(rate),
+            Some(id) => drop(self.chosen_for.insert((pool.0, id), rate)),
+        }
+        Ok(())
+    }
+
+    /// Sets a pool's balance in an asset, and the interest owed on it.
+    ///
+    /// # Errors
+    /// `duplicate_key` when it was set before; `out_of_range` for negative interest.
+    pub fn balance(
+        &mut self,
+        pool: PoolPlace,
+        asset: AssetId,
+        amount: Quanta,
+        interest: Quanta,
+    ) -> Result<()> {
+        if interest.get() < 0 {
+            let limit = "must not be negative: it is what the account owes";
+            return Err(Error::new(ErrorKind::OutOfRange, "interest", interest.get(), limit));
+        }
+        let name = self.venue.asset(asset)?.name().to_owned();
+        let added = place(self.balances.len(), "collateral")?;
+        let first = self.draft(pool)?.balances;
+        let mut at = first;
+        while let Some(balance) = self.balances.get(index(at)) {
+            if balance.holding.asset == asset {
+                let limit = format!("this pool's balance in {name} is given twice");
+                return Err(self.duplicate("collateral", pool, &limit));
+            }
+            at = balance.next;
+        }
+        let holding = Holding { asset, balance: amount.get(), interest: interest.get() };
+        self.balances.push(BalanceDraft { next: first, holding });
+        self.draft(pool)?.balances = added;
+        Ok(())
+    }
+
+    /// Sets a pool's balance in the card's settlement asset, with no interest owed.
+    ///
+    /// # Errors
+    /// `duplicate_key` when it was set before.
+    pub fn collateral(&mut self, pool: PoolPlace, amount: Quanta) -> Result<()> {
+        self.balance(pool, self.venue.rules().settlement_id, amount, Quanta::default())
+    }
+
+    /// The place of a pool's leg, which is added when it is new.
+    fn leg(&mut self, pool: PoolPlace, id: InstrumentId, side: LegSide) -> Result<usize> {
+        let added = place(self.legs.len(), "legs")?;
+        let PoolDraft { legs: first, leg_count, .. } = *self.draft(pool)?;
+        let mut at = first;
+        while let Some(leg) = self.legs.get(index(at)) {
+            if leg.instrument == id && leg.side == side {
+                return Ok(index(at));
+            }
+            if leg.instrument == id && (leg.side == LegSide::Net || side == LegSide::Net) {
+                let symbol = self.venue.instrument(id)?.symbol();
+                let value = format!("{} {symbol} {}", self.label(pool), side.name());
+                let limit = "a pool holds either a net leg or long and short legs of an instrument";
+                return Err(Error::new(ErrorKind::BadLeg, "leg", value, limit));
+            }
+            at = leg.next;
+        }
+        if index(leg_count) >= LEGS_MAX {
+            let limit = format!("at most {LEGS_MAX} legs in one pool");
+            return Err(Error::new(ErrorKind::LimitExceeded, "legs", self.label(pool), limit));
+        }
+        self.legs.push(LegDraft {
+            lots: 0,
+            cost: 0,
+            next: first,
+            more: NONE,
+            instrument: id,
+            side,
+            given: false,
+        });
+        let draft = self.draft(pool)?;
+        (draft.legs, draft.leg_count) = (added, leg_count + 1);
+        Ok(index(added))
+    }
+
+    /// What a leg has beside its lots and a small cost.
+    fn more(&mut self, leg: usize) -> Result<&mut More> {
+        let draft = self.legs.get_mut(leg).ok_or_else(lost)?;
+        if draft.more == NONE {
+            draft.more = place(self.more.len(), "legs")?;
+            self.more.push(More { cost: i128::from(draft.cost), ..More::default() });
+        }
+        self.more.get_mut(index(draft.more)).ok_or_else(lost)
+    }
+
+    /// Sets the position on a leg: quantity, cost basis (signed like it; against it for an inverse contract) and what
+    /// is accrued (positive when owed).
+    ///
+    /// # Errors
+    /// `duplicate_key` for a leg given twice; `bad_leg` for signs or sides that do not fit.
+    pub fn position(
+        &mut self,
+        pool: PoolPlace,
+        instrument: InstrumentId,
+        side: LegSide,
+        lots: Lots,
+        cost: Quanta,
+        accrued: Quanta,
+    ) -> Result<()> {
+        check_signs(&self.venue, instrument, side, lots, cost)?;
+        let leg = self.leg(pool, instrument, side)?;
+        let draft = self.legs.get_mut(leg).ok_or_else(lost)?;
+        if std::mem::replace(&mut draft.given, true) {
+            return Err(self.duplicate("leg", pool, "this leg is given twice"));
+        }
+        let narrow = i64::try_from(cost.get());
+        (draft.lots, draft.cost) = (lots.get(), narrow.unwrap_or(0));
+        if narrow.is_err() || accrued.get() != 0 || draft.more != NONE {
+            let more = self.more(leg)?;
+            (more.cost, more.accrued) = (cost.get(), accrued.get());
+        }
+        Ok(())
+    }
+
+    /// Adds an open order of `lots` (above 0) to a leg.
+    ///
+    /// # Errors
+    /// `out_of_range` when it is not above 0; `overflow` when the sum of a side passes the bound.
+    pub fn order(
+        &mut self,
+        pool: PoolPlace,
+        instrument: InstrumentId,
+        side: LegSide,
+        buy: bool,
+        lots: Lots,
+    ) -> Result<()> {
+        if lots.get() < 1 {
+            let limit = format!("must be 1 to {LOTS_MAX} lots");
+            return Err(Error::new(ErrorKind::OutOfRange, "quantity", lots.get(), limit));
+        }
+        let leg = self.leg(pool, instrument, side)?;
+        let more = self.more(leg)?;
+        let total = if buy { &mut more.bids } else { &mut more.asks };
+        let sum = total.checked_add(lots.get()).filter(|s| *s <= LOTS_MAX);
+        *total = sum.ok_or_else(|| {
+            let limit = format!("the open orders of a side must sum to at most {LOTS_MAX} lots");
+            Error::new(ErrorKind::Overflow, "quantity", lots.get(), limit)
+        })?;
+        Ok(())
+    }
+
+    /// The portfolio, packed.
+    ///
+    /// # Errors
+    /// `bad_leg` for an isolated pool with several instruments; `bad_collateral` for a pool of one asset whose rows
+    /// are in several; `overflow` past the bounds of floor 0; `limit_exceeded` for a size at which a growing rate
+    /// would pass 1.
+    pub fn build(self) -> Result<Portfolio> {
+        let order = self.order_of_pools();
+        let rates = self.rates()?;
+        let mut heads = Vec::with_capacity(order.len());
+        let mut blocks = Vec::with_capacity(order.len().div_ceil(POOLS_PER_BLOCK));
+        let mut draft = Draft::default();
+        for pools in order.chunks(POOLS_PER_BLOCK) {
+            draft.clear();
+            for pool in pools {
+                heads.push(self.draft_pool(PoolPlace(*pool), &mut draft)?);
+            }
+            blocks.push(Block::pack(&draft, &rates, &self.venue)?);
+        }
+        let key = |pool: &u32| self.pools.get(index(*pool)).map(|p| (p.account, p.name));
+        Ok(Portfolio {
+            keys: order.iter().filter_map(key).collect(),
+            venue: self.venue,
+            accounts: self.accounts.packed(),
+            pool_names: self.pool_names.packed(),
+            heads,
+            blocks,
+            rates,
+        })
+    }
+
+    /// The places of the pools, sorted by account and pool name.
+    fn order_of_pools(&self) -> Vec<u32> {
+        let names = |place: u32| {
+            let pool = self.pools.get(index(place));
+            pool.map(|p| (self.accounts.name(p.account), self.pool_names.name(p.name)))
+        };
+        // Most names differ in their first bytes: those are compared first, without a look at the names.
+        let first_bytes = |place: u32| {
+            let mut bytes = [0_u8; 8];
+            let account = names(place).map_or("", |(account, _)| account);
+            bytes.iter_mut().zip(account.bytes()).for_each(|(to, from)| *to = from);
+            u64::from_be_bytes(bytes)
+        };
+        let count = u32::try_from(self.pools.len()).unwrap_or(NONE);
+        let mut keyed: Vec<(u64, u32)> = (0..count).map(|p| (first_bytes(p), p)).collect();
+        keyed.sort_unstable_by(|(a, p), (b, q)| a.cmp(b).then_with(|| names(*p).cmp(&names(*q))));
+        keyed.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// All initial rates of the schedules and all chosen ones, ascending, after a zero.
+    fn rates(&self) -> Result<Vec<Rate>> {
+        let mut rates = vec![Rate::ZERO];
+        for instrument in self.venue.instruments() {
+            if let Tiers::Brackets { brackets, .. } = instrument.tiers() {
+                rates.extend(brackets.iter().map(|b| b.initial));
+            }
+        }
+        let mut last = None;
+        for rate in
+            self.pools.iter().filter_map(|p| p.chosen).chain(self.chosen_for.values().copied())
+        {
+            if last.replace(rate) != Some(rate) {
+                rates.push(rate);
+            }
+            if rates.len() > 1 << 20 {
+                tidy(&mut rates)?;
+            }
+        }
+        tidy(&mut rates)?;
+        Ok(rates)
+    }
+
+    /// Appends a pool's rows to the draft of its block.
+    fn draft_pool(&self, at: PoolPlace, draft: &mut Draft) -> Result<PoolHead> {
+        let pool = self.pools.get(index(at.0)).ok_or_else(lost)?;
+        let (kind, first) = (pool.kind.unwrap_or(PoolKind::Cross), draft.legs.len());
+        let mut next = pool.legs;
+        while let Some(leg) = self.legs.get(index(next)) {
+            next = leg.next;
+            let More { cost, accrued, bids, asks } = match self.more.get(index(leg.more)) {
+                Some(more) => *more,
+                None => More { cost: i128::from(leg.cost), ..More::default() },
+            };
+            let (instrument, side, lots) = (leg.instrument, leg.side, leg.lots);
+            let own = || self.chosen_for.get(&(at.0, instrument)).copied();
+            let chosen = if self.chosen_for.is_empty() { None } else { own() }.or(pool.chosen);
+            let leg = Leg { instrument, side, lots, cost, accrued, bids, asks, chosen };
+            if !leg.is_empty() {
+                draft.legs.push(leg);
+            }
+        }
+        let legs = draft.legs.get_mut(first..).unwrap_or(&mut []);
+        legs.sort_unstable_by_key(|leg| (leg.instrument, leg.side));
+        if kind == PoolKind::Isolated && legs.windows(2).any(|w| differ(w, |l| l.instrument)) {
+            let limit = "an isolated pool holds one instrument";
+            return Err(Error::new(ErrorKind::BadLeg, "instrument", self.label(at), limit));
+        }
+        let mut holdings = Vec::new();
+        let mut next = pool.balances;
+        while let Some(balance) = self.balances.get(index(next)) {
+            holdings.push(balance.holding);
+            next = balance.next;
+        }
+        let rules = self.venue.rules();
+        let multi = pool.multi.unwrap_or(rules.multi);
+        let asset = draft.close_pool(&self.venue, multi, first, holdings, || self.label(at))?;
+        Ok(PoolHead { kind, multi, asset })
+    }
+}
+
+fn differ<T: PartialEq>(pair: &[Leg], of: impl Fn(&Leg) -> T) -> bool {
+    matches!(pair, [a, b] if of(a) != of(b))
+}
+
+fn tidy(rates: &mut Vec<Rate>) -> Result<()> {
+    rates.sort_unstable();
+    rates.dedup();
+    if rates.len() > usize::from(u16::MAX) {
+        let limit = format!("at most {} different initial rates", u16::MAX);
+        return Err(Error::new(ErrorKind::LimitExceeded, "leverage", rates.len(), limit));
+    }
+    Ok(())
+}
+
+/// Refuses a position whose signs do not fit together.
+pub(super) fn check_signs(
+    venue: &Venue,
+    instrument: InstrumentId,
+    side: LegSide,
+    lots: Lots,
+    cost: Quanta,
+) -> Result<()> {
+    let (q, c) = (lots.get(), cost.get());
+    if (side == LegSide::Long && q < 0) || (side == LegSide::Short && q > 0) {
+        let limit = format!("a {} leg cannot have this sign", side.name());
+        return Err(Error::new(ErrorKind::BadLeg, "quantity", q, limit));
+    }
+    let inverse = venue.instrument(instrument)?.contract().is_inverse();
+    let sign = if inverse { -q.signum() } else { q.signum() };
+    if c != 0 && c.signum() != i128::from(sign) {
+        let how = if inverse { "against" } else { "like" };
+        let limit = format!("must be signed {how} the quantity, {q} lots");
+        return Err(Error::new(ErrorKind::BadLeg, "cost", c, limit));
+    }
+    Ok(())
+}
