@@ -79,6 +79,9 @@ def test_a_card_says_what_it_says() -> None:
     assert "ETH" not in venue
     assert venue.rules == {
         "settlement": "USD",
+        "valuation": None,
+        "margin_mode": "single",
+        "withdrawal_profit": 0,
         "trigger": "strict",
         "maintenance_basis": "mark",
         "initial_basis": "mark",
@@ -220,7 +223,11 @@ B = (*I, "tiers", "brackets")
         (("name",), "A B", "bad_card"),
         (("extra",), "1", "bad_card"),
         (("asset",), None, "bad_card"),
-        (("asset", "EUR"), {"quantum": "1"}, "bad_card"),
+        (("asset", "USD"), {"quantum": "1", "haircut": "0"}, "bad_card"),
+        (("asset", "EUR"), {"quantum": "1", "price_tick": "1", "haircut": "0"}, "bad_card"),
+        (("rules", "valuation"), "EUR", "bad_card"),
+        (("rules", "margin_mode"), "multi", "bad_card"),
+        (("rules", "withdrawal_profit"), "1.1", "out_of_range"),
         (("asset", "USD", "quantum"), "0", "out_of_range"),
         (("asset", "USD", "quantum"), "-1", "out_of_range"),
         (("rules", "trigger"), "sometimes", "bad_card"),
@@ -233,7 +240,9 @@ B = (*I, "tiers", "brackets")
         (("instrument",), "BTC", "bad_card"),
         ((*I, "symbol"), "", "bad_card"),
         ((*I, "symbol"), None, "bad_card"),
-        ((*I, "kind"), "inverse", "bad_card"),
+        ((*I, "kind"), "option", "bad_card"),
+        ((*I, "settlement"), "EUR", "bad_card"),
+        ((*I, "value_rounding"), "per_contract", "off_grid"),
         ((*I, "note"), "x", "bad_card"),
         ((*I, "price_tick"), "0", "out_of_range"),
         ((*I, "price_tick"), "nan", "not_finite"),
@@ -324,3 +333,87 @@ def test_nothing_of_a_card_can_be_assigned() -> None:
     for thing, name in ((venue, "name"), (venue["BTC"], "lot")):
         with pytest.raises(AttributeError):
             setattr(thing, name, "x")
+
+
+ASSETS = """schema = "aivora-card/0"
+name = "assets"
+[asset.USDT]
+quantum = "0.000001"
+[asset.BTC]
+quantum = "0.00000001"
+price_tick = "0.01"
+haircuts = [{ floor = "0", haircut = "0.05" }, { floor = "1", haircut = "1/3" }]
+liability_weight = "1.1"
+[asset.USDC]
+quantum = "0.000001"
+price_tick = "0.0001"
+haircut = "0"
+[rules]
+settlement = "USDT"
+valuation = "USDT"
+margin_mode = "multi"
+withdrawal_profit = "0.5"
+[[instrument]]
+symbol = "BTCUSD"
+kind = "inverse"
+settlement = "BTC"
+price_tick = "0.1"
+mark_tick = "0.01"
+lot = "1"
+multiplier = "100"
+[instrument.tiers]
+by = "notional"
+brackets = [{ floor = "0", maintenance = "0.004", max_leverage = "125" }]
+"""
+
+
+def test_assets_and_contracts_say_what_they_say() -> None:
+    venue = ac.Venue.from_toml(ASSETS)
+    assert list(venue.assets) == ["BTC", "USDC", "USDT"]
+    assert venue.assets["USDT"] == {"quantum": Decimal("0.000001")}
+    assert venue.assets["BTC"] == {
+        "quantum": Decimal("0.00000001"),
+        "price_tick": Decimal("0.01"),
+        "haircuts": [
+            {"floor": 0, "haircut": Fraction(1, 20)},
+            {"floor": 1, "haircut": Fraction(1, 3)},
+        ],
+        "liability_weight": Fraction(11, 10),
+    }
+    assert venue.rules["valuation"] == "USDT"
+    assert venue.rules["withdrawal_profit"] == Fraction(1, 2)
+    inverse = venue["BTCUSD"]
+    assert (inverse.kind, inverse.settlement, inverse.value_rounding) == (
+        "inverse",
+        "BTC",
+        "position",
+    )
+    assert inverse.quantum == Decimal("0.00000001")
+    assert inverse.quanta_per_mark_tick_and_lot is None
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong", "code"),
+    [
+        ('haircut = "0"', "", "bad_card"),
+        ('haircut = "0"', 'haircut = "1.1"', "out_of_range"),
+        ('haircut = "0"', 'haircut = "0"\nhaircuts = []', "bad_card"),
+        ('price_tick = "0.0001"', "", "bad_card"),
+        ('{ floor = "1", haircut', '{ floor = "0", haircut', "bad_card"),
+        ('{ floor = "0", haircut', '{ floor = "0.5", haircut', "bad_card"),
+        ('haircut = "1/3"', 'haircut = "0.01"', "bad_card"),
+        ('haircut = "1/3"', 'haircut = "1/999999937"', "bad_card"),
+        ('floor = "1"', 'floor = "1.000000001"', "off_grid"),
+        ('liability_weight = "1.1"', 'liability_weight = "0.9"', "out_of_range"),
+        ('price_tick = "0.01"\nhaircuts', 'price_tick = "1e30"\nhaircuts', "out_of_range"),
+        ('multiplier = "100"', 'multiplier = "1e12"', "out_of_range"),
+        ('multiplier = "100"', 'multiplier = "0.00000000000001"', "off_grid"),
+    ],
+)
+def test_a_bad_asset_or_contract_is_named(line: str, wrong: str, code: str) -> None:
+    assert line in ASSETS
+    with pytest.raises(ac.AivoraError) as caught:
+        ac.Venue.from_toml(ASSETS.replace(line, wrong))
+    assert caught.value.code == code, caught.value
+    assert caught.value.field
+    assert caught.value.limit

@@ -32,6 +32,7 @@ from aivora_core.portfolio import (
     BankruptcyPrice,
     Flip,
     LiquidationPrice,
+    OpenInterest,
     Portfolio,
     Report,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "LimitExceeded",
     "LiquidationPrice",
     "NumberError",
+    "OpenInterest",
     "Portfolio",
     "PriceError",
     "Prices",

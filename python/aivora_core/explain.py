@@ -110,59 +110,73 @@ class Explanation:
         """Whether the liquidation check fires."""
         return bool(self._raw["liquidatable"])
 
-    def _amount(self, quanta: int) -> str:
-        return amount(quanta, self.venue.quantum)
+    def _amount(self, quanta: int, asset: str | None = None) -> str:
+        """An amount of an asset, or of the one the pool is checked in."""
+        return amount(quanta, self.venue.assets[asset or self._raw["asset"]]["quantum"])
 
     def to_dict(self) -> dict[str, Any]:
         """The whole trace; amounts, prices and sizes as text in units, rates as exact text."""
         raw = self._raw
         found: dict[str, Any] = {
-            "schema": "aivora-explanation/0",
+            "schema": "aivora-explanation/1",
             "venue": self.venue.name,
             "card": raw["card"],
             "prices": raw["prices"],
-            "settlement": self.venue.settlement,
         }
-        found |= {name: raw[name] for name in ("account", "pool", "kind")}
-        for name in ("collateral", "equity", "initial", "maintenance", "notional"):
+        found |= {name: raw[name] for name in ("account", "pool", "kind", "mode", "asset")}
+        for name in ("equity", "initial", "maintenance", "notional"):
             found[name] = self._amount(raw[name])
         found["buffer"] = self._amount(raw["equity"] - raw["maintenance"])
         for name in ("status", "liquidatable", "ratio_ppm", "distance_ppm"):
             found[name] = raw[name]
         found["trigger"] = self.venue.rules["trigger"]
+        found["assets"] = [self._asset(row) for row in raw["assets"]]
         found["legs"] = [self._leg(leg) for leg in raw["legs"]]
+        return found
+
+    def _asset(self, row: dict[str, Any]) -> dict[str, Any]:
+        asset = row["asset"]
+        found: dict[str, Any] = {"asset": asset, "price": None}
+        if row["price_ticks"] is not None:
+            found["price"] = amount(row["price_ticks"], self.venue.assets[asset]["price_tick"])
+        for name in ("balance", "interest", "pnl", "accrued", "equity", "initial", "maintenance"):
+            found[name] = self._amount(row[name], asset)
+        for name in ("value", "initial_value", "maintenance_value"):
+            found[name] = self._amount(row[name])
         return found
 
     def _leg(self, leg: dict[str, Any]) -> dict[str, Any]:
         instrument = self.venue[leg["instrument"]]
-        row: dict[str, Any] = {"instrument": leg["instrument"], "leg": leg["leg"]}
+        asset = instrument.settlement
+        row: dict[str, Any] = {"instrument": leg["instrument"], "leg": leg["leg"], "asset": asset}
         row["quantity"] = _size(leg["lots"], instrument)
         row["mark"] = amount(leg["mark_ticks"], instrument.mark_tick)
         for name in ("cost", "accrued", "value", "pnl", "notional", "maintenance_value"):
-            row[name] = self._amount(leg[name])
+            row[name] = self._amount(leg[name], asset)
         row["bracket"] = leg["bracket"] + 1
         row["maintenance_rate"] = ratio(leg["maintenance_num"], leg["den"])
         row["deduction"] = self._deduction(leg)
         row["fee_rate"] = ratio(leg["fee_num"], leg["den"])
-        row["fee"] = self._amount(leg["fee"])
-        row["maintenance"] = self._amount(leg["maintenance"])
+        row["fee"] = self._amount(leg["fee"], asset)
+        row["maintenance"] = self._amount(leg["maintenance"], asset)
         for name in ("bids", "asks", "exposure"):
             row[name] = _size(leg[name], instrument)
-        row["initial_value"] = self._amount(leg["initial_value"])
+        row["initial_value"] = self._amount(leg["initial_value"], asset)
         row["initial_bracket"] = leg["initial_bracket"] + 1
         row["initial_rate"] = ratio(leg["initial_num"], leg["initial_den"])
         row["initial_rate_from"] = "leverage" if leg["initial_chosen"] else "tiers"
-        row["initial"] = self._amount(leg["initial"])
+        row["initial"] = self._amount(leg["initial"], asset)
         return row
 
     def _deduction(self, leg: dict[str, Any]) -> str:
-        quanta = Fraction(leg["deduction_num"], leg["den"]) * Fraction(self.venue.quantum)
+        quantum = Fraction(self.venue[leg["instrument"]].quantum)
+        quanta = Fraction(leg["deduction_num"], leg["den"]) * quantum
         return ratio(quanta.numerator, quanta.denominator)
 
     def text(self) -> str:
         """The explanation for people, at most 80 columns where the numbers allow it."""
         raw = self.to_dict()
-        unit, buffer = self.venue.settlement, self._raw["equity"] - self._raw["maintenance"]
+        unit, buffer = raw["asset"], self._raw["equity"] - self._raw["maintenance"]
         verdict = str(raw["status"]).replace("_", " ").upper()
         gap = self._amount(abs(buffer))
         side = "short of maintenance by" if buffer < 0 else "above maintenance by"
@@ -170,31 +184,65 @@ class Explanation:
         lines = [f"{name} on {self.venue.name}: {verdict}, {side} {gap} {unit}", ""]
         for leg in raw["legs"]:
             lines += [*self._leg_lines(leg), ""]
-        lines.append(_line("collateral", "", raw["collateral"], indent=2))
-        accrued = [leg["accrued"] for leg in raw["legs"] if leg["accrued"] != "0"]
-        terms = [raw["collateral"], *(f"({leg['pnl']})" for leg in raw["legs"])]
-        formula = " + ".join(terms) + "".join(f" - ({a})" for a in accrued)
-        lines.append(_line("equity", formula, raw["equity"], indent=2))
-        total = " + ".join(leg["maintenance"] for leg in raw["legs"]) or "no legs"
+        for asset in raw["assets"]:
+            lines += self._asset_lines(asset, raw)
+        values = " + ".join(row["value"] for row in raw["assets"]) or "nothing"
+        total = " + ".join(row["maintenance_value"] for row in raw["assets"]) or "no legs"
+        if raw["mode"] == "multi":
+            lines += ["", _line("equity", values, raw["equity"], indent=2)]
+        else:
+            total = " + ".join(leg["maintenance"] for leg in raw["legs"]) or "no legs"
         lines.append(_line("maintenance", total, raw["maintenance"], indent=2))
         sign = "<" if raw["trigger"] == "strict" else "<="
         fires = "yes: the check fires" if raw["liquidatable"] else "no"
+        quantum = self.venue.assets[unit]["quantum"]
         lines += [
             "",
             f"  equity {sign} maintenance (and maintenance > 0)? {fires}",
-            f"  requirements are rounded up to whole quanta of {self.venue.quantum:f} {unit}",
+            f"  requirements are rounded up to whole quanta of {quantum:f} {unit}",
         ]
         return "\n".join(lines)
+
+    def _asset_lines(self, asset: dict[str, Any], raw: dict[str, Any]) -> list[str]:
+        """What the pool holds in one asset, and what that counts."""
+        legs = [leg for leg in raw["legs"] if leg["asset"] == asset["asset"]]
+        terms = [asset["balance"], *(f"({leg['pnl']})" for leg in legs)]
+        formula = " + ".join(terms)
+        formula += "".join(f" - ({leg['accrued']})" for leg in legs if leg["accrued"] != "0")
+        if asset["interest"] != "0":
+            formula += f" - {asset['interest']} (interest)"
+        if raw["mode"] == "single":
+            return [
+                _line("collateral", "", asset["balance"], indent=2),
+                _line("equity", formula, raw["equity"], indent=2),
+            ]
+        name = asset["asset"]
+        lines = [_line(name, formula, asset["equity"], indent=2)]
+        if asset["price"] is None:
+            return lines
+        debt = asset["equity"].startswith("-")
+        counted = "as a debt" if debt else "less its haircut"
+        lines.append(_line("counts", f"at {asset['price']}, {counted}, down", asset["value"]))
+        if asset["maintenance"] != "0":
+            formula = f"ceil({asset['maintenance']} x {asset['price']})"
+            lines.append(_line("requires", formula, asset["maintenance_value"]))
+        return lines
 
     def _leg_lines(self, leg: dict[str, Any]) -> list[str]:
         sign = "" if leg["quantity"].startswith("-") else "+"
         head = f"  {leg['instrument']} {leg['leg']} {sign}{leg['quantity']}"
         lines = [f"{head}, cost {leg['cost']}, at mark {leg['mark']}"]
-        multiplier = self.venue[leg["instrument"]].multiplier
-        factor = "" if multiplier == 1 else f" x {multiplier:f}"
-        pnl = f"{leg['quantity']} x {leg['mark']}{factor} - {leg['cost']}"
-        if leg["cost"].startswith("-"):
-            pnl = f"{leg['quantity']} x {leg['mark']}{factor} + {leg['cost'][1:]}"
+        of = self.venue[leg["instrument"]]
+        factor = "" if of.multiplier == 1 else f" x {of.multiplier:f}"
+        value = f"{leg['quantity']} x {leg['mark']}{factor}"
+        if of.kind == "inverse":
+            face = leg["quantity"] + factor
+            face = face[1:] if face.startswith("-") else f"-{face}"
+            value = f"floor({face} / {leg['mark']})"
+        if of.value_rounding == "per_contract":
+            value = f"{leg['value']} (by contract)"
+        cost = leg["cost"]
+        pnl = f"{value} + {cost[1:]}" if cost.startswith("-") else f"{value} - {cost}"
         lines.append(_line("pnl", pnl, leg["pnl"]))
         formula = f"{leg['maintenance_value']} x {leg['maintenance_rate']}"
         if leg["deduction"] != "0":
@@ -244,7 +292,8 @@ class Explanation:
             for row in raw["legs"]
         )
         card = oracle.Card.from_tree(_tree(self.venue.text))
-        pool = oracle.Pool(raw["account"], raw["pool"], raw["kind"], raw["collateral"], legs)
+        collateral = raw["assets"][0]["balance"]
+        pool = oracle.Pool(raw["account"], raw["pool"], raw["kind"], collateral, legs)
         marks = {row["instrument"]: row["mark_ticks"] for row in raw["legs"]}
         found = oracle.assess(card, pool, marks)
         pairs = [(name, raw[name], getattr(found, name)) for name in _SUMS]

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     from aivora_core._core import Prices, Venue
 
-__all__ = ["Account", "BankruptcyPrice", "Flip", "LiquidationPrice", "Portfolio", "Report"]
+__all__ = [
+    "Account",
+    "BankruptcyPrice",
+    "Flip",
+    "LiquidationPrice",
+    "OpenInterest",
+    "Portfolio",
+    "Report",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +121,8 @@ class BankruptcyPrice:
         The leg.
     price : Decimal or None
         On the order grid, rounded so that closing there loses at most what is allotted.
+    asset : str
+        The asset the leg settles in; the amounts are in it.
     price_ticks : int or None
         The same in price ticks.
     quote_quanta, allotted_quanta : int
@@ -120,13 +130,16 @@ class BankruptcyPrice:
     quote, allotted : Decimal
         The same in units of the settlement asset.
     reason : str or None
-        ``"no_positive_price"`` where there is no price.
+        Where there is no price: ``"no_positive_price"``, or ``"no_finite_price"`` where it would have to be
+        past any price (inverse contracts).
 
     Examples
     --------
     >>> from decimal import Decimal
     >>> import aivora_core as ac
-    >>> ac.BankruptcyPrice("BTC", "net", None, None, -5, 105, Decimal(-5), Decimal(105)).reason
+    >>> ac.BankruptcyPrice(
+    ...     "BTC", "net", None, None, "USDT", -5, 105, Decimal(-5), Decimal(105), "no_positive_price"
+    ... ).reason
     'no_positive_price'
     """
 
@@ -134,15 +147,49 @@ class BankruptcyPrice:
     leg: str
     price: Decimal | None
     price_ticks: int | None
+    asset: str
     quote_quanta: int
     allotted_quanta: int
     quote: Decimal
     allotted: Decimal
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInterest:
+    """What all pools hold of one instrument.
+
+    Attributes
+    ----------
+    instrument : str
+        The instrument.
+    long, short : Decimal
+        The sums of the long and of the short positions, both as positive quantities.
+    long_lots, short_lots : int
+        The same in lots.
+    long_legs, short_legs : int
+        How many legs each has.
+
+    Examples
+    --------
+    >>> from decimal import Decimal
+    >>> import aivora_core as ac
+    >>> ac.OpenInterest("BTC", Decimal("2.5"), Decimal(2), 2500, 2000, 3, 1).imbalance
+    Decimal('0.5')
+    """
+
+    instrument: str
+    long: Decimal
+    short: Decimal
+    long_lots: int
+    short_lots: int
+    long_legs: int
+    short_legs: int
 
     @property
-    def reason(self) -> str | None:
-        """Why there is no price, if there is none."""
-        return "no_positive_price" if self.price is None else None
+    def imbalance(self) -> Decimal:
+        """Long less short: zero where every counterparty is loaded."""
+        return self.long - self.short
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,18 +198,19 @@ class Report:
 
     Attributes
     ----------
-    keys : tuple of two lists of str, or the packed portfolio that has them
-        Accounts and pool names; read them as ``account`` and ``pool``.
+    keys : tuple of three lists of str, or the packed portfolio that has them
+        Accounts, pool names and the assets the pools are checked in; read them as ``account``,
+        ``pool`` and ``asset``.
     equity, initial, maintenance : numpy.ndarray of int64, or of Python ints where a row needs more
-        In quanta of the settlement asset.
+        In quanta of the asset the pool is checked in.
     status : numpy.ndarray of uint8
         0 safe, 1 below_initial, 2 liquidatable, 3 bankrupt.
     liquidatable : numpy.ndarray of bool
         Whether the liquidation check fires.
     ratio_ppm, distance_ppm : numpy.ndarray of int64, or None
         On request; see the specification of the margin floor. Both saturate.
-    quantum : Decimal
-        The size of a quantum.
+    quanta : dict of str to Decimal
+        The quantum of each asset.
 
     Examples
     --------
@@ -182,7 +230,7 @@ class Report:
     (200000000, 267500000)
     """
 
-    keys: tuple[list[str], list[str]] | _core.Portfolio
+    keys: tuple[list[str], list[str], list[str]] | _core.Portfolio
     equity: NDArray[Any]
     initial: NDArray[Any]
     maintenance: NDArray[Any]
@@ -190,14 +238,14 @@ class Report:
     liquidatable: NDArray[np.bool_]
     ratio_ppm: NDArray[np.int64] | None
     distance_ppm: NDArray[np.int64] | None
-    quantum: Decimal
+    quanta: dict[str, Decimal]
 
     def __len__(self) -> int:
         """How many pools."""
         return len(self.status)
 
     @cached_property
-    def _names(self) -> tuple[list[str], list[str]]:
+    def _names(self) -> tuple[list[str], list[str], list[str]]:
         # Asked for late: a million Python strings cost more than the check itself.
         return self.keys if isinstance(self.keys, tuple) else self.keys.keys()
 
@@ -210,6 +258,11 @@ class Report:
     def pool(self) -> list[str]:
         """The pool's name of each row."""
         return self._names[1]
+
+    @property
+    def asset(self) -> list[str]:
+        """The asset that the amounts of each row are in."""
+        return self._names[2]
 
     def row(self, account: str, pool: str = "cross") -> dict[str, Any]:
         """One pool's row, amounts as Python ints in quanta.
@@ -234,6 +287,7 @@ class Report:
         row = {
             "account": self.account[place],
             "pool": self.pool[place],
+            "asset": self.asset[place],
             "equity": int(self.equity[place]),
             "initial": int(self.initial[place]),
             "maintenance": int(self.maintenance[place]),
@@ -252,10 +306,16 @@ class Report:
         return {name: int(count) for name, count in zip(STATUSES, found, strict=True)}
 
     def to_dict(self) -> dict[str, list[Any]]:
-        """All columns; amounts as text in units of the settlement asset."""
-        table: dict[str, list[Any]] = {"account": self.account, "pool": self.pool}
+        """All columns; amounts as text in units of the row's asset."""
+        table: dict[str, list[Any]] = {
+            "account": self.account,
+            "pool": self.pool,
+            "asset": self.asset,
+        }
+        quanta = [self.quanta[asset] for asset in self.asset]
         for name in ("equity", "initial", "maintenance"):
-            table[name] = [amount(int(v), self.quantum) for v in getattr(self, name)]
+            pairs = zip(getattr(self, name), quanta, strict=True)
+            table[name] = [amount(int(value), quantum) for value, quantum in pairs]
         table["status"] = [STATUSES[code] for code in self.status]
         table["liquidatable"] = self.liquidatable.tolist()
         for name in ("ratio_ppm", "distance_ppm"):
@@ -266,7 +326,7 @@ class Report:
 
     def _parts(self) -> tuple[Any, ...]:
         columns = (self.equity, self.initial, self.maintenance, self.status, self.liquidatable)
-        return (self._names, *columns, self.ratio_ppm, self.distance_ppm, self.quantum)
+        return (self._names, *columns, self.ratio_ppm, self.distance_ppm, self.quanta)
 
     def __eq__(self, other: object) -> bool:
         """Equal where every column is."""
@@ -349,13 +409,15 @@ class Portfolio:
             ``cost``, ``cost_quanta``); optionally ``pool`` (``"cross"``), ``leg`` (``"net"``),
             ``accrued`` (or ``accrued_quanta``; positive when owed).
         collateral : table
-            ``account``, ``amount`` (or ``amount_quanta``); optionally ``pool``, ``asset``.
+            ``account``, ``amount`` (or ``amount_quanta``); optionally ``pool``, ``asset``,
+            ``interest`` (or ``interest_quanta``; what is owed on the balance). One row a pool and
+            asset.
         orders : table, optional
             Open orders: ``account``, ``instrument``, ``side`` (``"buy"``/``"sell"``), ``quantity``;
             optionally ``pool``, ``leg``.
         pools : table, optional
-            ``account``, ``pool``, ``kind`` (``cross``, ``isolated``, ``sub_account``),
-            ``leverage``; a row with an ``instrument`` chooses the leverage for it alone.
+            ``account``, ``pool``, ``kind`` (``cross``, ``isolated``, ``sub_account``), ``mode``
+            (``single``: one asset; ``multi``: several, valued in one), ``leverage``; a row with an ``instrument`` chooses the leverage for it alone.
         entry_rounding : {"against_account"}, optional
             Accept average entries that give no whole cost, and round the cost up: less than one
             quantum a leg against the account.
@@ -367,7 +429,8 @@ class Portfolio:
         Raises
         ------
         TableError
-            ``duplicate_key``, ``length_mismatch``, ``bad_column``, ``bad_leg``.
+            ``duplicate_key``, ``length_mismatch``, ``bad_column``, ``bad_leg``,
+            ``bad_collateral``.
         NumberError
             ``off_grid``, ``not_a_number``, ``not_finite``, ``out_of_range``, ``overflow``.
         FloatGivenError
@@ -508,8 +571,32 @@ class Portfolio:
             liquidatable,
             ratio_ppm=shown[0],
             distance_ppm=shown[1],
-            quantum=self.venue.quantum,
+            quanta={name: of["quantum"] for name, of in self.venue.assets.items()},
         )
+
+    def open_interest(self) -> dict[str, OpenInterest]:
+        """The open interest of every instrument, over all pools.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> pf = ac.Portfolio.from_tables(
+        ...     ac.Venue.load("demo"),
+        ...     positions=[
+        ...         {"account": "a", "instrument": "BTC", "quantity": "2", "entry": "64000"},
+        ...         {"account": "b", "instrument": "BTC", "quantity": "-1.5", "entry": "64000"},
+        ...     ],
+        ... )
+        >>> open_interest = pf.open_interest()["BTC"]
+        >>> open_interest.long, open_interest.short, open_interest.imbalance
+        (Decimal('2'), Decimal('1.5'), Decimal('0.5'))
+        """
+        found = {}
+        for symbol, *sums in self._core.open_interest():
+            lot = self.venue[symbol].lot
+            long, short = (Decimal(amount(lots, lot)) for lots in sums[:2])
+            found[symbol] = OpenInterest(symbol, long, short, *sums)
+        return found
 
     def __getitem__(self, key: str | tuple[str, str]) -> Account:
         """The pool of an account: ``pf["alice"]`` (its only one) or ``pf["alice", "cross"]``."""
@@ -609,10 +696,23 @@ class Account:
             ``unknown_leg`` when the pool has no such position.
         """
         core = self._core
-        ticks, price, quote, allotted = core.bankruptcy_price(self._place, instrument, leg, prices)
-        quantum = self._venue.quantum
-        in_units = (Decimal(amount(quote, quantum)), Decimal(amount(allotted, quantum)))
-        return BankruptcyPrice(instrument, leg, price, ticks, quote, allotted, *in_units)
+        ticks, price, quote, allotted, unbounded = core.bankruptcy_price(
+            self._place, instrument, leg, prices
+        )
+        of = self._venue[instrument]
+        in_units = (Decimal(amount(quote, of.quantum)), Decimal(amount(allotted, of.quantum)))
+        reason = "no_finite_price" if unbounded else "no_positive_price"
+        return BankruptcyPrice(
+            instrument,
+            leg,
+            price,
+            ticks,
+            of.settlement,
+            quote,
+            allotted,
+            *in_units,
+            reason=reason if price is None else None,
+        )
 
     def __repr__(self) -> str:
         """Name the pool."""

@@ -25,6 +25,7 @@ PINNED = [
     "LimitExceeded",
     "LiquidationPrice",
     "NumberError",
+    "OpenInterest",
     "Portfolio",
     "PriceError",
     "Prices",

@@ -164,8 +164,8 @@ def run(a: argparse.Namespace) -> Answer:
         ),
     ]
     if firing:
-        unit = given.venue.settlement
-        lines += ["", f"Liquidatable: {len(firing)} pools, the furthest below first ({unit})"]
+        units = ", ".join(sorted(set(report.asset)))
+        lines += ["", f"Liquidatable: {len(firing)} pools, the furthest below first ({units})"]
         lines.append(_rows(report, firing[:5], given.venue))
     lines += ["", "Nearest to it among the others"]
     lines.append(_rows(report, nearest[:5], given.venue))
@@ -186,15 +186,18 @@ def _buffers(report: Report) -> list[int]:
 def _worst_first(report: Report, buffers: list[int]) -> list[int]:
     """Places of all pools that hold something, liquidatable ones first, then by buffer."""
     held = np.flatnonzero(report.maintenance > 0).tolist()
-    return sorted(held, key=lambda p: (not report.liquidatable[p], buffers[p], p))
+    # Amounts of several assets do not compare: there the distance to the line does.
+    short = buffers if len(report.quanta) == 1 else report.distance_ppm
+    assert short is not None  # noqa: S101 - asked for
+    return sorted(held, key=lambda p: (not report.liquidatable[p], short[p], p))
 
 
 def _row(report: Report, place: int, venue: Venue) -> dict[str, Any]:
     row = report.at(place)
     buffer = row["equity"] - row["maintenance"]
     for name in ("equity", "initial", "maintenance"):
-        row[name] = amount(row[name], venue.quantum)
-    return row | {"buffer": amount(buffer, venue.quantum)}
+        row[name] = amount(row[name], report.quanta[row["asset"]])
+    return row | {"buffer": amount(buffer, report.quanta[row["asset"]])}
 
 
 def _rows(report: Report, places: list[int], venue: Venue) -> str:

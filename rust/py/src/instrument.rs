@@ -47,7 +47,7 @@ impl Instrument {
     }
 }
 
-fn fraction(py: Python<'_>, rate: Rate) -> PyResult<Bound<'_, PyAny>> {
+pub(crate) fn fraction(py: Python<'_>, rate: Rate) -> PyResult<Bound<'_, PyAny>> {
     to_fraction(py, i128::from(rate.num()), i128::from(rate.den()))
 }
 

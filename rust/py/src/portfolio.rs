@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use aivora::data::InstrumentId;
-use aivora::margin::{self, Column, Explanation, Flip, LegSide, PoolId};
+use aivora::margin::{self, Column, Explanation, Flip, LegSide, OpenInterest, PoolId};
 use aivora::numbers::Rounding;
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::PyTypeError;
@@ -84,12 +84,6 @@ impl Portfolio {
         self.inner.leg_count()
     }
 
-    /// How many pools fit the packed 64-bit lanes.
-    #[getter]
-    fn lane_count(&self) -> usize {
-        self.inner.lane_count()
-    }
-
     /// SHA-256 of the card's hash and all that is held, in hex.
     fn digest(&self, py: Python<'_>) -> PyResult<String> {
         py.detach(|| self.inner.digest()).map(|d| d.to_string()).map_err(raise)
@@ -114,9 +108,29 @@ impl Portfolio {
             .collect()
     }
 
-    /// Accounts and pool names, in order.
-    fn keys(&self) -> PyResult<(Vec<&str>, Vec<&str>)> {
-        self.inner.pools().map(|p| self.inner.key(p).map_err(raise)).collect()
+    /// Accounts, pool names and the assets that the pools are checked in, in order.
+    fn keys(&self) -> PyResult<(Vec<&str>, Vec<&str>, Vec<&str>)> {
+        let row = |pool| {
+            let (account, name) = self.inner.key(pool)?;
+            Ok((account, name, self.inner.venue().asset(self.inner.asset(pool)?)?.name()))
+        };
+        self.inner.pools().map(row).collect::<aivora::numbers::Result<_>>().map_err(raise)
+    }
+
+    /// The asset that one pool is checked in.
+    fn asset(&self, index: usize) -> PyResult<&str> {
+        let asset = self.inner.asset(self.pool(index)?).map_err(raise)?;
+        Ok(self.inner.venue().asset(asset).map_err(raise)?.name())
+    }
+
+    /// Of each instrument: long lots, short lots, long legs, short legs.
+    fn open_interest(&self, py: Python<'_>) -> PyResult<Vec<(String, i128, i128, u64, u64)>> {
+        let found = py.detach(|| self.inner.open_interest()).map_err(raise)?;
+        let symbols = self.inner.venue().instruments().iter().map(|i| i.symbol().to_owned());
+        let row = |(symbol, o): (String, OpenInterest)| {
+            (symbol, o.long, o.short, o.long_legs, o.short_legs)
+        };
+        Ok(symbols.zip(found).map(row).collect())
     }
 
     /// The key of one pool.
@@ -207,7 +221,7 @@ impl Portfolio {
         Ok((found.mark, found.liquidatable, below, above))
     }
 
-    /// (price ticks, price, quote quanta, allotted quanta).
+    /// (price ticks, price, quote quanta, allotted quanta, whether a missing price would be past any price).
     #[allow(clippy::type_complexity)] // unpacked at once by the one caller
     fn bankruptcy_price<'py>(
         &self,
@@ -216,14 +230,15 @@ impl Portfolio {
         symbol: &str,
         leg: &str,
         prices: &Prices,
-    ) -> PyResult<(Option<i64>, Option<Bound<'py, PyAny>>, i128, i128)> {
+    ) -> PyResult<(Option<i64>, Option<Bound<'py, PyAny>>, i128, i128, bool)> {
         let (pool, id) = (self.pool(index)?, self.instrument(symbol)?);
         let side = LegSide::from_name(leg).map_err(raise)?;
         let found =
             self.inner.bankruptcy_price(pool, id, side, &prices.snapshot()).map_err(raise)?;
         let instrument = self.inner.venue().instrument(id).map_err(raise)?;
         let shown = |t| to_decimal_or_overflow(py, instrument.order_price(t), "price");
-        Ok((found.price, found.price.map(shown).transpose()?, found.quote, found.allotted))
+        let price = found.price.map(shown).transpose()?;
+        Ok((found.price, price, found.quote, found.allotted, found.unbounded))
     }
 
     #[allow(clippy::unused_self)] // a method by protocol
@@ -238,7 +253,8 @@ fn explanation<'py>(py: Python<'py>, found: &Explanation) -> PyResult<Bound<'py,
     dict.set_item("account", &found.account)?;
     dict.set_item("pool", &found.pool)?;
     dict.set_item("kind", found.kind.name())?;
-    dict.set_item("collateral", found.collateral)?;
+    dict.set_item("mode", if found.multi { "multi" } else { "single" })?;
+    dict.set_item("asset", &found.asset)?;
     dict.set_item("equity", found.margin.equity)?;
     dict.set_item("initial", found.margin.initial)?;
     dict.set_item("maintenance", found.margin.maintenance)?;
@@ -249,6 +265,31 @@ fn explanation<'py>(py: Python<'py>, found: &Explanation) -> PyResult<Bound<'py,
     dict.set_item("distance_ppm", found.margin.distance_ppm())?;
     dict.set_item("card", found.card.to_string())?;
     dict.set_item("prices", found.prices.to_string())?;
+    let assets = PyList::empty(py);
+    for (name, a) in &found.assets {
+        let row = PyDict::new(py);
+        row.set_item("asset", name)?;
+        row.set_item("price_ticks", a.price)?;
+        let numbers = [
+            ("balance", a.balance.amount),
+            ("interest", a.balance.interest),
+            ("pnl", a.pnl),
+            ("accrued", a.accrued),
+            ("equity", a.equity),
+            ("initial", a.initial),
+            ("maintenance", a.maintenance),
+            ("notional", a.notional),
+            ("value", a.value),
+            ("initial_value", a.initial_value),
+            ("maintenance_value", a.maintenance_value),
+            ("notional_value", a.notional_value),
+        ];
+        for (name, value) in numbers {
+            row.set_item(name, value)?;
+        }
+        assets.append(row)?;
+    }
+    dict.set_item("assets", assets)?;
     let legs = PyList::empty(py);
     for line in &found.legs {
         let (leg, m) = (&line.leg, &line.margin);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aivora::data::{Instrument, InstrumentId, Venue};
-use aivora::margin::{LegSide, PoolKey, PoolKind, Portfolio, PortfolioBuilder};
+use aivora::margin::{LegSide, PoolKey, PoolKind, PoolPlace, Portfolio, PortfolioBuilder};
 use aivora::numbers::{Decimal, Error, ErrorKind, Lots, Quanta, Rate, Result, Rounding};
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
@@ -225,10 +225,11 @@ pub(crate) const POSITIONS: &[&str] = &[
     "accrued",
     "accrued_quanta",
 ];
-pub(crate) const COLLATERAL: &[&str] = &["account", "pool", "asset", "amount", "amount_quanta"];
+pub(crate) const COLLATERAL: &[&str] =
+    &["account", "pool", "asset", "amount", "amount_quanta", "interest", "interest_quanta"];
 pub(crate) const ORDERS: &[&str] =
     &["account", "pool", "instrument", "leg", "side", "quantity", "quantity_lots"];
-pub(crate) const POOLS: &[&str] = &["account", "pool", "kind", "instrument", "leverage"];
+pub(crate) const POOLS: &[&str] = &["account", "pool", "kind", "mode", "instrument", "leverage"];
 
 impl<'v> Reader<'v> {
     pub(crate) fn new(venue: &'v Arc<Venue>, entry: Rounding, floats: Option<Rounding>) -> Self {
@@ -262,18 +263,13 @@ impl<'v> Reader<'v> {
         Ok(())
     }
 
-    /// Calls `then` with the pool that a row speaks of.
-    fn with_key<T>(
-        &mut self,
-        table: &Table<'_>,
-        row: usize,
-        then: impl FnOnce(&mut Self, PoolKey<'_>) -> Result<T>,
-    ) -> Result<T> {
+    /// The pool that a row speaks of.
+    fn pool(&mut self, table: &Table<'_>, row: usize) -> Result<PoolPlace> {
         let account = table.need("account")?.cell(row, "account")?;
         let pool = table.find("pool").map(|c| c.cell(row, "pool")).transpose()?;
         account.name("account", |account| match pool.filter(|p| !p.is_absent()) {
-            Some(pool) => pool.name("pool", |pool| then(self, PoolKey { account, pool })),
-            None => then(self, PoolKey { account, pool: "cross" }),
+            Some(pool) => pool.name("pool", |pool| self.builder.pool(PoolKey { account, pool })),
+            None => self.builder.pool(PoolKey { account, pool: "cross" }),
         })
     }
 
@@ -336,7 +332,13 @@ impl<'v> Reader<'v> {
     }
 
     /// An amount from `column` (units) or `column_quanta` (whole quanta); 0 where neither is there.
-    fn amount(&mut self, table: &Table<'_>, row: usize, columns: (&str, &str)) -> Result<Quanta> {
+    fn amount(
+        &mut self,
+        table: &Table<'_>,
+        row: usize,
+        columns: (&str, &str),
+        quantum: Decimal,
+    ) -> Result<Quanta> {
         if table.find(columns.0).is_none() && table.find(columns.1).is_none() {
             return Quanta::new(0, columns.0);
         }
@@ -346,7 +348,6 @@ impl<'v> Reader<'v> {
             if cell.is_absent() {
                 return Quanta::new(0, columns.0);
             }
-            let quantum = self.venue.rules().quantum;
             return Quanta::new(self.whole(&cell, quantum, (table, row, columns.0))?, columns.0);
         }
         Quanta::new(cells.cell(row, columns.1)?.integer(columns.1)?, columns.1)
@@ -364,7 +365,7 @@ impl<'v> Reader<'v> {
             if table.find("cost").is_none() && table.find("cost_quanta").is_none() {
                 return Err(bad_column(table.name, "entry", "nothing", "give entry or cost"));
             }
-            return self.amount(table, row, ("cost", "cost_quanta"));
+            return self.amount(table, row, ("cost", "cost_quanta"), of.quantum());
         };
         if table.find("cost").is_some() || table.find("cost_quanta").is_some() {
             return Err(bad_column(
@@ -396,7 +397,8 @@ impl<'v> Reader<'v> {
         let entry = Decimal::from_float(float, "entry")?;
         let cost = of.cost(lots, entry, rounding, "entry")?;
         if of.cost(lots, entry, Rounding::Exact, "entry").is_err() {
-            let used = self.venue.amount(cost).map_or_else(String::new, |d| format!("cost {d}"));
+            let used = self.venue.amount(of.settlement(), cost);
+            let used = used.map_or_else(String::new, |d| format!("cost {d}"));
             let (column, value) = ("entry".to_owned(), entry.to_string());
             self.off_grid.push(OffGrid { table: table.name, row, column, value, used });
         }
@@ -408,26 +410,24 @@ impl<'v> Reader<'v> {
         let side = Self::side(table, row)?;
         let lots = self.lots(table, row, instrument)?;
         let cost = self.cost(table, row, instrument, lots)?;
-        let accrued = self.amount(table, row, ("accrued", "accrued_quanta"))?;
-        self.with_key(table, row, |this, key| {
-            this.builder.position(key, id, side, lots, cost, accrued)
-        })
+        let columns = ("accrued", "accrued_quanta");
+        let accrued = self.amount(table, row, columns, instrument.quantum())?;
+        let pool = self.pool(table, row)?;
+        self.builder.position(pool, id, side, lots, cost, accrued)
     }
 
     fn collateral_row(&mut self, table: &Table<'_>, row: usize) -> Result<()> {
-        if let Some(cells) = table.find("asset") {
-            let settlement = &self.venue.rules().settlement;
-            cells.cell(row, "asset")?.name("asset", |asset| {
-                if asset == settlement {
-                    return Ok(());
-                }
-                let limit = format!("the one collateral asset of this venue is {settlement}");
-                Err(Error::new(ErrorKind::UnknownAsset, "asset", asset, limit))
-            })?;
-        }
+        let named = table.find("asset").map(|c| c.cell(row, "asset")).transpose()?;
+        let asset = match named.filter(|cell| !cell.is_absent()) {
+            Some(cell) => cell.name("asset", |asset| self.venue.find_asset(asset))?,
+            None => self.venue.rules().settlement_id,
+        };
+        let quantum = self.venue.asset(asset)?.quantum();
         table.one_of("amount", "amount_quanta")?;
-        let amount = self.amount(table, row, ("amount", "amount_quanta"))?;
-        self.with_key(table, row, |this, key| this.builder.collateral(key, amount))
+        let amount = self.amount(table, row, ("amount", "amount_quanta"), quantum)?;
+        let interest = self.amount(table, row, ("interest", "interest_quanta"), quantum)?;
+        let pool = self.pool(table, row)?;
+        self.builder.balance(pool, asset, amount, interest)
     }
 
     fn order_row(&mut self, table: &Table<'_>, row: usize) -> Result<()> {
@@ -439,7 +439,8 @@ impl<'v> Reader<'v> {
             "sell" => Ok(false),
             _ => Err(Error::new(ErrorKind::OutOfRange, "side", side, "must be buy or sell")),
         })?;
-        self.with_key(table, row, |this, key| this.builder.order(key, id, side, buy, lots))
+        let pool = self.pool(table, row)?;
+        self.builder.order(pool, id, side, buy, lots)
     }
 
     fn pool_row(&mut self, table: &Table<'_>, row: usize) -> Result<()> {
@@ -453,18 +454,27 @@ impl<'v> Reader<'v> {
             Some(_) => Some(self.instrument(table, row)?.0),
             None => None,
         };
-        self.with_key(table, row, |this, key| {
-            if let Some(kind) = kind {
-                this.builder.kind(key, kind)?;
+        let modes = |mode: &str| match mode {
+            "single" => Ok(false),
+            "multi" => Ok(true),
+            _ => Err(Error::new(ErrorKind::OutOfRange, "mode", mode, "must be single or multi")),
+        };
+        let multi = given("mode")?.map(|c| c.name("mode", modes)).transpose()?;
+        let pool = self.pool(table, row)?;
+        if let Some(kind) = kind {
+            self.builder.kind(pool, kind)?;
+        }
+        if let Some(multi) = multi {
+            self.builder.multi(pool, multi)?;
+        }
+        match leverage {
+            Some(leverage) => self.builder.leverage(pool, id, leverage),
+            None if kind.is_some() || multi.is_some() => Ok(()),
+            None => {
+                let limit =
+                    "a row of this table declares a kind, a mode, a leverage or several of them";
+                Err(Error::new(ErrorKind::BadColumn, "kind", "nothing", limit))
             }
-            match leverage {
-                Some(leverage) => this.builder.leverage(key, id, leverage),
-                None if kind.is_some() => Ok(()),
-                None => {
-                    let limit = "a row of this table declares a kind, a leverage or both";
-                    Err(Error::new(ErrorKind::BadColumn, "kind", "nothing", limit))
-                }
-            }
-        })
+        }
     }
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use aivora::data::{self, Basis, ClosingFee, InstrumentId};
-use aivora::numbers::{Error, ErrorKind};
+use aivora::numbers::{Decimal, Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
 use serde_json::Value;
 
-use crate::convert::to_fraction;
+use crate::convert::{to_decimal, to_decimal_or_overflow, to_fraction};
 use crate::errors::raise;
-use crate::instrument::Instrument;
+use crate::instrument::{Instrument, fraction};
 
 /// A venue as its card defines it. Code runs from the card, and no number is computed without one.
 ///
@@ -184,6 +184,32 @@ impl Venue {
         crate::convert::to_decimal(py, self.inner.rules().quantum)
     }
 
+    /// All assets by name, each a dict: ``quantum`` and, beside the valuation asset, ``price_tick``, ``haircuts`` (a list
+    /// of ``floor`` and ``haircut``) and ``liability_weight``.
+    #[getter]
+    fn assets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let assets = PyDict::new(py);
+        for asset in self.inner.assets() {
+            let row = PyDict::new(py);
+            row.set_item("quantum", to_decimal(py, asset.quantum())?)?;
+            if let Some(worth) = asset.worth() {
+                row.set_item("price_tick", to_decimal(py, worth.price_tick)?)?;
+                let haircuts = PyList::empty(py);
+                for slice in &worth.slices {
+                    let floor = Decimal::of(slice.floor, asset.quantum());
+                    let cell = PyDict::new(py);
+                    cell.set_item("floor", to_decimal_or_overflow(py, floor, "floor")?)?;
+                    cell.set_item("haircut", fraction(py, slice.haircut)?)?;
+                    haircuts.append(cell)?;
+                }
+                row.set_item("haircuts", haircuts)?;
+                row.set_item("liability_weight", fraction(py, worth.liability)?)?;
+            }
+            assets.set_item(asset.name(), row)?;
+        }
+        Ok(assets)
+    }
+
     /// All instruments, in the card's order.
     #[getter]
     fn instruments(&self) -> PyResult<Vec<Instrument>> {
@@ -198,6 +224,11 @@ impl Venue {
         let basis = |b: Basis| if b == Basis::Mark { "mark" } else { "entry" };
         let dict = PyDict::new(py);
         dict.set_item("settlement", &rules.settlement)?;
+        let valuation =
+            rules.valuation.map(|id| self.inner.asset(id)).transpose().map_err(raise)?;
+        dict.set_item("valuation", valuation.map(aivora::data::Asset::name))?;
+        dict.set_item("margin_mode", if rules.multi { "multi" } else { "single" })?;
+        dict.set_item("withdrawal_profit", fraction(py, rules.withdrawal_profit)?)?;
         dict.set_item("trigger", if rules.strict { "strict" } else { "non_strict" })?;
         dict.set_item("maintenance_basis", basis(rules.maintenance_basis))?;
         dict.set_item("initial_basis", basis(rules.initial_basis))?;

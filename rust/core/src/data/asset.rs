@@ -110,15 +110,28 @@ impl Asset {
     /// # Errors
     /// `unknown_asset` where the card gives it no price tick; `bad_price` at or below zero, `off_grid`, `out_of_range`.
     pub fn price(&self, price: Decimal, field: &str) -> Result<PriceTicks> {
-        let Some(worth) = &self.worth else {
-            let limit = "the card gives this asset no price_tick: it has no price";
-            return Err(Error::new(ErrorKind::UnknownAsset, field, &self.name, limit));
-        };
+        let worth = self.priced(field)?;
         if !price.is_positive() {
             let field = format!("{field} {}", self.name);
             return Err(Error::new(ErrorKind::BadPrice, field, price, "must be above 0"));
         }
         PriceTicks::new(price.whole(worth.price_tick, field)?, field)
+    }
+
+    /// A price of this asset that is in ticks already.
+    ///
+    /// # Errors
+    /// `unknown_asset` where the card gives it no price tick; `out_of_range`.
+    pub fn price_ticks(&self, ticks: i128, field: &str) -> Result<PriceTicks> {
+        self.priced(field)?;
+        PriceTicks::new(ticks, field)
+    }
+
+    fn priced(&self, field: &str) -> Result<&Worth> {
+        self.worth.as_ref().ok_or_else(|| {
+            let limit = "the card gives this asset no price_tick: it has no price";
+            Error::new(ErrorKind::UnknownAsset, field, &self.name, limit)
+        })
     }
 }
 

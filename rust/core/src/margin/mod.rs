@@ -18,5 +18,5 @@ pub use builder::{PoolKey, PoolPlace, PortfolioBuilder};
 pub use check::{Column, Report};
 pub use explain::{Explanation, LegLine};
 pub use leg::{Leg, LegSide, PoolKind};
-pub use portfolio::{Balance, PoolId, Portfolio};
+pub use portfolio::{Balance, OpenInterest, PoolId, Portfolio};
 pub use price::{BankruptcyPrice, Flip, LiquidationPrice};

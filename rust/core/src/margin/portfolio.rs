@@ -49,6 +49,19 @@ impl From<Holding> for Balance {
     }
 }
 
+/// What all pools hold of one instrument, in lots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OpenInterest {
+    /// Σ of the long positions.
+    pub long: i128,
+    /// Σ of the short ones, without their sign.
+    pub short: i128,
+    /// How many legs are long.
+    pub long_legs: u64,
+    /// How many are short.
+    pub short_legs: u64,
+}
+
 /// Every pool of every account of one venue. Built by [`super::PortfolioBuilder`].
 #[derive(Debug, Clone)]
 pub struct Portfolio {
@@ -214,6 +227,28 @@ impl Portfolio {
             Some(PoolId(number * POOLS_PER_BLOCK + pool))
         };
         self.blocks.iter().enumerate().find_map(first)
+    }
+
+    /// The open interest of each instrument, in the venue's order.
+    ///
+    /// # Errors
+    /// `invariant_broken` only.
+    pub fn open_interest(&self) -> Result<Vec<OpenInterest>> {
+        let mut found = vec![OpenInterest::default(); self.venue.instruments().len()];
+        for (instrument, lots) in self.blocks.iter().flat_map(Block::positions) {
+            let slot = found.get_mut(usize::from(instrument));
+            let of = slot.ok_or_else(|| Error::invariant("instrument place"))?;
+            // At most 2^28 pools of 4,096 legs of 10^18 lots.
+            let size = i128::from(lots).abs();
+            let (total, count) = match lots.cmp(&0) {
+                Ordering::Greater => (&mut of.long, &mut of.long_legs),
+                Ordering::Less => (&mut of.short, &mut of.short_legs),
+                Ordering::Equal => continue,
+            };
+            *total += size;
+            *count += 1;
+        }
+        Ok(found)
     }
 
     /// The digest of the venue's card and everything held.

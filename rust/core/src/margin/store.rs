@@ -256,6 +256,11 @@ impl Block {
         self.hot.len()
     }
 
+    /// The instrument and the lots of each of its legs, in no order.
+    pub(super) fn positions(&self) -> impl Iterator<Item = (u16, i64)> + '_ {
+        self.hot.iter().map(|leg| (leg.instrument, leg.lots))
+    }
+
     /// The first of its pools that holds an instrument.
     pub(super) fn first_holder(&self, id: InstrumentId) -> Option<usize> {
         let slot = self.hot.iter().position(|leg| u32::from(leg.instrument) == id.0)?;
