@@ -35,6 +35,7 @@ from aivora_core.portfolio import (
     OpenInterest,
     Portfolio,
     Report,
+    Withdrawal,
 )
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "UnknownNameError",
     "Venue",
     "Walk",
+    "Withdrawal",
     "__version__",
     "walk_many",
 ]

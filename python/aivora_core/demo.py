@@ -211,7 +211,7 @@ def book(venue: Venue, symbol: str, prices: Prices, levels: int = 200, seed: int
     mark = max(1, _ticks(prices, symbol) // per_price)
     # About 2 bps of the price between levels, and about 20,000 units of value in each.
     step = max(1, mark // 50_000)
-    unit = instrument.quanta_per_mark_tick_and_lot * per_price
+    unit = (instrument.quanta_per_mark_tick_and_lot or 0) * per_price  # the demo's are linear
     typical = max(1, 20_000 * round(1 / venue.quantum) // (mark * unit))
     sides = []
     for stream, sign in ((21, -1), (22, 1)):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aivora_core._core import Prices, Venue
+    from aivora_core._core import Book, Prices, Venue
 
 __all__ = [
     "Account",
@@ -28,6 +28,7 @@ __all__ = [
     "OpenInterest",
     "Portfolio",
     "Report",
+    "Withdrawal",
 ]
 
 
@@ -137,9 +138,8 @@ class BankruptcyPrice:
     --------
     >>> from decimal import Decimal
     >>> import aivora_core as ac
-    >>> ac.BankruptcyPrice(
-    ...     "BTC", "net", None, None, "USDT", -5, 105, Decimal(-5), Decimal(105), "no_positive_price"
-    ... ).reason
+    >>> amounts = (-5, 105, Decimal("-0.000005"), Decimal("0.000105"))
+    >>> ac.BankruptcyPrice("BTC", "net", None, None, "USDT", *amounts, "no_positive_price").reason
     'no_positive_price'
     """
 
@@ -153,6 +153,80 @@ class BankruptcyPrice:
     quote: Decimal
     allotted: Decimal
     reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """How much of an asset may leave a pool, and why not more.
+
+    Attributes
+    ----------
+    asset : str
+        The asset asked for.
+    amount, balance : Decimal
+        The most of it that may leave, and what there is of it (less the interest owed).
+    binding : str
+        What keeps more from leaving: ``"balance"``, ``"initial"`` (the initial requirement),
+        ``"exit_unfilled"`` (a book too thin for the exit) or ``"unknown_fee"``.
+    amount_quanta, balance_quanta : int
+        The same in quanta of the asset.
+    equity_quanta, initial_quanta : int
+        The equity that counts before anything leaves, and the requirement it must cover, in quanta
+        of the asset the pool is checked in.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> venue = ac.Venue.load("demo")
+    >>> pf = ac.Portfolio.from_tables(
+    ...     venue,
+    ...     positions=[{"account": "a", "instrument": "BTC", "quantity": "1", "entry": "63000"}],
+    ...     collateral=[{"account": "a", "amount": "1000"}],
+    ... )
+    >>> may = pf["a"].withdrawable("USDT", ac.Prices(venue, mark={"BTC": "63500"}))
+    >>> may
+    Withdrawal(365 of 1000 USDT, bound by initial)
+    >>> may.allows("365"), may.allows("365.000001")
+    (True, False)
+    """
+
+    asset: str
+    amount: Decimal
+    balance: Decimal
+    binding: str
+    amount_quanta: int
+    balance_quanta: int
+    equity_quanta: int
+    initial_quanta: int
+
+    def allows(self, amount: str | int | Decimal) -> bool:
+        """Whether so much of the asset may leave.
+
+        Raises
+        ------
+        FloatGivenError
+            A float, which is not exact.
+        NumberError
+            ``not_a_number``, ``out_of_range`` below zero.
+        """
+        if isinstance(amount, float):
+            limit = "a float is not exact; give an int, a str or a Decimal"
+            raise _core._error("float_given", "amount", repr(amount), limit, None)
+        try:
+            asked = Decimal(amount)
+        except ArithmeticError:
+            limit = "must be a number"
+            raise _core._error("not_a_number", "amount", repr(amount), limit, None) from None
+        if not asked >= 0:
+            limit = "must be at least 0"
+            raise _core._error("out_of_range", "amount", str(amount), limit, None)
+        return asked <= self.amount
+
+    def __repr__(self) -> str:
+        """Say how much of what."""
+        return (
+            f"Withdrawal({self.amount:f} of {self.balance:f} {self.asset}, bound by {self.binding})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,7 +491,8 @@ class Portfolio:
             optionally ``pool``, ``leg``.
         pools : table, optional
             ``account``, ``pool``, ``kind`` (``cross``, ``isolated``, ``sub_account``), ``mode``
-            (``single``: one asset; ``multi``: several, valued in one), ``leverage``; a row with an ``instrument`` chooses the leverage for it alone.
+            (``single``: one asset; ``multi``: several, valued in one), ``leverage``; a row with an
+            ``instrument`` chooses the leverage for it alone.
         entry_rounding : {"against_account"}, optional
             Accept average entries that give no whole cost, and round the cost up: less than one
             quantum a leg against the account.
@@ -713,6 +788,33 @@ class Account:
             *in_units,
             reason=reason if price is None else None,
         )
+
+    def withdrawable(
+        self, asset: str, prices: Prices, *, books: dict[str, Book] | None = None
+    ) -> Withdrawal:
+        """How much of an asset may leave, so that what is left covers the initial requirement.
+
+        Parameters
+        ----------
+        asset : str
+            The asset.
+        prices : Prices
+            A mark for every held instrument and, in a pool of several assets, a price for each.
+        books : dict of str to Book, optional
+            By symbol, a book for every position: what its exit costs is then taken off first.
+
+        Raises
+        ------
+        UnknownNameError
+            ``unknown_asset``; ``unknown_instrument`` for a book of another instrument.
+        PriceError
+            ``missing_price``, also for a position without a book where books are given.
+        """
+        numbers = self._core.withdrawable(self._place, asset, prices, books)
+        most, balance, binding, equity, initial = numbers
+        quantum = self._venue.assets[asset]["quantum"]
+        units = (Decimal(amount(most, quantum)), Decimal(amount(balance, quantum)))
+        return Withdrawal(asset, *units, binding, most, balance, equity, initial)
 
     def __repr__(self) -> str:
         """Name the pool."""

@@ -34,6 +34,7 @@ PINNED = [
     "UnknownNameError",
     "Venue",
     "Walk",
+    "Withdrawal",
     "__version__",
     "walk_many",
 ]

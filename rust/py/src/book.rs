@@ -94,6 +94,11 @@ impl Book {
         })
     }
 
+    /// The book as it is now.
+    pub(crate) fn copy(&self, py: Python<'_>) -> PyResult<data::Book> {
+        self.with(py, |book| Ok(book.clone()))
+    }
+
     fn quantity(&self, value: &Bound<'_, PyAny>) -> Result<Lots> {
         exact_quantity(&self.shared, value, "quantity")
     }

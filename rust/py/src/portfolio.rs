@@ -1,15 +1,18 @@
 //! `Portfolio`, the native half: packed once, checked many times. Python's `portfolio.py` gives it its manners.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use aivora::data::InstrumentId;
-use aivora::margin::{self, Column, Explanation, Flip, LegSide, OpenInterest, PoolId};
-use aivora::numbers::Rounding;
+use aivora::data::{self, InstrumentId};
+use aivora::execution::withdrawable_after_exits;
+use aivora::margin::{self, Column, Explanation, Flip, LegSide, OpenInterest, PoolId, Withdrawal};
+use aivora::numbers::{Error, ErrorKind, Rounding};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyString};
 
+use crate::book::Book;
 use crate::convert::to_decimal_or_overflow;
 use crate::errors::raise;
 use crate::prices::Prices;
@@ -30,7 +33,30 @@ impl Portfolio {
 
     fn pool(&self, index: usize) -> PyResult<PoolId> {
         let id = self.inner.pools().nth(index);
-        id.ok_or_else(|| raise(aivora::numbers::Error::invariant("pool index")))
+        id.ok_or_else(|| raise(Error::invariant("pool index")))
+    }
+}
+
+impl Portfolio {
+    /// Copies of books by instrument, each of this venue.
+    fn books(
+        &self,
+        py: Python<'_>,
+        books: &Bound<'_, PyDict>,
+    ) -> PyResult<HashMap<InstrumentId, data::Book>> {
+        let mut found = HashMap::new();
+        for (symbol, book) in books.iter() {
+            let id = self.instrument(symbol.cast::<PyString>()?.to_str()?)?;
+            let book = book.cast::<Book>()?.get().copy(py)?;
+            let own = self.inner.venue().instrument(id).map_err(raise)?;
+            if **book.instrument() != *own {
+                let limit = format!("must be a book of {} of this venue", own.symbol());
+                let value = book.instrument().symbol();
+                return Err(raise(Error::new(ErrorKind::UnknownInstrument, "books", value, limit)));
+            }
+            found.insert(id, book);
+        }
+        Ok(found)
     }
 }
 
@@ -239,6 +265,36 @@ impl Portfolio {
         let shown = |t| to_decimal_or_overflow(py, instrument.order_price(t), "price");
         let price = found.price.map(shown).transpose()?;
         Ok((found.price, price, found.quote, found.allotted, found.unbounded))
+    }
+
+    /// (amount, balance, what binds, equity, initial) in quanta: of the asset the first two, of the pool's the others.
+    #[allow(clippy::type_complexity)] // unpacked at once by the one caller
+    fn withdrawable(
+        &self,
+        py: Python<'_>,
+        index: usize,
+        asset: &str,
+        prices: &Prices,
+        books: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<(i128, i128, &'static str, i128, i128)> {
+        let (pool, venue) = (self.pool(index)?, self.inner.venue());
+        let asset = venue.find_asset(asset).map_err(raise)?;
+        let prices = prices.snapshot();
+        let found = match books {
+            None => self.inner.withdrawable(pool, asset, &prices, &[]),
+            Some(books) => {
+                let books = self.books(py, books)?;
+                withdrawable_after_exits(&self.inner, pool, asset, &prices, |id| {
+                    books.get(&id).ok_or_else(|| {
+                        let symbol = venue.instrument(id).map_or("?", |i| i.symbol());
+                        let limit = "the pool has a position in it: its exit needs a book";
+                        Error::new(ErrorKind::MissingPrice, "books", symbol, limit)
+                    })
+                })
+            }
+        };
+        let Withdrawal { amount, balance, binding, equity, initial } = found.map_err(raise)?;
+        Ok((amount, balance, binding.name(), equity, initial))
     }
 
     #[allow(clippy::unused_self)] // a method by protocol

@@ -60,17 +60,14 @@ impl Asset {
     pub(super) fn read(name: &str, node: &Node<'_>, valuation: Option<Decimal>) -> Result<Self> {
         node.allow(&["quantum", "price_tick", "haircut", "haircuts", "liability_weight"])?;
         let quantum = node.get("quantum")?.positive()?;
-        let worth = match valuation {
-            Some(valuation) => Some(Worth::read(node, quantum, valuation)?),
-            None => {
-                if let Some(key) = WORTH_KEYS.into_iter().find(|k| node.find(k).is_some()) {
-                    let field = format!("{}.{key}", node.path());
-                    let limit = "only an asset beside the valuation asset of the rules has it";
-                    return Err(Error::new(ErrorKind::BadCard, field, name, limit));
-                }
-                None
-            }
-        };
+        if valuation.is_none()
+            && let Some(key) = WORTH_KEYS.into_iter().find(|k| node.find(k).is_some())
+        {
+            let field = format!("{}.{key}", node.path());
+            let limit = "only an asset beside the valuation asset of the rules has it";
+            return Err(Error::new(ErrorKind::BadCard, field, name, limit));
+        }
+        let worth = valuation.map(|v| Worth::read(node, quantum, v)).transpose()?;
         Ok(Self { name: name.to_owned(), quantum, worth })
     }
 
@@ -199,10 +196,10 @@ fn read_slices(node: &Node<'_>, quantum: Decimal) -> Result<Vec<Slice>> {
         let slice = Slice { floor: at, haircut: row.get("haircut")?.rate()?, weight: 0 };
         match slices.last() {
             None if at != 0 => return bad(floor.path(), at.to_string(), "the first must be 0"),
-            Some(last) if at <= last.floor => {
+            Some(before) if at <= before.floor => {
                 return bad(floor.path(), at.to_string(), "floors must rise");
             }
-            Some(last) if slice.haircut < last.haircut => {
+            Some(before) if slice.haircut < before.haircut => {
                 let value = slice.haircut.to_string();
                 return bad(row.path(), value, "haircuts must not fall from one slice to the next");
             }

@@ -33,6 +33,7 @@ pub enum ClosingFee {
 
 /// The rules of a venue that hold for all its instruments.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools)] // each is one rule of the card, with two answers
 pub struct Rules {
     /// The settlement asset of instruments that do not name theirs.
     pub settlement: String,
@@ -336,16 +337,14 @@ fn read_assets(root: &Node<'_>) -> Result<Vec<Asset>> {
         return Err(Error::new(ErrorKind::BadCard, "asset", names.len(), limit));
     }
     let valuation = root.get("rules")?.find("valuation").map(|n| n.text()).transpose()?;
-    let valuation = match valuation {
-        None => None,
-        Some(name) => match table.find(name) {
-            Some(node) => Some((name, node.get("quantum")?.positive()?)),
-            None => {
-                let limit = format!("must be an asset of the card: {}", names.join(", "));
-                return Err(Error::new(ErrorKind::BadCard, "rules.valuation", name, limit));
-            }
-        },
+    let quantum_of = |name| match table.find(name) {
+        Some(node) => Ok((name, node.get("quantum")?.positive()?)),
+        None => {
+            let limit = format!("must be an asset of the card: {}", names.join(", "));
+            Err(Error::new(ErrorKind::BadCard, "rules.valuation", name, limit))
+        }
     };
+    let valuation = valuation.map(quantum_of).transpose()?;
     let other = |name| valuation.filter(|(v, _)| *v != name).map(|(_, quantum)| quantum);
     names.iter().map(|name| Asset::read(name, &table.get(name)?, other(*name))).collect()
 }

@@ -12,6 +12,7 @@ pub mod portfolio;
 pub mod price;
 pub mod requirement;
 mod store;
+pub mod withdrawal;
 
 pub use assess::{AssetMargin, PoolMargin, Status};
 pub use builder::{PoolKey, PoolPlace, PortfolioBuilder};
@@ -20,3 +21,4 @@ pub use explain::{Explanation, LegLine};
 pub use leg::{Leg, LegSide, PoolKind};
 pub use portfolio::{Balance, OpenInterest, PoolId, Portfolio};
 pub use price::{BankruptcyPrice, Flip, LiquidationPrice};
+pub use withdrawal::{Binding, Withdrawal};

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::data::{AssetId, InstrumentId, Tiers, Venue};
+use crate::data::{AssetId, Instrument, InstrumentId, Tiers, Venue};
 use crate::numbers::limits::QUANTA_MAX;
 use crate::numbers::{Error, ErrorKind, Rate, Result};
 
@@ -62,7 +62,7 @@ impl Draft {
         label: impl Fn() -> String,
     ) -> Result<AssetId> {
         let rules = venue.rules();
-        let settles = |leg: &Leg| venue.instrument(leg.instrument).map(|i| i.settlement());
+        let settles = |leg: &Leg| venue.instrument(leg.instrument).map(Instrument::settlement);
         let legs = self.legs.get_mut(first..).ok_or_else(|| Error::invariant("draft"))?;
         given.sort_unstable_by_key(|holding| holding.asset);
         let (asset, assets) = if multi {
