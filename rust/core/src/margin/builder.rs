@@ -7,10 +7,12 @@ use crate::data::{AssetId, InstrumentId, Tiers, Venue};
 use crate::numbers::limits::{LEGS_MAX, LOTS_MAX, ROWS_MAX};
 use crate::numbers::{Error, ErrorKind, Lots, Quanta, Rate, Result};
 
+use super::check::Prepared;
+use super::lanes::Lanes;
 use super::leg::{Leg, LegSide, PoolKind};
 use super::names::Names;
 use super::portfolio::{PoolHead, Portfolio};
-use super::store::{Block, Draft, Holding, POOLS_PER_BLOCK};
+use super::store::{Block, Context, Draft, Holding, POOLS_PER_BLOCK};
 
 /// Which pool a row speaks of.
 #[derive(Debug, Clone, Copy)]
@@ -374,13 +376,15 @@ impl PortfolioBuilder {
         let rates = self.rates()?;
         let mut heads = Vec::with_capacity(order.len());
         let mut blocks = Vec::with_capacity(order.len().div_ceil(POOLS_PER_BLOCK));
+        let lanes = Lanes::new(&self.venue, &rates);
+        let context = Context { venue: &self.venue, rates: &rates, lanes: &lanes };
         let mut draft = Draft::default();
         for pools in order.chunks(POOLS_PER_BLOCK) {
             draft.clear();
             for pool in pools {
                 heads.push(self.draft_pool(PoolPlace(*pool), &mut draft)?);
             }
-            blocks.push(Block::pack(&draft, &rates, &self.venue)?);
+            blocks.push(Block::pack(&draft, &context)?);
         }
         let key = |pool: &u32| self.pools.get(index(*pool)).map(|p| (p.account, p.name));
         Ok(Portfolio {
@@ -390,6 +394,8 @@ impl PortfolioBuilder {
             pool_names: self.pool_names.packed(),
             heads,
             blocks,
+            prepared: Prepared::default(),
+            lanes,
             rates,
         })
     }

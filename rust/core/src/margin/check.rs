@@ -1,10 +1,17 @@
 //! The check: who can pay, who cannot, all pools at once.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aivora_simd::{POISON, Path, Sums, Table};
+
+use crate::data::{AssetId, InstrumentId};
 use crate::numbers::limits::THREADS_MAX;
-use crate::numbers::{Canonical, Digest, Error, ErrorKind, Result};
+use crate::numbers::{Canonical, Digest, Error, ErrorKind, MarkTicks, PriceTicks, Result};
 use crate::pricing::Prices;
 
-use super::portfolio::Portfolio;
+use super::portfolio::{PoolId, Portfolio};
+use super::store::{Block, POOLS_PER_BLOCK};
+use super::valuation::LaneValue;
 
 /// A column of amounts: 64-bit integers, and the few rows that need more beside them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,14 +21,6 @@ pub struct Column {
 }
 
 impl Column {
-    fn push(&mut self, row: usize, value: i128) {
-        let narrow = i64::try_from(value);
-        self.lanes.push(narrow.unwrap_or(0));
-        if narrow.is_err() {
-            self.wide.push((row, value));
-        }
-    }
-
     /// The amount in a row.
     #[must_use]
     pub fn get(&self, row: usize) -> Option<i128> {
@@ -91,29 +90,324 @@ impl Report {
     }
 }
 
+/// The same rules as [`super::assess::status`] and [`super::assess::is_liquidatable`], on 64-bit integers and without branches.
+#[inline]
+fn flags(equity: i64, initial: i64, maintenance: i64, strict: bool) -> (u8, bool) {
+    let tie = u8::from(!strict) & u8::from(equity == maintenance);
+    let fires = u8::from(maintenance > 0) & (u8::from(equity < maintenance) | tie);
+    let open = u8::from(equity < initial).max(fires << 1);
+    (open.max(u8::from(equity < 0) * 3), fires == 1)
+}
+
+/// The kernels' table at the last prices, and those prices.
+#[derive(Debug, Default)]
+pub(super) struct Prepared(Mutex<Option<(Vec<Option<MarkTicks>>, Arc<Table>)>>);
+
+impl Clone for Prepared {
+    fn clone(&self) -> Self {
+        Self(Mutex::new(self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()))
+    }
+}
+
+/// What every block of a scan reads.
+struct Scan {
+    table: Arc<Table>,
+    path: Path,
+    strict: bool,
+    /// By asset: what it counts, where the lanes can hold that.
+    values: Vec<Option<LaneValue>>,
+}
+
+/// One piece of the report, filled by one thread: whole blocks.
+struct Piece<'a> {
+    first: usize,
+    amounts: [&'a mut [i64]; 3],
+    status: &'a mut [u8],
+    liquidatable: &'a mut [bool],
+}
+
+impl<'a> Piece<'a> {
+    /// The same in pieces of so many pools, in order.
+    fn split(self, size: usize) -> impl Iterator<Item = Piece<'a>> {
+        let [equity, initial, maintenance] = self.amounts;
+        let flags = self.status.chunks_mut(size).zip(self.liquidatable.chunks_mut(size));
+        equity
+            .chunks_mut(size)
+            .zip(initial.chunks_mut(size))
+            .zip(maintenance.chunks_mut(size))
+            .zip(flags)
+            .zip((self.first..).step_by(size))
+            .map(|((((e, n), m), (status, liquidatable)), first)| Piece {
+                first,
+                amounts: [e, n, m],
+                status,
+                liquidatable,
+            })
+    }
+}
+
+type Wide = [Vec<(usize, i128)>; 3];
+
+fn broken() -> Error {
+    Error::invariant("packed columns")
+}
+
+/// Runs a job on each piece, each on a thread of its own when there are several; results in order.
+fn on_threads<P: Send, R: Send>(
+    pieces: Vec<P>,
+    job: impl Fn(P) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    if pieces.len() < 2 {
+        return pieces.into_iter().map(job).collect();
+    }
+    let job = &job;
+    std::thread::scope(|scope| {
+        let handles: Vec<_> =
+            pieces.into_iter().map(|piece| scope.spawn(move || job(piece))).collect();
+        let lost = |_| Err(Error::invariant("scan thread"));
+        handles.into_iter().map(|h| h.join().unwrap_or_else(lost)).collect()
+    })
+}
+
+/// Pools of one piece: whole blocks, so that no block is shared.
+fn piece_size(pools: usize, threads: usize) -> usize {
+    pools.div_ceil(POOLS_PER_BLOCK).div_ceil(threads).max(1) * POOLS_PER_BLOCK
+}
+
+fn check_threads(threads: usize) -> Result<()> {
+    if threads == 0 || threads > THREADS_MAX {
+        let limit = format!("must be 1 to {THREADS_MAX}");
+        return Err(Error::new(ErrorKind::OutOfRange, "threads", threads, limit));
+    }
+    Ok(())
+}
+
 impl Portfolio {
-    /// Every pool at the prices. The result does not depend on the number of threads.
+    /// Every pool at the prices. The result does not depend on the number of threads, nor on the instructions used.
     ///
     /// # Errors
-    /// `missing_price` for a held instrument without a mark; `overflow`; `out_of_range` for the threads.
+    /// `missing_price` for a held instrument without a mark, or an asset to be valued without a price; `overflow`;
+    /// `out_of_range` for the threads.
     pub fn check(&self, prices: &Prices, threads: usize) -> Result<Report> {
-        self.check_venue(prices)?;
-        if threads == 0 || threads > THREADS_MAX {
-            let limit = format!("must be 1 to {THREADS_MAX}");
-            return Err(Error::new(ErrorKind::OutOfRange, "threads", threads, limit));
-        }
-        self.check_marks(prices)?;
-        let mut columns = [Column::default(), Column::default(), Column::default()];
-        let (mut status, mut liquidatable) = (Vec::new(), Vec::new());
-        for pool in self.pools() {
-            let m = self.assess_here(pool, prices)?;
-            for (column, value) in columns.iter_mut().zip([m.equity, m.initial, m.maintenance]) {
-                column.push(pool.index(), value);
+        check_threads(threads)?;
+        let scan = self.scan(prices)?;
+        let pools = self.len();
+        let mut columns = [vec![0_i64; pools], vec![0_i64; pools], vec![0_i64; pools]];
+        let (mut status, mut liquidatable) = (vec![0_u8; pools], vec![false; pools]);
+        let [equity, initial, maintenance] = &mut columns;
+        let whole = Piece {
+            first: 0,
+            amounts: [equity, initial, maintenance],
+            status: &mut status,
+            liquidatable: &mut liquidatable,
+        };
+        let pieces = whole.split(piece_size(pools, threads)).collect();
+        let mut wide = Wide::default();
+        for found in on_threads(pieces, |piece| self.fill(piece, &scan, prices))? {
+            for (all, part) in wide.iter_mut().zip(found) {
+                all.extend(part);
             }
-            status.push(m.status.code());
-            liquidatable.push(m.liquidatable);
         }
         let [equity, initial, maintenance] = columns;
-        Ok(Report { equity, initial, maintenance, status, liquidatable })
+        let [wide_e, wide_i, wide_m] = wide;
+        Ok(Report {
+            equity: Column { lanes: equity, wide: wide_e },
+            initial: Column { lanes: initial, wide: wide_i },
+            maintenance: Column { lanes: maintenance, wide: wide_m },
+            status,
+            liquidatable,
+        })
     }
+
+    /// Only the verdict of every pool: [`Report::liquidatable`] of [`Portfolio::check`], for less.
+    ///
+    /// # Errors
+    /// As [`Portfolio::check`].
+    pub fn liquidatable(&self, prices: &Prices, threads: usize) -> Result<Vec<bool>> {
+        check_threads(threads)?;
+        let scan = self.scan(prices)?;
+        let mut mask = vec![false; self.len()];
+        let size = piece_size(self.len(), threads);
+        let pieces = mask.chunks_mut(size).zip((0..).step_by(size)).collect();
+        on_threads(pieces, |(piece, first)| self.fill_mask(piece, first, &scan, prices))?;
+        Ok(mask)
+    }
+
+    /// What all blocks read, at the prices.
+    fn scan(&self, prices: &Prices) -> Result<Scan> {
+        self.check_venue(prices)?;
+        self.check_marks(prices)?;
+        let value = |(i, asset): (usize, &crate::data::Asset)| {
+            let id = AssetId(u8::try_from(i).ok()?);
+            LaneValue::at(asset.worth()?, prices.asset(id).map(PriceTicks::get)?)
+        };
+        Ok(Scan {
+            table: self.table(prices),
+            path: Path::in_use(),
+            strict: self.venue().rules().strict,
+            values: self.venue().assets().iter().enumerate().map(value).collect(),
+        })
+    }
+
+    /// The kernels' table: that of the last scan, with the instruments set anew whose price is another.
+    fn table(&self, prices: &Prices) -> Arc<Table> {
+        let instruments = self.venue().instruments();
+        let mark = |i: usize| u32::try_from(i).ok().and_then(|i| prices.mark(InstrumentId(i)));
+        let mut last = self.prepared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (marks, table) = last
+            .get_or_insert_with(|| (vec![None; instruments.len()], Arc::new(self.lanes.table())));
+        for (i, (instrument, known)) in instruments.iter().zip(marks).enumerate() {
+            let now = mark(i);
+            if *known != now {
+                let table = Arc::make_mut(table);
+                self.lanes.set(table, i, instrument, now.map(MarkTicks::get));
+                *known = now;
+            }
+        }
+        Arc::clone(table)
+    }
+
+    /// One piece of the report.
+    fn fill(&self, piece: Piece<'_>, scan: &Scan, prices: &Prices) -> Result<Wide> {
+        let mut wide = Wide::default();
+        let mut sums = Vec::new();
+        for own in piece.split(POOLS_PER_BLOCK) {
+            let block = self.blocks.get(own.first / POOLS_PER_BLOCK).ok_or_else(broken)?;
+            sums.resize(block.row_count(), Sums::default());
+            if !block.sums::<true>(&scan.table, scan.path, &mut sums) {
+                return Err(broken());
+            }
+            let Piece { first, amounts: [equity, initial, maintenance], status, liquidatable } =
+                own;
+            let mut slow = Vec::new();
+            let outputs = equity.iter_mut().zip(initial.iter_mut()).zip(maintenance.iter_mut());
+            if block.is_plain() {
+                let mut poisoned = 0;
+                for ((((e, n), m), sums), cash) in outputs.zip(&sums).zip(block.cash()) {
+                    *e = cash.wrapping_add(sums.value);
+                    (*n, *m) = (sums.initial.cast_signed(), sums.maintenance.cast_signed());
+                    poisoned |= sums.maintenance;
+                }
+                slow.extend(block.slow_rows());
+                if poisoned >= POISON >> 1 {
+                    slow.extend((0..sums.len()).filter(|row| is_poisoned(&sums, *row)));
+                }
+            } else {
+                for (pool, ((e, n), m)) in outputs.enumerate() {
+                    match self.in_lanes::<true>(block, pool, first, scan, &sums) {
+                        Some(found) => (*e, *n, *m) = found,
+                        None => slow.push(pool),
+                    }
+                }
+            }
+            let amounts = equity.iter().zip(initial.iter()).zip(maintenance.iter());
+            for (((e, n), m), (status, fires)) in
+                amounts.zip(status.iter_mut().zip(liquidatable.iter_mut()))
+            {
+                (*status, *fires) = flags(*e, *n, *m, scan.strict);
+            }
+            slow.sort_unstable();
+            slow.dedup();
+            for pool in slow {
+                let found = self.assess_here(PoolId(first + pool), prices)?;
+                let flags = status.get_mut(pool).zip(liquidatable.get_mut(pool));
+                let (status, fires) = flags.ok_or_else(broken)?;
+                (*status, *fires) = (found.status.code(), found.liquidatable);
+                let values = [found.equity, found.initial, found.maintenance];
+                let columns = [&mut *equity, &mut *initial, &mut *maintenance];
+                for ((column, value), beside) in columns.into_iter().zip(values).zip(&mut wide) {
+                    let narrow = i64::try_from(value);
+                    *column.get_mut(pool).ok_or_else(broken)? = narrow.unwrap_or(0);
+                    if narrow.is_err() {
+                        beside.push((first + pool, value));
+                    }
+                }
+            }
+        }
+        Ok(wide)
+    }
+
+    /// One piece of the mask.
+    fn fill_mask(
+        &self,
+        mask: &mut [bool],
+        first: usize,
+        scan: &Scan,
+        prices: &Prices,
+    ) -> Result<()> {
+        let mut sums = Vec::new();
+        for (own, first) in mask.chunks_mut(POOLS_PER_BLOCK).zip((first..).step_by(POOLS_PER_BLOCK))
+        {
+            let block = self.blocks.get(first / POOLS_PER_BLOCK).ok_or_else(broken)?;
+            sums.resize(block.row_count(), Sums::default());
+            if !block.sums::<false>(&scan.table, scan.path, &mut sums) {
+                return Err(broken());
+            }
+            let mut slow = Vec::new();
+            if block.is_plain() {
+                let mut poisoned = 0;
+                for ((fires, sums), cash) in own.iter_mut().zip(&sums).zip(block.cash()) {
+                    let equity = cash.wrapping_add(sums.value);
+                    *fires = flags(equity, 0, sums.maintenance.cast_signed(), scan.strict).1;
+                    poisoned |= sums.maintenance;
+                }
+                slow.extend(block.slow_rows());
+                if poisoned >= POISON >> 1 {
+                    slow.extend((0..sums.len()).filter(|row| is_poisoned(&sums, *row)));
+                }
+            } else {
+                for (pool, fires) in own.iter_mut().enumerate() {
+                    match self.in_lanes::<false>(block, pool, first, scan, &sums) {
+                        Some((e, _, m)) => *fires = flags(e, 0, m, scan.strict).1,
+                        None => slow.push(pool),
+                    }
+                }
+            }
+            for pool in slow {
+                let found = self.assess_here(PoolId(first + pool), prices)?;
+                *own.get_mut(pool).ok_or_else(broken)? = found.liquidatable;
+            }
+        }
+        Ok(())
+    }
+
+    /// A pool's equity, initial and maintenance from the sums of its rows; none where the lanes do not hold it.
+    fn in_lanes<const INITIAL: bool>(
+        &self,
+        block: &Block,
+        pool: usize,
+        first: usize,
+        scan: &Scan,
+        sums: &[Sums],
+    ) -> Option<(i64, i64, i64)> {
+        let head = self.heads.get(first + pool)?;
+        let (mut equity, mut initial, mut maintenance) = (0_i64, 0_i64, 0_i64);
+        for row in block.rows_of(pool) {
+            let own = sums.get(row)?;
+            if block.is_slow(row) || own.maintenance >= POISON >> 1 {
+                return None;
+            }
+            let fixed = block.fixed().get(row).copied().unwrap_or_default();
+            let e = block.cash().get(row)?.wrapping_add(own.value);
+            let n = own.initial.cast_signed().wrapping_add(fixed[0]);
+            let m = own.maintenance.cast_signed().wrapping_add(fixed[1]);
+            let asset = block.asset(row)?;
+            let (e, n, m) = if !head.multi || asset == head.asset {
+                (e, n, m)
+            } else {
+                let counts = scan.values.get(asset.index())?.as_ref()?;
+                let n = if INITIAL { counts.requirement(n)? } else { 0 };
+                (counts.value(e)?, n, counts.requirement(m)?)
+            };
+            // At most 256 assets: the valuation asset's own sums are below 2^61, the values of the others 2^54 each.
+            equity = equity.wrapping_add(e);
+            initial = initial.wrapping_add(n);
+            maintenance = maintenance.wrapping_add(m);
+        }
+        Some((equity, initial, maintenance))
+    }
+}
+
+fn is_poisoned(sums: &[Sums], row: usize) -> bool {
+    sums.get(row).is_some_and(|sums| sums.maintenance >= POISON >> 1)
 }

@@ -6,12 +6,14 @@ pub mod builder;
 pub mod check;
 pub mod collateral;
 pub mod explain;
+mod lanes;
 pub mod leg;
 mod names;
 pub mod portfolio;
 pub mod price;
 pub mod requirement;
 mod store;
+mod valuation;
 pub mod withdrawal;
 
 pub use assess::{AssetMargin, PoolMargin, Status};

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use crate::data::{AssetId, InstrumentId, Venue};
 use crate::numbers::{Canonical, Digest, Error, ErrorKind, Rate, Result};
 
+use super::check::Prepared;
+use super::lanes::Lanes;
 use super::leg::{Leg, PoolKind};
 use super::names::Names;
-use super::store::{Block, Holding, POOLS_PER_BLOCK};
+use super::store::{Block, Context, Holding, POOLS_PER_BLOCK};
 
 /// A pool's place in its portfolio: pools are sorted by account and pool name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +76,9 @@ pub struct Portfolio {
     pub(super) blocks: Vec<Block>,
     /// All initial rates of the schedules and all chosen ones, ascending, after a zero.
     pub(super) rates: Vec<Rate>,
+    pub(super) lanes: Lanes,
+    /// The table of the last prices: most scans change few of them.
+    pub(super) prepared: Prepared,
 }
 
 impl Portfolio {
@@ -159,13 +164,14 @@ impl Portfolio {
         Ok((block.ok_or_else(|| Error::invariant("pool place"))?, pool.0 % POOLS_PER_BLOCK))
     }
 
+    pub(super) fn context(&self) -> Context<'_> {
+        Context { venue: &self.venue, rates: &self.rates, lanes: &self.lanes }
+    }
+
     /// What a pool holds in each of its assets, with the legs that settle in it.
     pub(super) fn rows(&self, pool: PoolId) -> Result<Vec<(Holding, Vec<Leg>)>> {
         let (block, number) = self.block(pool)?;
-        let row = |row| -> Result<(Holding, Vec<Leg>)> {
-            let legs = block.legs_of(row).map(|slot| block.leg(slot, &self.rates));
-            Ok((block.holding(row)?, legs.collect::<Result<_>>()?))
-        };
+        let row = |row| Ok((block.holding(row)?, block.row_legs(row, &self.context())?));
         block.rows_of(number).map(row).collect()
     }
 
@@ -223,7 +229,7 @@ impl Portfolio {
     /// The first pool that holds an instrument.
     pub(super) fn first_holder(&self, id: InstrumentId) -> Option<PoolId> {
         let first = |(number, block): (usize, &Block)| {
-            let pool = block.first_holder(id)?;
+            let pool = block.first_holder(id, &self.context())?;
             Some(PoolId(number * POOLS_PER_BLOCK + pool))
         };
         self.blocks.iter().enumerate().find_map(first)
@@ -235,7 +241,7 @@ impl Portfolio {
     /// `invariant_broken` only.
     pub fn open_interest(&self) -> Result<Vec<OpenInterest>> {
         let mut found = vec![OpenInterest::default(); self.venue.instruments().len()];
-        for (instrument, lots) in self.blocks.iter().flat_map(Block::positions) {
+        for (instrument, lots) in self.blocks.iter().flat_map(|b| b.positions(&self.lanes)) {
             let slot = found.get_mut(usize::from(instrument));
             let of = slot.ok_or_else(|| Error::invariant("instrument place"))?;
             // At most 2^28 pools of 4,096 legs of 10^18 lots.

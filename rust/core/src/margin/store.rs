@@ -6,12 +6,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use aivora_simd::{Group, Leg as LaneLeg, OrderLeg, Path, Sums, Table};
+
 use crate::data::{AssetId, Instrument, InstrumentId, Tiers, Venue};
 use crate::numbers::limits::QUANTA_MAX;
 use crate::numbers::{Error, ErrorKind, Rate, Result};
 
+use super::lanes::{CASH_MAX, LEGS_MAX, Lanes, Shape};
 use super::leg::{Leg, LegSide};
-use super::requirement::terms;
+use super::requirement::{leg_margin, terms};
 
 /// Pools in one block: what a scan works on at a time, and what a change of shape rebuilds.
 pub(super) const POOLS_PER_BLOCK: usize = 1_024;
@@ -42,6 +45,8 @@ pub(super) struct Draft {
     /// Each row, and how many legs it has.
     pub(super) holdings: Vec<(Holding, u32)>,
     pub(super) legs: Vec<Leg>,
+    /// Some pools are of several assets.
+    pub(super) valued: bool,
 }
 
 impl Draft {
@@ -49,6 +54,7 @@ impl Draft {
         self.rows.clear();
         self.holdings.clear();
         self.legs.clear();
+        self.valued = false;
     }
 
     /// Ends a pool: its legs are those from `first` on, sorted by instrument; `given` are its balances. Splits them into
@@ -65,6 +71,7 @@ impl Draft {
         let settles = |leg: &Leg| venue.instrument(leg.instrument).map(Instrument::settlement);
         let legs = self.legs.get_mut(first..).ok_or_else(|| Error::invariant("draft"))?;
         given.sort_unstable_by_key(|holding| holding.asset);
+        self.valued |= multi;
         let (asset, assets) = if multi {
             let asset = rules.valuation.ok_or_else(|| Error::invariant("valuation"))?;
             legs.sort_by_key(|leg| settles(leg).ok());
@@ -129,19 +136,36 @@ fn check_row(
     Ok(())
 }
 
-/// A leg as the scan reads it.
+/// A leg that the lanes do not hold.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct HotLeg {
-    pub(super) lots: i64,
-    pub(super) instrument: u16,
-    /// Place of the chosen initial rate in the portfolio's rates; 0 is none.
-    pub(super) chosen: u16,
+struct SlowLeg {
+    lots: i64,
+    instrument: u16,
+    chosen: u16,
+}
+
+/// What a leg's row keeps of it for the scan.
+#[derive(Debug, Clone, Copy)]
+struct Hot {
+    lots: i64,
+    instrument: u16,
+    chosen: u16,
+}
+
+/// What packing and unpacking look up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) venue: &'a Venue,
+    pub(super) rates: &'a [Rate],
+    pub(super) lanes: &'a Lanes,
 }
 
 /// Some neighbouring pools.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Block {
     pools: usize,
+    /// Some of its pools are of several assets.
+    valued: bool,
     /// Where each pool's rows start, and one more; empty where each pool has one row.
     rows: Vec<u32>,
     assets: Vec<AssetId>,
@@ -150,7 +174,17 @@ pub(super) struct Block {
     more: BTreeMap<u32, Holding>,
     /// Where each row's legs start, and one more.
     legs: Vec<u32>,
-    pub(super) hot: Vec<HotLeg>,
+    /// Rows in the lanes, by how many legs they have; those with open orders apart.
+    plain: Vec<Group<LaneLeg>>,
+    ordered: Vec<Group<OrderLeg>>,
+    /// Rows that are not, ascending, each with the place of its first leg.
+    slow: Vec<(u32, u32)>,
+    slow_legs: Vec<SlowLeg>,
+    /// Of each row in the lanes: balance less all that is owed and all cost.
+    cash: Vec<i64>,
+    /// Of each row in the lanes: the parts of its initial and its maintenance requirement that do not depend on
+    /// prices; empty where no rule has such parts.
+    fixed: Vec<[i64; 2]>,
     costs: Vec<i64>,
     sides: Vec<LegSide>,
     extras: BTreeMap<u32, Extra>,
@@ -166,12 +200,8 @@ fn place(index: usize) -> Result<u32> {
 
 impl Block {
     /// The pools of a draft, packed.
-    pub(super) fn pack(draft: &Draft, rates: &[Rate], _venue: &Venue) -> Result<Self> {
-        let rank = |rate: Option<Rate>| -> Result<u16> {
-            let place = rate.map_or(Ok(0), |r| rates.binary_search(&r));
-            place.ok().and_then(|p| u16::try_from(p).ok()).ok_or_else(|| Error::invariant("rate"))
-        };
-        let mut block = Self { pools: draft.rows.len(), ..Self::default() };
+    pub(super) fn pack(draft: &Draft, context: &Context<'_>) -> Result<Self> {
+        let mut block = Self { pools: draft.rows.len(), valued: draft.valued, ..Self::default() };
         if draft.rows.iter().any(|rows| *rows != 1) {
             block.rows.push(0);
             for rows in &draft.rows {
@@ -179,29 +209,90 @@ impl Block {
             }
         }
         block.legs.push(0);
-        for (row, (holding, legs)) in draft.holdings.iter().enumerate() {
+        let mut rest = draft.legs.as_slice();
+        for (row, (holding, count)) in draft.holdings.iter().enumerate() {
+            let (legs, after) = rest.split_at_checked(index(*count)).unwrap_or((rest, &[]));
+            rest = after;
             block.assets.push(holding.asset);
             let narrow = i64::try_from(holding.balance);
             block.balances.push(narrow.unwrap_or(0));
             if narrow.is_err() || holding.interest != 0 {
                 block.more.insert(place(row)?, *holding);
             }
-            block.legs.push(block.legs.last().copied().unwrap_or(0) + legs);
-        }
-        for (slot, leg) in draft.legs.iter().enumerate() {
-            let narrow = i64::try_from(leg.cost);
-            if narrow.is_err() || leg.accrued != 0 || leg.has_orders() {
-                let Leg { cost, accrued, bids, asks, .. } = *leg;
-                block.extras.insert(place(slot)?, Extra { cost, accrued, bids, asks });
+            for leg in legs {
+                let narrow = i64::try_from(leg.cost);
+                if narrow.is_err() || leg.accrued != 0 || leg.has_orders() {
+                    let Leg { cost, accrued, bids, asks, .. } = *leg;
+                    let extra = Extra { cost, accrued, bids, asks };
+                    block.extras.insert(place(block.costs.len())?, extra);
+                }
+                block.costs.push(narrow.unwrap_or(0));
+                block.sides.push(leg.side);
             }
-            block.costs.push(narrow.unwrap_or(0));
-            block.sides.push(leg.side);
-            let instrument = u16::try_from(leg.instrument.0);
-            let instrument = instrument.map_err(|_| Error::invariant("instrument place"))?;
-            block.hot.push(HotLeg { lots: leg.lots, instrument, chosen: rank(leg.chosen)? });
+            block.legs.push(place(block.costs.len())?);
+            block.pack_row(row, holding, legs, context)?;
         }
         block.shrink();
         Ok(block)
+    }
+
+    /// Puts a row's legs where the scan finds them.
+    fn pack_row(
+        &mut self,
+        row: usize,
+        holding: &Holding,
+        legs: &[Leg],
+        context: &Context<'_>,
+    ) -> Result<()> {
+        let shape = Shape::of(context.venue.rules());
+        let number = u16::try_from(row).ok();
+        if let Some(number) = number
+            && let Some((cash, fixed)) = lane_row(holding, legs, shape, context)?
+            && self.push_lanes(number, legs, context)?
+        {
+            self.cash.push(cash);
+            if shape.has_fixed() {
+                self.fixed.push(fixed);
+            }
+            return Ok(());
+        }
+        self.cash.push(0);
+        if shape.has_fixed() {
+            self.fixed.push([0, 0]);
+        }
+        self.slow.push((place(row)?, place(self.slow_legs.len())?));
+        for leg in legs {
+            let instrument = u16::try_from(leg.instrument.0);
+            let instrument = instrument.map_err(|_| Error::invariant("instrument place"))?;
+            let chosen = rank(context.rates, leg.chosen)?;
+            self.slow_legs.push(SlowLeg { lots: leg.lots, instrument, chosen });
+        }
+        Ok(())
+    }
+
+    /// Adds a row to the lanes; false, and nothing added, where a size is too large for them.
+    fn push_lanes(&mut self, row: u16, legs: &[Leg], context: &Context<'_>) -> Result<bool> {
+        if legs.is_empty() {
+            return Ok(true);
+        }
+        let mut found = Vec::with_capacity(legs.len());
+        for leg in legs {
+            let lots = i32::try_from(leg.lots).ok().filter(|lots| *lots != i32::MIN);
+            let exposure = i32::try_from(leg.exposure()).ok();
+            let (Some(lots), Some(exposure), Some(instrument)) =
+                (lots, exposure, context.lanes.place(leg))
+            else {
+                return Ok(false);
+            };
+            let chosen = rank(context.rates, leg.chosen)?;
+            found.push(OrderLeg { leg: LaneLeg { lots, instrument, chosen }, exposure });
+        }
+        let width = found.len();
+        Ok(if legs.iter().any(Leg::has_orders) {
+            group_of(&mut self.ordered, width).push(row, found)
+        } else {
+            group_of(&mut self.plain, width).push(row, found.into_iter().map(|o| o.leg))
+        })
     }
 
     fn shrink(&mut self) {
@@ -209,23 +300,86 @@ impl Block {
         self.assets.shrink_to_fit();
         self.balances.shrink_to_fit();
         self.legs.shrink_to_fit();
-        self.hot.shrink_to_fit();
+        self.plain.iter_mut().for_each(Group::shrink);
+        self.plain.shrink_to_fit();
+        self.ordered.iter_mut().for_each(Group::shrink);
+        self.ordered.shrink_to_fit();
+        self.slow.shrink_to_fit();
+        self.slow_legs.shrink_to_fit();
+        self.cash.shrink_to_fit();
+        self.fixed.shrink_to_fit();
         self.costs.shrink_to_fit();
         self.sides.shrink_to_fit();
     }
 
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        fn of<T>(column: &Vec<T>) -> usize {
+            column.capacity() * size_of::<T>()
+        }
+        // A map of few entries has nodes of eleven, half of them full.
+        let maps = self.more.len() * 2 * size_of::<(u32, Holding)>()
+            + self.extras.len() * 2 * size_of::<(u32, Extra)>();
+        let groups = self.plain.iter().map(Group::bytes).sum::<usize>()
+            + self.ordered.iter().map(Group::bytes).sum::<usize>()
+            + of(&self.plain)
+            + of(&self.ordered);
+        let columns = of(&self.rows) + of(&self.assets) + of(&self.balances) + of(&self.legs);
+        let columns = columns + of(&self.slow) + of(&self.slow_legs) + of(&self.cash);
+        columns + of(&self.fixed) + of(&self.costs) + of(&self.sides) + groups + maps
+    }
+
+    /// The sums of all rows in the lanes, each at its row; those of the others, and of rows without legs, are 0.
+    pub(super) fn sums<const INITIAL: bool>(
+        &self,
+        table: &Table,
+        path: Path,
+        out: &mut [Sums],
+    ) -> bool {
+        out.fill(Sums::default());
+        self.plain.iter().all(|group| group.sums::<INITIAL>(table, path, out))
+            && self.ordered.iter().all(|group| group.sums::<INITIAL>(table, path, out))
+    }
+
+    /// Of each row in the lanes, what is added to its values.
+    pub(super) fn cash(&self) -> &[i64] {
+        &self.cash
+    }
+
+    /// Of each row in the lanes, what is added to its initial and maintenance sums; empty where nothing is.
+    pub(super) fn fixed(&self) -> &[[i64; 2]] {
+        &self.fixed
+    }
+
+    /// The rows that are not in the lanes, ascending.
+    pub(super) fn slow_rows(&self) -> impl Iterator<Item = usize> + '_ {
+        self.slow.iter().map(|(row, _)| index(*row))
+    }
+
+    /// Whether each pool is its one row, counted as it is and with nothing added to its requirements.
+    pub(super) fn is_plain(&self) -> bool {
+        self.rows.is_empty() && !self.valued && self.fixed.is_empty()
+    }
+
+    pub(super) fn is_slow(&self, row: usize) -> bool {
+        let found = |row| self.slow.binary_search_by_key(&row, |(r, _)| *r).is_ok();
+        !self.slow.is_empty() && u32::try_from(row).is_ok_and(found)
+    }
+
+    pub(super) fn asset(&self, row: usize) -> Option<AssetId> {
+        self.assets.get(row).copied()
+    }
+
     /// What it was packed from.
-    pub(super) fn unpack(&self, rates: &[Rate]) -> Result<Draft> {
-        let mut draft = Draft::default();
+    pub(super) fn unpack(&self, context: &Context<'_>) -> Result<Draft> {
+        let mut draft = Draft { valued: self.valued, ..Draft::default() };
         for pool in 0..self.pools {
             draft.rows.push(place(self.rows_of(pool).len())?);
         }
         for row in 0..self.assets.len() {
             let legs = self.legs_of(row);
             draft.holdings.push((self.holding(row)?, place(legs.len())?));
-            for slot in legs {
-                draft.legs.push(self.leg(slot, rates)?);
-            }
+            draft.legs.extend(self.row_legs(row, context)?);
         }
         Ok(draft)
     }
@@ -253,19 +407,28 @@ impl Block {
     }
 
     pub(super) fn leg_count(&self) -> usize {
-        self.hot.len()
+        self.costs.len()
     }
 
     /// The instrument and the lots of each of its legs, in no order.
-    pub(super) fn positions(&self) -> impl Iterator<Item = (u16, i64)> + '_ {
-        self.hot.iter().map(|leg| (leg.instrument, leg.lots))
+    pub(super) fn positions<'a>(
+        &'a self,
+        lanes: &'a Lanes,
+    ) -> impl Iterator<Item = (u16, i64)> + 'a {
+        let plain = self.plain.iter().flat_map(|group| group.legs());
+        let ordered = self.ordered.iter().flat_map(|group| group.legs()).map(|l| &l.leg);
+        let lane = |leg: &LaneLeg| (lanes.instrument(leg.instrument), i64::from(leg.lots));
+        let slow = self.slow_legs.iter().map(|leg| (leg.instrument, leg.lots));
+        plain.chain(ordered).map(lane).chain(slow)
     }
 
     /// The first of its pools that holds an instrument.
-    pub(super) fn first_holder(&self, id: InstrumentId) -> Option<usize> {
-        let slot = self.hot.iter().position(|leg| u32::from(leg.instrument) == id.0)?;
-        let row = self.legs.partition_point(|start| index(*start) <= slot).checked_sub(1)?;
-        (0..self.pools).find(|pool| self.rows_of(*pool).contains(&row))
+    pub(super) fn first_holder(&self, id: InstrumentId, context: &Context<'_>) -> Option<usize> {
+        let holds = |row: usize| {
+            let legs = self.row_legs(row, context);
+            legs.is_ok_and(|legs| legs.iter().any(|leg| leg.instrument == id))
+        };
+        (0..self.pools).find(|pool| self.rows_of(*pool).any(holds))
     }
 
     pub(super) fn holding(&self, row: usize) -> Result<Holding> {
@@ -280,10 +443,43 @@ impl Block {
         }
     }
 
-    pub(super) fn leg(&self, slot: usize, rates: &[Rate]) -> Result<Leg> {
-        let (Some(hot), Some(cost), Some(side)) =
-            (self.hot.get(slot), self.costs.get(slot), self.sides.get(slot))
-        else {
+    /// The legs of a row.
+    pub(super) fn row_legs(&self, row: usize, context: &Context<'_>) -> Result<Vec<Leg>> {
+        let slots = self.legs_of(row);
+        let hot = self.hot(row, slots.len(), context.lanes)?;
+        slots.zip(hot).map(|(slot, hot)| self.leg(slot, hot, context.rates)).collect()
+    }
+
+    /// What the scan holds of a row's legs.
+    fn hot(&self, row: usize, width: usize, lanes: &Lanes) -> Result<Vec<Hot>> {
+        let lost = || Error::invariant("row place");
+        let row = place(row)?;
+        if width == 0 {
+            return Ok(Vec::new());
+        }
+        let of = |leg: &LaneLeg| Hot {
+            lots: i64::from(leg.lots),
+            instrument: lanes.instrument(leg.instrument),
+            chosen: leg.chosen,
+        };
+        if let Some((group, at)) = find_row(&self.plain, width, row) {
+            let legs = group.legs().chunks_exact(width).nth(at).ok_or_else(lost)?;
+            return Ok(legs.iter().map(of).collect());
+        }
+        if let Some((group, at)) = find_row(&self.ordered, width, row) {
+            let legs = group.legs().chunks_exact(width).nth(at).ok_or_else(lost)?;
+            return Ok(legs.iter().map(|l| of(&l.leg)).collect());
+        }
+        let at = self.slow.binary_search_by_key(&row, |(r, _)| *r).map_err(|_| lost())?;
+        let start = self.slow.get(at).map_or(0, |(_, start)| index(*start));
+        let legs = self.slow_legs.get(start..start + width).ok_or_else(lost)?;
+        let of =
+            |leg: &SlowLeg| Hot { lots: leg.lots, instrument: leg.instrument, chosen: leg.chosen };
+        Ok(legs.iter().map(of).collect())
+    }
+
+    fn leg(&self, slot: usize, hot: Hot, rates: &[Rate]) -> Result<Leg> {
+        let (Some(cost), Some(side)) = (self.costs.get(slot), self.sides.get(slot)) else {
             return Err(Error::invariant("leg place"));
         };
         let rank = usize::from(hot.chosen);
@@ -303,4 +499,66 @@ impl Block {
         }
         Ok(leg)
     }
+}
+
+fn rank(rates: &[Rate], rate: Option<Rate>) -> Result<u16> {
+    let place = rate.map_or(Ok(0), |r| rates.binary_search(&r));
+    place.ok().and_then(|p| u16::try_from(p).ok()).ok_or_else(|| Error::invariant("rate"))
+}
+
+/// The group of so many legs a row, which is added when there is none.
+fn group_of<L: aivora_simd::Held>(groups: &mut Vec<Group<L>>, width: usize) -> &mut Group<L> {
+    let at = groups.partition_point(|group| group.width() < width);
+    if groups.get(at).is_none_or(|group| group.width() != width) {
+        groups.insert(at, Group::new(width));
+    }
+    #[allow(clippy::indexing_slicing)] // it was there, or is now
+    &mut groups[at]
+}
+
+/// The group that has a row, and the row's place in it.
+fn find_row<L: aivora_simd::Held>(
+    groups: &[Group<L>],
+    width: usize,
+    row: u32,
+) -> Option<(&Group<L>, usize)> {
+    let row = u16::try_from(row).ok()?;
+    let at = groups.binary_search_by_key(&width, Group::width).ok()?;
+    let group = groups.get(at)?;
+    group.places().binary_search(&row).ok().map(|place| (group, place))
+}
+
+/// What a row adds to its sums in the lanes: cash, and the fixed parts of its requirements; none where it does not fit them.
+#[allow(clippy::type_complexity)] // taken apart at once
+fn lane_row(
+    holding: &Holding,
+    legs: &[Leg],
+    shape: Shape,
+    context: &Context<'_>,
+) -> Result<Option<(i64, [i64; 2])>> {
+    if legs.len() > LEGS_MAX {
+        return Ok(None);
+    }
+    let mut cash = holding.balance.checked_sub(holding.interest);
+    let (mut initial, mut maintenance) = (0_i128, 0_i128);
+    for leg in legs {
+        let instrument = context.venue.instrument(leg.instrument)?;
+        if !shape.knows(instrument, leg) {
+            return Ok(None);
+        }
+        cash = cash.and_then(|c| c.checked_sub(leg.cost)?.checked_sub(leg.accrued));
+        if shape.has_fixed() {
+            // What does not depend on the price is the same at any.
+            let Ok(m) = leg_margin(context.venue.rules(), instrument, leg, 1) else {
+                return Ok(None);
+            };
+            initial += if shape.fixed_initial { m.initial } else { m.fee };
+            maintenance += if shape.fixed_maintenance { m.maintenance } else { m.fee };
+        }
+    }
+    let narrow = |amount: i128| i64::try_from(amount).ok().filter(|a| a.unsigned_abs() <= CASH_MAX);
+    let Some(cash) = cash.and_then(narrow) else { return Ok(None) };
+    // Fixed parts are of what honest sums of requirements are: below 2^57, 31 legs of 2^52.
+    let small = |amount: i128| narrow(amount).filter(|a| *a < 1 << 57);
+    Ok(small(initial).zip(small(maintenance)).map(|(i, m)| (cash, [i, m])))
 }

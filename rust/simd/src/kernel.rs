@@ -1,0 +1,442 @@
+//! The kernels: sums over the legs of each row, by every path, and their safe twins.
+
+use crate::path::Path;
+use crate::table::{Table, high};
+
+/// One leg of a row without open orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub struct Leg {
+    /// The position, signed; not the smallest 32-bit number.
+    pub lots: i32,
+    /// Its place in the table.
+    pub instrument: u16,
+    /// The place of the chosen initial rate in the table's rates; 0 is none.
+    pub chosen: u16,
+}
+
+/// One leg of a row that has open orders somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(4))]
+pub struct OrderLeg {
+    /// What is held.
+    pub leg: Leg,
+    /// What initial margin is taken of, in lots; not below the size that is held.
+    pub exposure: i32,
+}
+
+mod sealed {
+    /// Kernels trust what a leg says of itself, twice: no other types may.
+    pub trait Sealed {}
+    impl Sealed for super::Leg {}
+    impl Sealed for super::OrderLeg {}
+}
+
+/// What a kernel needs to know of a leg.
+pub trait Held: Copy + sealed::Sealed {
+    /// What is held.
+    fn leg(&self) -> Leg;
+    /// What initial margin is taken of, where that is not what is held.
+    fn exposure(&self) -> Option<i32>;
+}
+
+impl Held for Leg {
+    #[inline(always)]
+    fn leg(&self) -> Leg {
+        *self
+    }
+    #[inline(always)]
+    fn exposure(&self) -> Option<i32> {
+        None
+    }
+}
+
+impl Held for OrderLeg {
+    #[inline(always)]
+    fn leg(&self) -> Leg {
+        self.leg
+    }
+    #[inline(always)]
+    fn exposure(&self) -> Option<i32> {
+        Some(self.exposure)
+    }
+}
+
+/// The sums of one row, modulo 2^64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C, align(8))]
+pub struct Sums {
+    /// Σ value.
+    pub value: i64,
+    /// Σ initial requirement.
+    pub initial: u64,
+    /// Σ maintenance requirement; at least [`crate::POISON`] / 2 where a leg is too large for the table.
+    pub maintenance: u64,
+}
+
+/// Rows with the same number of legs, and where the sums of each go.
+#[derive(Debug, Clone)]
+pub struct Group<L> {
+    width: usize,
+    legs: Vec<L>,
+    places: Vec<u16>,
+    /// One past the largest instrument, chosen rate and place: what makes the kernels' accesses sound.
+    instruments: usize,
+    rates: usize,
+    outputs: usize,
+}
+
+impl<L: Held> Group<L> {
+    /// No rows yet, of so many legs each (at least one).
+    #[must_use]
+    pub fn new(width: usize) -> Self {
+        let (legs, places) = (Vec::new(), Vec::new());
+        Self { width: width.max(1), legs, places, instruments: 0, rates: 0, outputs: 0 }
+    }
+
+    /// Adds a row whose sums go to `place`; false, and nothing added, where it has another number of legs or a size that is
+    /// the smallest 32-bit number.
+    pub fn push(&mut self, place: u16, legs: impl IntoIterator<Item = L>) -> bool {
+        let before = self.legs.len();
+        self.legs.extend(legs);
+        let added = self.legs.get(before..).unwrap_or(&[]);
+        if added.len() != self.width || added.iter().any(|l| !sound(l)) {
+            self.legs.truncate(before);
+            return false;
+        }
+        for held in added {
+            let leg = held.leg();
+            self.instruments = self.instruments.max(usize::from(leg.instrument) + 1);
+            self.rates = self.rates.max(usize::from(leg.chosen) + 1);
+        }
+        self.places.push(place);
+        self.outputs = self.outputs.max(usize::from(place) + 1);
+        true
+    }
+
+    /// Legs of each row.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The places of the rows, in the order in which they were added.
+    #[must_use]
+    pub fn places(&self) -> &[u16] {
+        &self.places
+    }
+
+    /// The legs, row by row.
+    #[must_use]
+    pub fn legs(&self) -> &[L] {
+        &self.legs
+    }
+
+    /// Replaces a leg by one of the same instrument; false, and nothing changed, where it is not, or has a rate or size that
+    /// the group has not checked.
+    pub fn replace(&mut self, slot: usize, leg: L) -> bool {
+        let Some(own) = self.legs.get_mut(slot) else { return false };
+        let (old, new) = (own.leg(), leg.leg());
+        let known = old.instrument == new.instrument && usize::from(new.chosen) < self.rates;
+        if known && sound(&leg) {
+            *own = leg;
+        }
+        known && sound(&leg)
+    }
+
+    /// Without spare memory.
+    pub fn shrink(&mut self) {
+        self.legs.shrink_to_fit();
+        self.places.shrink_to_fit();
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.legs.capacity() * size_of::<L>() + self.places.capacity() * size_of::<u16>()
+    }
+
+    /// The sums of every row, each at its place in `out`: without `INITIAL`, the sums of initial requirements are left 0.
+    /// False, and nothing written, where the table or `out` is too short for the group.
+    pub fn sums<const INITIAL: bool>(&self, table: &Table, path: Path, out: &mut [Sums]) -> bool {
+        let fits = self.instruments <= table.len()
+            && self.rates <= table.rate_count()
+            && self.outputs <= out.len();
+        if fits {
+            match table.fractions {
+                0 => self.by_path::<INITIAL, false>(table, path, out),
+                _ => self.by_path::<INITIAL, true>(table, path, out),
+            }
+        }
+        fits
+    }
+
+    #[allow(unsafe_code)]
+    fn by_path<const INITIAL: bool, const FRACTION: bool>(
+        &self,
+        table: &Table,
+        path: Path,
+        out: &mut [Sums],
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if path != Path::Scalar && path.is_there() {
+            // SAFETY: the processor has the features, and `sums` has checked what `vector::run` asks of the group.
+            unsafe {
+                match path {
+                    Path::Avx512 => vector::avx512::<L, INITIAL, FRACTION>(self, table, out),
+                    _ => vector::avx2::<L, INITIAL, FRACTION>(self, table, out),
+                }
+            }
+            return;
+        }
+        let _ = path;
+        self.twin::<INITIAL, FRACTION>(table, out);
+    }
+
+    /// The safe twin of every kernel.
+    fn twin<const INITIAL: bool, const FRACTION: bool>(&self, table: &Table, out: &mut [Sums]) {
+        let read = |held: &L| -> Option<Sums> {
+            let leg = held.leg();
+            let at = usize::from(leg.instrument);
+            let (lot, thresholds) = (table.lots.get(at)?, &table.thresholds.get(at)?.0);
+            let brackets = table.brackets.get(at)?;
+            let chosen = *table.rates.get(usize::from(leg.chosen))?;
+            let reached =
+                |size: i32| thresholds.iter().map(|t| usize::from(size > *t)).sum::<usize>();
+            let size = leg.lots.wrapping_abs();
+            let (value, notional) = worth::<FRACTION>(lot.whole, lot.part, leg.lots);
+            let bracket = brackets.get(reached(size))?;
+            let mut sums = Sums { value, maintenance: bracket.maintenance(notional), initial: 0 };
+            if INITIAL {
+                if let Some(exposure) = held.exposure() {
+                    let (_, notional) = worth::<FRACTION>(lot.whole, lot.part, exposure);
+                    let bracket = brackets.get(reached(exposure))?;
+                    sums.initial = bracket.initial(notional, chosen);
+                    sums.maintenance = sums.maintenance.wrapping_add(bracket.poison());
+                } else {
+                    sums.initial = bracket.initial(notional, chosen);
+                }
+            }
+            Some(sums)
+        };
+        for (place, legs) in self.places.iter().zip(self.legs.chunks_exact(self.width)) {
+            let sums = legs.iter().filter_map(read).fold(Sums::default(), Sums::plus);
+            if let Some(slot) = out.get_mut(usize::from(*place)) {
+                *slot = sums;
+            }
+        }
+    }
+}
+
+/// Whether the sizes of a leg have an absolute value.
+fn sound<L: Held>(held: &L) -> bool {
+    held.leg().lots != i32::MIN && held.exposure().is_none_or(|exposure| exposure >= 0)
+}
+
+impl Sums {
+    #[inline(always)]
+    fn plus(self, other: Self) -> Self {
+        Self {
+            value: self.value.wrapping_add(other.value),
+            initial: self.initial.wrapping_add(other.initial),
+            maintenance: self.maintenance.wrapping_add(other.maintenance),
+        }
+    }
+}
+
+/// The value of `lots`, rounded down, and its size.
+#[inline(always)]
+#[allow(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn worth<const FRACTION: bool>(whole: i64, part: u64, lots: i32) -> (i64, u64) {
+    let value = i64::from(lots).wrapping_mul(whole);
+    if !FRACTION {
+        return (value, value.unsigned_abs());
+    }
+    let size = u64::from(lots.unsigned_abs());
+    let product = u128::from(size).wrapping_mul(u128::from(part));
+    // Below the size the low half is what rounding `part` up has added to a whole number.
+    let up = u64::from((product as u64) > size);
+    let down = value.unsigned_abs().wrapping_add(high(product));
+    // Rounded down: away from zero where it is negative. Where the lot is below one quantum its sign is in `whole` still.
+    let negative = (lots < 0) != (whole < 0);
+    let notional = down.wrapping_add(if negative { up } else { 0 });
+    let signed = notional as i64;
+    (if negative { signed.wrapping_neg() } else { signed }, notional)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod vector {
+    use std::arch::x86_64::{
+        __m256i, __m512i, _mm256_cmpgt_epi32, _mm256_load_si256, _mm256_movemask_epi8,
+        _mm256_packs_epi32, _mm256_set1_epi32, _mm512_cmpgt_epi32_mask, _mm512_load_si512,
+        _mm512_set1_epi32,
+    };
+
+    use super::{Group, Held, Sums, worth};
+    use crate::table::{BRACKETS, Bracket, Lot, Table, Thresholds};
+
+    /// How a path counts the thresholds below a size.
+    trait Count {
+        /// # Safety
+        /// The processor has the features of the path, and the caller is compiled with them.
+        unsafe fn below(thresholds: *const Thresholds, size: i32) -> usize;
+    }
+
+    struct Avx2;
+    struct Avx512;
+
+    impl Count for Avx2 {
+        #[inline(always)]
+        #[allow(clippy::as_conversions, clippy::cast_sign_loss)]
+        unsafe fn below(thresholds: *const Thresholds, size: i32) -> usize {
+            // SAFETY: a `Thresholds` is 64 bytes, aligned to 64.
+            unsafe {
+                let first = thresholds.cast::<__m256i>();
+                let size = _mm256_set1_epi32(size);
+                let low = _mm256_cmpgt_epi32(size, _mm256_load_si256(first));
+                let high = _mm256_cmpgt_epi32(size, _mm256_load_si256(first.add(1)));
+                // Sixteen 16-bit masks in a shuffled order, which does not matter to a count: two bits each.
+                let all = _mm256_movemask_epi8(_mm256_packs_epi32(low, high)) as u32;
+                (all.count_ones() / 2) as usize
+            }
+        }
+    }
+
+    impl Count for Avx512 {
+        #[inline(always)]
+        #[allow(clippy::as_conversions)]
+        unsafe fn below(thresholds: *const Thresholds, size: i32) -> usize {
+            // SAFETY: a `Thresholds` is 64 bytes, aligned to 64.
+            unsafe {
+                let all = _mm512_load_si512(thresholds.cast::<__m512i>());
+                let mask = _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(size), all);
+                u32::from(mask).count_ones() as usize
+            }
+        }
+    }
+
+    /// Where the columns of a table start.
+    #[derive(Clone, Copy)]
+    struct Columns {
+        lots: *const Lot,
+        thresholds: *const Thresholds,
+        brackets: *const [Bracket; BRACKETS],
+        rates: *const u64,
+    }
+
+    /// The sums of one leg.
+    ///
+    /// # Safety
+    /// The leg's instrument and chosen rate are in the columns; those of [`Count::below`].
+    #[inline(always)]
+    unsafe fn leg<L: Held, C: Count, const INITIAL: bool, const FRACTION: bool>(
+        at: Columns,
+        held: &L,
+    ) -> Sums {
+        let leg = held.leg();
+        // SAFETY: by the caller, the instrument and the rate are in the columns; a count of thresholds is at most 15, for the
+        // last of the sixteen is the largest 32-bit number.
+        unsafe {
+            let instrument = usize::from(leg.instrument);
+            let lot = *at.lots.add(instrument);
+            let thresholds = at.thresholds.add(instrument);
+            let brackets = at.brackets.add(instrument).cast::<Bracket>();
+            let (value, notional) = worth::<FRACTION>(lot.whole, lot.part, leg.lots);
+            let bracket = &*brackets.add(C::below(thresholds, leg.lots.wrapping_abs()));
+            let mut sums = Sums { value, maintenance: bracket.maintenance(notional), initial: 0 };
+            if INITIAL {
+                let chosen = *at.rates.add(usize::from(leg.chosen));
+                if let Some(exposure) = held.exposure() {
+                    let (_, notional) = worth::<FRACTION>(lot.whole, lot.part, exposure);
+                    let bracket = &*brackets.add(C::below(thresholds, exposure));
+                    sums.initial = bracket.initial(notional, chosen);
+                    sums.maintenance = sums.maintenance.wrapping_add(bracket.poison());
+                } else {
+                    sums.initial = bracket.initial(notional, chosen);
+                }
+            }
+            sums
+        }
+    }
+
+    /// # Safety
+    /// Every instrument and chosen rate of the group is in the table and every place in `out`; those of [`Count::below`].
+    #[inline(always)]
+    unsafe fn run<L: Held, C: Count, const INITIAL: bool, const FRACTION: bool>(
+        group: &Group<L>,
+        table: &Table,
+        out: &mut [Sums],
+    ) {
+        let at = Columns {
+            lots: table.lots.as_ptr(),
+            thresholds: table.thresholds.as_ptr(),
+            brackets: table.brackets.as_ptr(),
+            rates: table.rates.as_ptr(),
+        };
+        // SAFETY: by the caller.
+        unsafe {
+            match group.width {
+                1 => rows::<L, C, INITIAL, FRACTION, 1>(group, at, out),
+                2 => rows::<L, C, INITIAL, FRACTION, 2>(group, at, out),
+                3 => rows::<L, C, INITIAL, FRACTION, 3>(group, at, out),
+                4 => rows::<L, C, INITIAL, FRACTION, 4>(group, at, out),
+                5 => rows::<L, C, INITIAL, FRACTION, 5>(group, at, out),
+                6 => rows::<L, C, INITIAL, FRACTION, 6>(group, at, out),
+                7 => rows::<L, C, INITIAL, FRACTION, 7>(group, at, out),
+                8 => rows::<L, C, INITIAL, FRACTION, 8>(group, at, out),
+                _ => rows::<L, C, INITIAL, FRACTION, 0>(group, at, out),
+            }
+        }
+    }
+
+    /// Rows of `K` legs each; of `group.width` where `K` is 0.
+    ///
+    /// # Safety
+    /// Those of [`run`].
+    #[inline(always)]
+    unsafe fn rows<L, C, const INITIAL: bool, const FRACTION: bool, const K: usize>(
+        group: &Group<L>,
+        at: Columns,
+        out: &mut [Sums],
+    ) where
+        L: Held,
+        C: Count,
+    {
+        let width = if K == 0 { group.width } else { K };
+        for (place, legs) in group.places.iter().zip(group.legs.chunks_exact(width)) {
+            // SAFETY: by the caller.
+            unsafe {
+                let mut sums = Sums::default();
+                for held in legs {
+                    sums = sums.plus(leg::<L, C, INITIAL, FRACTION>(at, held));
+                }
+                *out.get_unchecked_mut(usize::from(*place)) = sums;
+            }
+        }
+    }
+
+    /// # Safety
+    /// Those of [`run`].
+    #[target_feature(enable = "avx2,bmi2,popcnt")]
+    pub(super) unsafe fn avx2<L: Held, const INITIAL: bool, const FRACTION: bool>(
+        group: &Group<L>,
+        table: &Table,
+        out: &mut [Sums],
+    ) {
+        // SAFETY: by the caller; compiled with the features of the path.
+        unsafe { run::<L, Avx2, INITIAL, FRACTION>(group, table, out) }
+    }
+
+    /// # Safety
+    /// Those of [`run`].
+    #[target_feature(enable = "avx512f,avx2,bmi2,popcnt")]
+    pub(super) unsafe fn avx512<L: Held, const INITIAL: bool, const FRACTION: bool>(
+        group: &Group<L>,
+        table: &Table,
+        out: &mut [Sums],
+    ) {
+        // SAFETY: by the caller; compiled with the features of the path.
+        unsafe { run::<L, Avx512, INITIAL, FRACTION>(group, table, out) }
+    }
+}
