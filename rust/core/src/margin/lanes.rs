@@ -203,7 +203,9 @@ impl LaneLot {
                 },
             };
             let fits = self.size_of(step.notional_max.min(AMOUNT_MAX).min(most)).min(exact);
-            let size = i32::try_from(last.min(fits)).unwrap_or(i32::MAX);
+            // Ascending also where a bracket is exact for less than where it starts.
+            let before = sizes.last().map_or(0, |(size, _)| *size);
+            let size = i32::try_from(last.min(fits)).unwrap_or(i32::MAX).max(before);
             sizes.push((size, step.bracket));
             if fits < last {
                 break;
