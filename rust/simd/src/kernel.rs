@@ -1,7 +1,7 @@
 //! The kernels: sums over the legs of each row, by every path, and their safe twins.
 
 use crate::path::Path;
-use crate::table::{Table, high};
+use crate::table::{Head, Table, high};
 
 /// One leg of a row without open orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,15 +63,39 @@ impl Held for OrderLeg {
 }
 
 /// The sums of one row, modulo 2^64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(C, align(8))]
-pub struct Sums {
-    /// Σ value.
-    pub value: i64,
-    /// Σ initial requirement.
-    pub initial: u64,
+#[derive(Debug, Clone, Copy, Default)]
+struct Sums {
+    value: i64,
+    initial: u64,
+    maintenance: u64,
+}
+
+/// Where the sums of rows go: one column each, all of one length.
+#[derive(Debug)]
+pub struct Columns<'a> {
+    /// What a row's values are added to: its cash.
+    pub cash: &'a [i64],
+    /// Cash and Σ value.
+    pub equity: &'a mut [i64],
+    /// Σ initial requirement; left as it is by a scan without it.
+    pub initial: &'a mut [i64],
     /// Σ maintenance requirement; at least [`crate::POISON`] / 2 where a leg is too large for the table.
-    pub maintenance: u64,
+    pub maintenance: &'a mut [i64],
+}
+
+impl Columns<'_> {
+    /// Rows that all columns have.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let outputs = self.equity.len().min(self.initial.len()).min(self.maintenance.len());
+        self.cash.len().min(outputs)
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// Rows with the same number of legs, and where the sums of each go.
@@ -156,9 +180,14 @@ impl<L: Held> Group<L> {
         self.legs.capacity() * size_of::<L>() + self.places.capacity() * size_of::<u16>()
     }
 
-    /// The sums of every row, each at its place in `out`: without `INITIAL`, the sums of initial requirements are left 0.
-    /// False, and nothing written, where the table or `out` is too short for the group.
-    pub fn sums<const INITIAL: bool>(&self, table: &Table, path: Path, out: &mut [Sums]) -> bool {
+    /// The sums of every row, each at its place in `out`. False, and nothing written, where the table or `out` is too short
+    /// for the group.
+    pub fn sums<const INITIAL: bool>(
+        &self,
+        table: &Table,
+        path: Path,
+        out: &mut Columns<'_>,
+    ) -> bool {
         let fits = self.instruments <= table.len()
             && self.rates <= table.rate_count()
             && self.outputs <= out.len();
@@ -176,7 +205,7 @@ impl<L: Held> Group<L> {
         &self,
         table: &Table,
         path: Path,
-        out: &mut [Sums],
+        out: &mut Columns<'_>,
     ) {
         #[cfg(target_arch = "x86_64")]
         if path != Path::Scalar && path.is_there() {
@@ -194,12 +223,16 @@ impl<L: Held> Group<L> {
     }
 
     /// The safe twin of every kernel.
-    fn twin<const INITIAL: bool, const FRACTION: bool>(&self, table: &Table, out: &mut [Sums]) {
+    fn twin<const INITIAL: bool, const FRACTION: bool>(
+        &self,
+        table: &Table,
+        out: &mut Columns<'_>,
+    ) {
         let read = |held: &L| -> Option<Sums> {
             let leg = held.leg();
             let at = usize::from(leg.instrument);
-            let (lot, thresholds) = (table.lots.get(at)?, &table.thresholds.get(at)?.0);
-            let brackets = table.brackets.get(at)?;
+            let (Head { lot, thresholds }, brackets) =
+                (table.heads.get(at)?, table.brackets.get(at)?);
             let chosen = *table.rates.get(usize::from(leg.chosen))?;
             let reached =
                 |size: i32| thresholds.iter().map(|t| usize::from(size > *t)).sum::<usize>();
@@ -221,8 +254,14 @@ impl<L: Held> Group<L> {
         };
         for (place, legs) in self.places.iter().zip(self.legs.chunks_exact(self.width)) {
             let sums = legs.iter().filter_map(read).fold(Sums::default(), Sums::plus);
-            if let Some(slot) = out.get_mut(usize::from(*place)) {
-                *slot = sums;
+            let at = usize::from(*place);
+            let slots = out.equity.get_mut(at).zip(out.maintenance.get_mut(at));
+            if let (Some((equity, maintenance)), Some(cash)) = (slots, out.cash.get(at)) {
+                *equity = cash.wrapping_add(sums.value);
+                *maintenance = sums.maintenance.cast_signed();
+            }
+            if INITIAL && let Some(initial) = out.initial.get_mut(at) {
+                *initial = sums.initial.cast_signed();
             }
         }
     }
@@ -268,88 +307,89 @@ fn worth<const FRACTION: bool>(whole: i64, part: u64, lots: i32) -> (i64, u64) {
 #[allow(unsafe_code)]
 mod vector {
     use std::arch::x86_64::{
-        __m256i, __m512i, _mm256_cmpgt_epi32, _mm256_load_si256, _mm256_movemask_epi8,
-        _mm256_packs_epi32, _mm256_set1_epi32, _mm512_cmpgt_epi32_mask, _mm512_load_si512,
-        _mm512_set1_epi32,
+        __m512i, _mm_cmpgt_epi32, _mm_load_si128, _mm256_abs_epi32, _mm256_castsi256_si128,
+        _mm256_cmpgt_epi32, _mm256_load_si256, _mm256_movemask_epi8, _mm256_packs_epi32,
+        _mm256_set1_epi32, _mm256_zextsi128_si256, _mm512_abs_epi32, _mm512_load_si512,
+        _mm512_mask_cmpgt_epi32_mask, _mm512_set1_epi32,
     };
 
-    use super::{Group, Held, Sums, worth};
-    use crate::table::{BRACKETS, Bracket, Lot, Table, Thresholds};
+    use super::{Columns, Group, Held, Sums, worth};
+    use crate::table::{Bracket, Brackets, Head, Table};
 
-    /// How a path counts the thresholds below a size.
-    trait Count {
+    /// How a path finds the bracket of a size: by the number of thresholds below it, at most twelve of thirteen brackets.
+    trait Choose {
         /// # Safety
         /// The processor has the features of the path, and the caller is compiled with them.
-        unsafe fn below(thresholds: *const Thresholds, size: i32) -> usize;
+        unsafe fn bracket<'a>(head: &Head, brackets: &'a Brackets, lots: i32) -> &'a Bracket;
     }
 
     struct Avx2;
     struct Avx512;
 
-    impl Count for Avx2 {
+    impl Choose for Avx2 {
         #[inline(always)]
         #[allow(clippy::as_conversions, clippy::cast_sign_loss)]
-        unsafe fn below(thresholds: *const Thresholds, size: i32) -> usize {
-            // SAFETY: a `Thresholds` is 64 bytes, aligned to 64.
+        unsafe fn bracket<'a>(head: &Head, brackets: &'a Brackets, lots: i32) -> &'a Bracket {
+            // SAFETY: the thresholds are the first 48 bytes of a head, which is aligned to 64.
             unsafe {
-                let first = thresholds.cast::<__m256i>();
-                let size = _mm256_set1_epi32(size);
-                let low = _mm256_cmpgt_epi32(size, _mm256_load_si256(first));
-                let high = _mm256_cmpgt_epi32(size, _mm256_load_si256(first.add(1)));
-                // Sixteen 16-bit masks in a shuffled order, which does not matter to a count: two bits each.
-                let all = _mm256_movemask_epi8(_mm256_packs_epi32(low, high)) as u32;
-                (all.count_ones() / 2) as usize
+                let first = head.thresholds.as_ptr();
+                let size = _mm256_abs_epi32(_mm256_set1_epi32(lots));
+                let low = _mm256_cmpgt_epi32(size, _mm256_load_si256(first.cast()));
+                let last = _mm_load_si128(first.add(8).cast());
+                let high = _mm_cmpgt_epi32(_mm256_castsi256_si128(size), last);
+                // Twelve 16-bit masks in a shuffled order, which does not matter to a count: two bits each.
+                let packed = _mm256_packs_epi32(low, _mm256_zextsi128_si256(high));
+                let count = (_mm256_movemask_epi8(packed) as u32).count_ones() as usize;
+                // A bracket is 32 bytes: half of that for each of the two bits.
+                &*brackets.as_ptr().byte_add(count * (size_of::<Bracket>() / 2))
             }
         }
     }
 
-    impl Count for Avx512 {
+    impl Choose for Avx512 {
         #[inline(always)]
         #[allow(clippy::as_conversions)]
-        unsafe fn below(thresholds: *const Thresholds, size: i32) -> usize {
-            // SAFETY: a `Thresholds` is 64 bytes, aligned to 64.
+        unsafe fn bracket<'a>(head: &Head, brackets: &'a Brackets, lots: i32) -> &'a Bracket {
+            // SAFETY: a head is 64 bytes, aligned to 64; its last four numbers are not thresholds, and not counted.
             unsafe {
-                let all = _mm512_load_si512(thresholds.cast::<__m512i>());
-                let mask = _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(size), all);
-                u32::from(mask).count_ones() as usize
+                let all = _mm512_load_si512(std::ptr::from_ref(head).cast::<__m512i>());
+                let size = _mm512_abs_epi32(_mm512_set1_epi32(lots));
+                let mask = _mm512_mask_cmpgt_epi32_mask(0x0FFF, size, all);
+                brackets.get_unchecked(u32::from(mask).count_ones() as usize)
             }
         }
     }
 
     /// Where the columns of a table start.
     #[derive(Clone, Copy)]
-    struct Columns {
-        lots: *const Lot,
-        thresholds: *const Thresholds,
-        brackets: *const [Bracket; BRACKETS],
+    struct Starts {
+        heads: *const Head,
+        brackets: *const Brackets,
         rates: *const u64,
     }
 
     /// The sums of one leg.
     ///
     /// # Safety
-    /// The leg's instrument and chosen rate are in the columns; those of [`Count::below`].
+    /// The leg's instrument and chosen rate are in the columns; those of [`Choose::bracket`].
     #[inline(always)]
-    unsafe fn leg<L: Held, C: Count, const INITIAL: bool, const FRACTION: bool>(
-        at: Columns,
+    unsafe fn leg<L: Held, C: Choose, const INITIAL: bool, const FRACTION: bool>(
+        at: Starts,
         held: &L,
     ) -> Sums {
         let leg = held.leg();
-        // SAFETY: by the caller, the instrument and the rate are in the columns; a count of thresholds is at most 15, for the
-        // last of the sixteen is the largest 32-bit number.
+        // SAFETY: by the caller, the instrument and the rate are in the columns.
         unsafe {
-            let instrument = usize::from(leg.instrument);
-            let lot = *at.lots.add(instrument);
-            let thresholds = at.thresholds.add(instrument);
-            let brackets = at.brackets.add(instrument).cast::<Bracket>();
-            let (value, notional) = worth::<FRACTION>(lot.whole, lot.part, leg.lots);
-            let bracket = &*brackets.add(C::below(thresholds, leg.lots.wrapping_abs()));
+            let head = &*at.heads.add(usize::from(leg.instrument));
+            let brackets = &*at.brackets.add(usize::from(leg.instrument));
+            let (value, notional) = worth::<FRACTION>(head.lot.whole, head.lot.part, leg.lots);
+            let bracket = C::bracket(head, brackets, leg.lots);
             let mut sums = Sums { value, maintenance: bracket.maintenance(notional), initial: 0 };
             if INITIAL {
                 let chosen = *at.rates.add(usize::from(leg.chosen));
                 if let Some(exposure) = held.exposure() {
-                    let (_, notional) = worth::<FRACTION>(lot.whole, lot.part, exposure);
-                    let bracket = &*brackets.add(C::below(thresholds, exposure));
+                    let (_, notional) = worth::<FRACTION>(head.lot.whole, head.lot.part, exposure);
+                    let bracket = C::bracket(head, brackets, exposure);
                     sums.initial = bracket.initial(notional, chosen);
                     sums.maintenance = sums.maintenance.wrapping_add(bracket.poison());
                 } else {
@@ -361,16 +401,15 @@ mod vector {
     }
 
     /// # Safety
-    /// Every instrument and chosen rate of the group is in the table and every place in `out`; those of [`Count::below`].
+    /// Every instrument and chosen rate of the group is in the table and every place in `out`; those of [`Choose::bracket`].
     #[inline(always)]
-    unsafe fn run<L: Held, C: Count, const INITIAL: bool, const FRACTION: bool>(
+    unsafe fn run<L: Held, C: Choose, const INITIAL: bool, const FRACTION: bool>(
         group: &Group<L>,
         table: &Table,
-        out: &mut [Sums],
+        out: &mut Columns<'_>,
     ) {
-        let at = Columns {
-            lots: table.lots.as_ptr(),
-            thresholds: table.thresholds.as_ptr(),
+        let at = Starts {
+            heads: table.heads.as_ptr(),
             brackets: table.brackets.as_ptr(),
             rates: table.rates.as_ptr(),
         };
@@ -397,11 +436,11 @@ mod vector {
     #[inline(always)]
     unsafe fn rows<L, C, const INITIAL: bool, const FRACTION: bool, const K: usize>(
         group: &Group<L>,
-        at: Columns,
-        out: &mut [Sums],
+        at: Starts,
+        out: &mut Columns<'_>,
     ) where
         L: Held,
-        C: Count,
+        C: Choose,
     {
         let width = if K == 0 { group.width } else { K };
         for (place, legs) in group.places.iter().zip(group.legs.chunks_exact(width)) {
@@ -411,7 +450,13 @@ mod vector {
                 for held in legs {
                     sums = sums.plus(leg::<L, C, INITIAL, FRACTION>(at, held));
                 }
-                *out.get_unchecked_mut(usize::from(*place)) = sums;
+                let at = usize::from(*place);
+                let cash = *out.cash.get_unchecked(at);
+                *out.equity.get_unchecked_mut(at) = cash.wrapping_add(sums.value);
+                *out.maintenance.get_unchecked_mut(at) = sums.maintenance.cast_signed();
+                if INITIAL {
+                    *out.initial.get_unchecked_mut(at) = sums.initial.cast_signed();
+                }
             }
         }
     }
@@ -422,7 +467,7 @@ mod vector {
     pub(super) unsafe fn avx2<L: Held, const INITIAL: bool, const FRACTION: bool>(
         group: &Group<L>,
         table: &Table,
-        out: &mut [Sums],
+        out: &mut Columns<'_>,
     ) {
         // SAFETY: by the caller; compiled with the features of the path.
         unsafe { run::<L, Avx2, INITIAL, FRACTION>(group, table, out) }
@@ -434,7 +479,7 @@ mod vector {
     pub(super) unsafe fn avx512<L: Held, const INITIAL: bool, const FRACTION: bool>(
         group: &Group<L>,
         table: &Table,
-        out: &mut [Sums],
+        out: &mut Columns<'_>,
     ) {
         // SAFETY: by the caller; compiled with the features of the path.
         unsafe { run::<L, Avx512, INITIAL, FRACTION>(group, table, out) }

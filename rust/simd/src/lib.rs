@@ -5,8 +5,8 @@
 //! is in a [`Table`], made for one set of prices:
 //!
 //! * what one lot is worth, in quanta: a whole number, and for contracts that divide by the price a fraction;
-//! * the sizes at which the leg's bracket changes at this price (so that choosing a bracket compares sizes only:
-//!   sixteen of them, one cache line, no branch);
+//! * the sizes at which the leg's bracket changes at this price, so that choosing a bracket compares sizes only: twelve
+//!   of them, in one cache line with what a lot is worth, and no branch;
 //! * for each bracket two rates as fractions of 2^64.
 //!
 //! # Exactness
@@ -27,10 +27,12 @@
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod flags;
 mod kernel;
 mod path;
 mod table;
 
-pub use kernel::{Group, Held, Leg, OrderLeg, Sums};
+pub use flags::flags;
+pub use kernel::{Columns, Group, Held, Leg, OrderLeg};
 pub use path::Path;
 pub use table::{BRACKETS, Bracket, Lot, POISON, Rate, Table};

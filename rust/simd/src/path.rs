@@ -38,7 +38,13 @@ impl Path {
                     && is_x86_feature_detected!("bmi2")
                     && is_x86_feature_detected!("popcnt")
             }
-            Path::Avx512 => Path::Avx2.is_there() && is_x86_feature_detected!("avx512f"),
+            Path::Avx512 => {
+                Path::Avx2.is_there()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+            }
         };
         #[cfg(not(target_arch = "x86_64"))]
         let found = self == Path::Scalar;

@@ -1,7 +1,7 @@
 //! What a scan reads beside the legs, at one set of prices.
 
-/// Brackets of one instrument in the table, the one for what is too large included.
-pub const BRACKETS: usize = 16;
+/// Brackets of one instrument that the table has room for.
+pub const BRACKETS: usize = 12;
 
 /// What a leg adds to the maintenance sum where the table does not hold for its size. A row of at most 31 legs whose
 /// true sum is below half of this shows by its sum whether it has such a leg.
@@ -147,18 +147,29 @@ pub struct Lot {
     pub part: u64,
 }
 
-/// The sizes past which a leg is in the next bracket: ascending, so that the number of them below a size is the place of its bracket. The last
-/// is the largest there is, and no size is past it.
+/// One instrument at its price, in one cache line: what a leg is worth, and which of its brackets it is in.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-pub(crate) struct Thresholds(pub(crate) [i32; BRACKETS]);
+pub(crate) struct Head {
+    /// The sizes past which a leg is in the next bracket: ascending, so that the number of them below a size is the place
+    /// of its bracket.
+    pub(crate) thresholds: [i32; BRACKETS],
+    pub(crate) lot: Lot,
+}
+
+/// The brackets of one instrument, and past them the one for what is too large.
+pub(crate) type Brackets = [Bracket; BRACKETS + 1];
+
+impl Head {
+    /// Every size but 0 is too large.
+    const EMPTY: Head = Head { thresholds: [0; BRACKETS], lot: Lot { whole: 0, part: 0 } };
+}
 
 /// All instruments at one set of prices, and the chosen initial rates.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    pub(crate) lots: Vec<Lot>,
-    pub(crate) thresholds: Vec<Thresholds>,
-    pub(crate) brackets: Vec<[Bracket; BRACKETS]>,
+    pub(crate) heads: Vec<Head>,
+    pub(crate) brackets: Vec<Brackets>,
     pub(crate) rates: Vec<u64>,
     /// How many instruments have a fraction.
     pub(crate) fractions: usize,
@@ -168,25 +179,20 @@ impl Table {
     /// A table of so many instruments, in which every size is too large, and these chosen rates (scaled; the first is 0).
     #[must_use]
     pub fn new(instruments: usize, rates: Vec<u64>) -> Self {
-        Self {
-            lots: vec![Lot::default(); instruments],
-            thresholds: vec![Thresholds([i32::MAX; BRACKETS]); instruments],
-            brackets: vec![[Bracket::TOO_LARGE; BRACKETS]; instruments],
-            rates,
-            fractions: 0,
-        }
+        let brackets = vec![[Bracket::TOO_LARGE; BRACKETS + 1]; instruments];
+        Self { heads: vec![Head::EMPTY; instruments], brackets, rates, fractions: 0 }
     }
 
     /// How many instruments it has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lots.len()
+        self.heads.len()
     }
 
     /// Whether it has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lots.is_empty()
+        self.heads.is_empty()
     }
 
     /// How many chosen rates it has.
@@ -195,25 +201,23 @@ impl Table {
         self.rates.len()
     }
 
-    /// Sets one instrument at its price: brackets with the largest size of each, ascending. What is larger than the last
-    /// is too large. At most 15 brackets; false, and too large altogether, where there are more.
+    /// Sets one instrument at its price: its brackets, each with its largest size, ascending. What is larger than the last
+    /// is too large. False, and too large altogether, where there are more than [`BRACKETS`].
     pub fn set(&mut self, instrument: usize, lot: Lot, brackets: &[(i32, Bracket)]) -> bool {
-        let places = (self.lots.get_mut(instrument), self.thresholds.get_mut(instrument));
-        let (Some(own), Some(thresholds)) = places else { return false };
-        let Some(slots) = self.brackets.get_mut(instrument) else { return false };
-        self.fractions -= usize::from(own.part != 0);
-        *own = lot;
+        let places = self.heads.get_mut(instrument).zip(self.brackets.get_mut(instrument));
+        let Some((head, slots)) = places else { return false };
+        self.fractions -= usize::from(head.lot.part != 0);
         self.fractions += usize::from(lot.part != 0);
-        *slots = [Bracket::TOO_LARGE; BRACKETS];
-        thresholds.0 = [i32::MAX; BRACKETS];
-        let fits = brackets.len() < BRACKETS;
-        if fits {
-            let own = thresholds.0.iter_mut().zip(slots.iter_mut());
-            for ((threshold, slot), (last, bracket)) in own.zip(brackets) {
-                (*threshold, *slot) = (*last, *bracket);
-            }
-        } else {
-            thresholds.0[0] = -1;
+        let fits = brackets.len() <= BRACKETS;
+        let given = if fits { brackets } else { &[] };
+        // Past the last given one each threshold is passed where that one is, and the last place is too large.
+        let last = given.last().map_or(0, |(size, _)| *size);
+        *head = Head { thresholds: [last; BRACKETS], lot };
+        *slots = [Bracket::TOO_LARGE; BRACKETS + 1];
+        for ((threshold, slot), (size, bracket)) in
+            head.thresholds.iter_mut().zip(slots.iter_mut()).zip(given)
+        {
+            (*threshold, *slot) = (*size, *bracket);
         }
         fits
     }

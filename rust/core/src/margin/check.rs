@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aivora_simd::{POISON, Path, Sums, Table};
+use aivora_simd::{POISON, Path, Table, flags};
 
 use crate::data::{AssetId, InstrumentId};
 use crate::numbers::limits::THREADS_MAX;
@@ -88,15 +88,6 @@ impl Report {
         }
         c.digest()
     }
-}
-
-/// The same rules as [`super::assess::status`] and [`super::assess::is_liquidatable`], on 64-bit integers and without branches.
-#[inline]
-fn flags(equity: i64, initial: i64, maintenance: i64, strict: bool) -> (u8, bool) {
-    let tie = u8::from(!strict) & u8::from(equity == maintenance);
-    let fires = u8::from(maintenance > 0) & (u8::from(equity < maintenance) | tie);
-    let open = u8::from(equity < initial).max(fires << 1);
-    (open.max(u8::from(equity < 0) * 3), fires == 1)
 }
 
 /// The kernels' table at the last prices, and those prices.
@@ -270,44 +261,18 @@ impl Portfolio {
     /// One piece of the report.
     fn fill(&self, piece: Piece<'_>, scan: &Scan, prices: &Prices) -> Result<Wide> {
         let mut wide = Wide::default();
-        let mut sums = Vec::new();
-        for own in piece.split(POOLS_PER_BLOCK) {
-            let block = self.blocks.get(own.first / POOLS_PER_BLOCK).ok_or_else(broken)?;
-            sums.resize(block.row_count(), Sums::default());
-            if !block.sums::<true>(&scan.table, scan.path, &mut sums) {
-                return Err(broken());
+        let mut scratch = Scratch::default();
+        for Piece { first, amounts, status, liquidatable } in piece.split(POOLS_PER_BLOCK) {
+            let block = self.blocks.get(first / POOLS_PER_BLOCK).ok_or_else(broken)?;
+            let [equity, initial, maintenance] = amounts;
+            let out = [&mut *equity, &mut *initial, &mut *maintenance];
+            let mut slow = self.block_sums::<true>(block, first, scan, out, &mut scratch)?;
+            let sums = (&*equity, &*initial, &*maintenance);
+            let all = flags(scan.path, scan.strict, sums, status, liquidatable);
+            if all >= POISONED {
+                slow.extend((0..maintenance.len()).filter(|p| is_poisoned(maintenance, *p)));
+                slow.sort_unstable();
             }
-            let Piece { first, amounts: [equity, initial, maintenance], status, liquidatable } =
-                own;
-            let mut slow = Vec::new();
-            let outputs = equity.iter_mut().zip(initial.iter_mut()).zip(maintenance.iter_mut());
-            if block.is_plain() {
-                let mut poisoned = 0;
-                for ((((e, n), m), sums), cash) in outputs.zip(&sums).zip(block.cash()) {
-                    *e = cash.wrapping_add(sums.value);
-                    (*n, *m) = (sums.initial.cast_signed(), sums.maintenance.cast_signed());
-                    poisoned |= sums.maintenance;
-                }
-                slow.extend(block.slow_rows());
-                if poisoned >= POISON >> 1 {
-                    slow.extend((0..sums.len()).filter(|row| is_poisoned(&sums, *row)));
-                }
-            } else {
-                for (pool, ((e, n), m)) in outputs.enumerate() {
-                    match self.in_lanes::<true>(block, pool, first, scan, &sums) {
-                        Some(found) => (*e, *n, *m) = found,
-                        None => slow.push(pool),
-                    }
-                }
-            }
-            let amounts = equity.iter().zip(initial.iter()).zip(maintenance.iter());
-            for (((e, n), m), (status, fires)) in
-                amounts.zip(status.iter_mut().zip(liquidatable.iter_mut()))
-            {
-                (*status, *fires) = flags(*e, *n, *m, scan.strict);
-            }
-            slow.sort_unstable();
-            slow.dedup();
             for pool in slow {
                 let found = self.assess_here(PoolId(first + pool), prices)?;
                 let flags = status.get_mut(pool).zip(liquidatable.get_mut(pool));
@@ -324,6 +289,7 @@ impl Portfolio {
                 }
             }
         }
+        wide.iter_mut().for_each(|column| column.sort_unstable_by_key(|(row, _)| *row));
         Ok(wide)
     }
 
@@ -335,33 +301,20 @@ impl Portfolio {
         scan: &Scan,
         prices: &Prices,
     ) -> Result<()> {
-        let mut sums = Vec::new();
+        let mut scratch = Scratch::default();
+        let [mut equity, mut initial, mut maintenance] = [const { [0_i64; POOLS_PER_BLOCK] }; 3];
+        let mut status = [0_u8; POOLS_PER_BLOCK];
         for (own, first) in mask.chunks_mut(POOLS_PER_BLOCK).zip((first..).step_by(POOLS_PER_BLOCK))
         {
             let block = self.blocks.get(first / POOLS_PER_BLOCK).ok_or_else(broken)?;
-            sums.resize(block.row_count(), Sums::default());
-            if !block.sums::<false>(&scan.table, scan.path, &mut sums) {
-                return Err(broken());
-            }
-            let mut slow = Vec::new();
-            if block.is_plain() {
-                let mut poisoned = 0;
-                for ((fires, sums), cash) in own.iter_mut().zip(&sums).zip(block.cash()) {
-                    let equity = cash.wrapping_add(sums.value);
-                    *fires = flags(equity, 0, sums.maintenance.cast_signed(), scan.strict).1;
-                    poisoned |= sums.maintenance;
-                }
-                slow.extend(block.slow_rows());
-                if poisoned >= POISON >> 1 {
-                    slow.extend((0..sums.len()).filter(|row| is_poisoned(&sums, *row)));
-                }
-            } else {
-                for (pool, fires) in own.iter_mut().enumerate() {
-                    match self.in_lanes::<false>(block, pool, first, scan, &sums) {
-                        Some((e, _, m)) => *fires = flags(e, 0, m, scan.strict).1,
-                        None => slow.push(pool),
-                    }
-                }
+            let size = own.len();
+            let columns = [&mut equity, &mut initial, &mut maintenance];
+            let out = columns.map(|column| column.get_mut(..size).unwrap_or(&mut []));
+            let mut slow = self.block_sums::<false>(block, first, scan, out, &mut scratch)?;
+            let sums = (&equity[..], &initial[..], maintenance.get(..size).unwrap_or(&[]));
+            let all = flags(scan.path, scan.strict, sums, &mut status, own);
+            if all >= POISONED {
+                slow.extend((0..size).filter(|p| is_poisoned(&maintenance, *p)));
             }
             for pool in slow {
                 let found = self.assess_here(PoolId(first + pool), prices)?;
@@ -371,6 +324,39 @@ impl Portfolio {
         Ok(())
     }
 
+    /// Equity and requirements of a block's pools; those that it names, ascending, are not in the lanes, and 0.
+    fn block_sums<const INITIAL: bool>(
+        &self,
+        block: &Block,
+        first: usize,
+        scan: &Scan,
+        [equity, initial, maintenance]: [&mut [i64]; 3],
+        scratch: &mut Scratch,
+    ) -> Result<Vec<usize>> {
+        let by_path = |out| block.sums::<INITIAL>(&scan.table, scan.path, out);
+        if block.is_plain() {
+            let done = by_path([equity, initial, maintenance]);
+            return if done { Ok(block.slow_rows().collect()) } else { Err(broken()) };
+        }
+        let mut slow = Vec::new();
+        scratch.resize(block.row_count());
+        let Scratch(e, n, m) = scratch;
+        if !by_path([e, n, m]) {
+            return Err(broken());
+        }
+        let outputs = equity.iter_mut().zip(initial).zip(maintenance);
+        for (pool, ((e, n), m)) in outputs.enumerate() {
+            match self.in_lanes::<INITIAL>(block, pool, first, scan, scratch) {
+                Some(found) => (*e, *n, *m) = found,
+                None => {
+                    (*e, *n, *m) = (0, 0, 0);
+                    slow.push(pool);
+                }
+            }
+        }
+        Ok(slow)
+    }
+
     /// A pool's equity, initial and maintenance from the sums of its rows; none where the lanes do not hold it.
     fn in_lanes<const INITIAL: bool>(
         &self,
@@ -378,19 +364,17 @@ impl Portfolio {
         pool: usize,
         first: usize,
         scan: &Scan,
-        sums: &[Sums],
+        Scratch(equities, initials, maintenances): &Scratch,
     ) -> Option<(i64, i64, i64)> {
         let head = self.heads.get(first + pool)?;
         let (mut equity, mut initial, mut maintenance) = (0_i64, 0_i64, 0_i64);
         for row in block.rows_of(pool) {
-            let own = sums.get(row)?;
-            if block.is_slow(row) || own.maintenance >= POISON >> 1 {
+            let (e, n, m) = (*equities.get(row)?, *initials.get(row)?, *maintenances.get(row)?);
+            if m >= POISONED || block.is_slow(row) {
                 return None;
             }
             let fixed = block.fixed().get(row).copied().unwrap_or_default();
-            let e = block.cash().get(row)?.wrapping_add(own.value);
-            let n = own.initial.cast_signed().wrapping_add(fixed[0]);
-            let m = own.maintenance.cast_signed().wrapping_add(fixed[1]);
+            let (n, m) = (n.wrapping_add(fixed[0]), m.wrapping_add(fixed[1]));
             let asset = block.asset(row)?;
             let (e, n, m) = if !head.multi || asset == head.asset {
                 (e, n, m)
@@ -408,6 +392,21 @@ impl Portfolio {
     }
 }
 
-fn is_poisoned(sums: &[Sums], row: usize) -> bool {
-    sums.get(row).is_some_and(|sums| sums.maintenance >= POISON >> 1)
+/// A maintenance sum from which on a leg of the row was too large.
+const POISONED: i64 = POISON.cast_signed() >> 1;
+
+fn is_poisoned(maintenance: &[i64], row: usize) -> bool {
+    maintenance.get(row).is_some_and(|sum| *sum >= POISONED)
+}
+
+/// The sums of a block's rows, where they are not its pools.
+#[derive(Default)]
+struct Scratch(Vec<i64>, Vec<i64>, Vec<i64>);
+
+impl Scratch {
+    fn resize(&mut self, rows: usize) {
+        for column in [&mut self.0, &mut self.1, &mut self.2] {
+            column.resize(rows, 0);
+        }
+    }
 }

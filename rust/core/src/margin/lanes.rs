@@ -151,8 +151,8 @@ fn steps(instrument: &Instrument, shape: Shape) -> Vec<Step> {
         }
         Step { next, bracket, notional_max }
     };
-    // The kernels' table has room for one bracket less than its places; larger positions take the general path.
-    brackets.iter().zip(next).map(step).take(BRACKETS - 1).collect()
+    // Positions past the brackets that the kernels' table has room for take the general path.
+    brackets.iter().zip(next).map(step).take(BRACKETS).collect()
 }
 
 /// What one lot is worth, as the kernels want it and as fractions for the sizes of the brackets.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use aivora_simd::{Group, Leg as LaneLeg, OrderLeg, Path, Sums, Table};
+use aivora_simd::{Columns, Group, Leg as LaneLeg, OrderLeg, Path, Table};
 
 use crate::data::{AssetId, Instrument, InstrumentId, Tiers, Venue};
 use crate::numbers::limits::QUANTA_MAX;
@@ -182,6 +182,8 @@ pub(super) struct Block {
     slow_legs: Vec<SlowLeg>,
     /// Of each row in the lanes: balance less all that is owed and all cost.
     cash: Vec<i64>,
+    /// Rows in the lanes that have no legs.
+    bare: Vec<u32>,
     /// Of each row in the lanes: the parts of its initial and its maintenance requirement that do not depend on
     /// prices; empty where no rule has such parts.
     fixed: Vec<[i64; 2]>,
@@ -251,6 +253,9 @@ impl Block {
             && self.push_lanes(number, legs, context)?
         {
             self.cash.push(cash);
+            if legs.is_empty() {
+                self.bare.push(place(row)?);
+            }
             if shape.has_fixed() {
                 self.fixed.push(fixed);
             }
@@ -307,6 +312,7 @@ impl Block {
         self.slow.shrink_to_fit();
         self.slow_legs.shrink_to_fit();
         self.cash.shrink_to_fit();
+        self.bare.shrink_to_fit();
         self.fixed.shrink_to_fit();
         self.costs.shrink_to_fit();
         self.sides.shrink_to_fit();
@@ -326,24 +332,32 @@ impl Block {
             + of(&self.ordered);
         let columns = of(&self.rows) + of(&self.assets) + of(&self.balances) + of(&self.legs);
         let columns = columns + of(&self.slow) + of(&self.slow_legs) + of(&self.cash);
-        columns + of(&self.fixed) + of(&self.costs) + of(&self.sides) + groups + maps
+        columns
+            + of(&self.bare)
+            + of(&self.fixed)
+            + of(&self.costs)
+            + of(&self.sides)
+            + groups
+            + maps
     }
 
-    /// The sums of all rows in the lanes, each at its row; those of the others, and of rows without legs, are 0.
+    /// Cash and the sums of all rows in the lanes, each at its row; those of the others are 0.
     pub(super) fn sums<const INITIAL: bool>(
         &self,
         table: &Table,
         path: Path,
-        out: &mut [Sums],
+        [equity, initial, maintenance]: [&mut [i64]; 3],
     ) -> bool {
-        out.fill(Sums::default());
-        self.plain.iter().all(|group| group.sums::<INITIAL>(table, path, out))
-            && self.ordered.iter().all(|group| group.sums::<INITIAL>(table, path, out))
-    }
-
-    /// Of each row in the lanes, what is added to its values.
-    pub(super) fn cash(&self) -> &[i64] {
-        &self.cash
+        // Rows without legs are what they have; rows that are not in the lanes have no cash there.
+        let bare = self.bare.iter().copied().chain(self.slow.iter().map(|(row, _)| *row));
+        for row in bare.map(index) {
+            let slots = equity.get_mut(row).zip(initial.get_mut(row)).zip(maintenance.get_mut(row));
+            let (Some(((e, n), m)), Some(cash)) = (slots, self.cash.get(row)) else { return false };
+            (*e, *n, *m) = (*cash, 0, 0);
+        }
+        let mut out = Columns { cash: &self.cash, equity, initial, maintenance };
+        self.plain.iter().all(|group| group.sums::<INITIAL>(table, path, &mut out))
+            && self.ordered.iter().all(|group| group.sums::<INITIAL>(table, path, &mut out))
     }
 
     /// Of each row in the lanes, what is added to its initial and maintenance sums; empty where nothing is.
