@@ -60,7 +60,7 @@ pub fn is_liquidatable(equity: i128, maintenance: i128, strict: bool) -> bool {
     maintenance > 0 && (equity < maintenance || (!strict && equity == maintenance))
 }
 
-fn status(equity: i128, initial: i128, maintenance: i128, strict: bool) -> Status {
+pub(super) fn status(equity: i128, initial: i128, maintenance: i128, strict: bool) -> Status {
     if equity < 0 {
         Status::Bankrupt
     } else if is_liquidatable(equity, maintenance, strict) {

@@ -13,6 +13,7 @@ use super::leg::{Leg, LegSide, PoolKind};
 use super::names::Names;
 use super::portfolio::{PoolHead, Portfolio};
 use super::store::{Block, Context, Draft, Holding, POOLS_PER_BLOCK};
+use super::wide::Wide;
 
 /// Which pool a row speaks of.
 #[derive(Debug, Clone, Copy)]
@@ -387,6 +388,7 @@ impl PortfolioBuilder {
             blocks.push(Block::pack(&draft, &context)?);
         }
         let key = |pool: &u32| self.pools.get(index(*pool)).map(|p| (p.account, p.name));
+        let wide = Wide::new(&self.venue, &rates);
         Ok(Portfolio {
             keys: order.iter().filter_map(key).collect(),
             venue: self.venue,
@@ -396,6 +398,7 @@ impl PortfolioBuilder {
             blocks,
             prepared: Prepared::default(),
             lanes,
+            wide,
             rates,
         })
     }

@@ -9,9 +9,11 @@ use crate::numbers::limits::THREADS_MAX;
 use crate::numbers::{Canonical, Digest, Error, ErrorKind, MarkTicks, PriceTicks, Result};
 use crate::pricing::Prices;
 
+use super::assess::is_liquidatable;
 use super::portfolio::{PoolId, Portfolio};
 use super::store::{Block, POOLS_PER_BLOCK};
 use super::valuation::LaneValue;
+use super::wide::{WideSums, WideTable};
 
 /// A column of amounts: 64-bit integers, and the few rows that need more beside them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -92,7 +94,15 @@ impl Report {
 
 /// The kernels' table at the last prices, and those prices.
 #[derive(Debug, Default)]
-pub(super) struct Prepared(Mutex<Option<(Vec<Option<MarkTicks>>, Arc<Table>)>>);
+pub(super) struct Prepared(Mutex<Option<Tables>>);
+
+/// The tables at some marks.
+#[derive(Debug, Clone)]
+struct Tables {
+    marks: Vec<Option<MarkTicks>>,
+    lanes: Arc<Table>,
+    wide: Arc<WideTable>,
+}
 
 impl Clone for Prepared {
     fn clone(&self) -> Self {
@@ -103,6 +113,7 @@ impl Clone for Prepared {
 /// What every block of a scan reads.
 struct Scan {
     table: Arc<Table>,
+    wide: Arc<WideTable>,
     path: Path,
     strict: bool,
     /// By asset: what it counts, where the lanes can hold that.
@@ -232,30 +243,36 @@ impl Portfolio {
             let id = AssetId(u8::try_from(i).ok()?);
             LaneValue::at(asset.worth()?, prices.asset(id).map(PriceTicks::get)?)
         };
+        let Tables { lanes: table, wide, .. } = self.tables(prices);
         Ok(Scan {
-            table: self.table(prices),
+            table,
+            wide,
             path: Path::in_use(),
             strict: self.venue().rules().strict,
             values: self.venue().assets().iter().enumerate().map(value).collect(),
         })
     }
 
-    /// The kernels' table: that of the last scan, with the instruments set anew whose price is another.
-    fn table(&self, prices: &Prices) -> Arc<Table> {
+    /// The tables: those of the last scan, with the instruments set anew whose price is another.
+    fn tables(&self, prices: &Prices) -> Tables {
         let instruments = self.venue().instruments();
         let mark = |i: usize| u32::try_from(i).ok().and_then(|i| prices.mark(InstrumentId(i)));
         let mut last = self.prepared.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (marks, table) = last
-            .get_or_insert_with(|| (vec![None; instruments.len()], Arc::new(self.lanes.table())));
-        for (i, (instrument, known)) in instruments.iter().zip(marks).enumerate() {
+        let tables = last.get_or_insert_with(|| Tables {
+            marks: vec![None; instruments.len()],
+            lanes: Arc::new(self.lanes.table()),
+            wide: Arc::new(self.wide.table()),
+        });
+        for (i, (instrument, known)) in instruments.iter().zip(&mut tables.marks).enumerate() {
             let now = mark(i);
             if *known != now {
-                let table = Arc::make_mut(table);
-                self.lanes.set(table, i, instrument, now.map(MarkTicks::get));
+                let ticks = now.map(MarkTicks::get);
+                self.lanes.set(Arc::make_mut(&mut tables.lanes), i, instrument, ticks);
+                self.wide.set(Arc::make_mut(&mut tables.wide), i, instrument, ticks);
                 *known = now;
             }
         }
-        Arc::clone(table)
+        tables.clone()
     }
 
     /// One piece of the report.
@@ -273,12 +290,18 @@ impl Portfolio {
                 slow.extend((0..maintenance.len()).filter(|p| is_poisoned(maintenance, *p)));
                 slow.sort_unstable();
             }
-            for pool in slow {
-                let found = self.assess_here(PoolId(first + pool), prices)?;
+            let by_wide = Self::by_wide(block, scan, &mut slow);
+            let general = slow.into_iter().map(|pool| -> Result<(usize, WideSums)> {
+                let m = self.assess_here(PoolId(first + pool), prices)?;
+                Ok((pool, [m.equity, m.initial, m.maintenance]))
+            });
+            for found in by_wide.into_iter().map(Ok).chain(general) {
+                let (pool, values) = found?;
+                let [e, n, m] = values;
                 let flags = status.get_mut(pool).zip(liquidatable.get_mut(pool));
-                let (status, fires) = flags.ok_or_else(broken)?;
-                (*status, *fires) = (found.status.code(), found.liquidatable);
-                let values = [found.equity, found.initial, found.maintenance];
+                let (code, fires) = flags.ok_or_else(broken)?;
+                *code = super::assess::status(e, n, m, scan.strict).code();
+                *fires = is_liquidatable(e, m, scan.strict);
                 let columns = [&mut *equity, &mut *initial, &mut *maintenance];
                 for ((column, value), beside) in columns.into_iter().zip(values).zip(&mut wide) {
                     let narrow = i64::try_from(value);
@@ -316,12 +339,29 @@ impl Portfolio {
             if all >= POISONED {
                 slow.extend((0..size).filter(|p| is_poisoned(&maintenance, *p)));
             }
+            for (pool, [e, _, m]) in Self::by_wide(block, scan, &mut slow) {
+                *own.get_mut(pool).ok_or_else(broken)? = is_liquidatable(e, m, scan.strict);
+            }
             for pool in slow {
                 let found = self.assess_here(PoolId(first + pool), prices)?;
                 *own.get_mut(pool).ok_or_else(broken)? = found.liquidatable;
             }
         }
         Ok(())
+    }
+
+    /// The sums of the rows past the lanes, where rows are pools; those that the wide path does not hold either join the slow ones.
+    fn by_wide(block: &Block, scan: &Scan, slow: &mut Vec<usize>) -> Vec<(usize, WideSums)> {
+        let mut found = Vec::new();
+        if block.is_plain() {
+            for (row, sums) in block.wide().iter().flat_map(|group| group.sums(&scan.wide)) {
+                match sums {
+                    Some(sums) => found.push((row, sums)),
+                    None => slow.push(row),
+                }
+            }
+        }
+        found
     }
 
     /// Equity and requirements of a block's pools; those that it names, ascending, are not in the lanes, and 0.

@@ -14,6 +14,7 @@ pub mod price;
 pub mod requirement;
 mod store;
 mod valuation;
+mod wide;
 pub mod withdrawal;
 
 pub use assess::{AssetMargin, PoolMargin, Status};

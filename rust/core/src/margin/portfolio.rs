@@ -11,6 +11,7 @@ use super::lanes::Lanes;
 use super::leg::{Leg, PoolKind};
 use super::names::Names;
 use super::store::{Block, Context, Holding, POOLS_PER_BLOCK};
+use super::wide::Wide;
 
 /// A pool's place in its portfolio: pools are sorted by account and pool name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +78,7 @@ pub struct Portfolio {
     /// All initial rates of the schedules and all chosen ones, ascending, after a zero.
     pub(super) rates: Vec<Rate>,
     pub(super) lanes: Lanes,
+    pub(super) wide: Wide,
     /// The table of the last prices: most scans change few of them.
     pub(super) prepared: Prepared,
 }

@@ -15,6 +15,7 @@ use crate::numbers::{Error, ErrorKind, Rate, Result};
 use super::lanes::{CASH_MAX, LEGS_MAX, Lanes, Shape};
 use super::leg::{Leg, LegSide};
 use super::requirement::{leg_margin, terms};
+use super::wide::{Wide, WideGroup, WideLeg};
 
 /// Pools in one block: what a scan works on at a time, and what a change of shape rebuilds.
 pub(super) const POOLS_PER_BLOCK: usize = 1_024;
@@ -136,22 +137,6 @@ fn check_row(
     Ok(())
 }
 
-/// A leg that the lanes do not hold.
-#[derive(Debug, Clone, Copy)]
-struct SlowLeg {
-    lots: i64,
-    instrument: u16,
-    chosen: u16,
-}
-
-/// What a leg's row keeps of it for the scan.
-#[derive(Debug, Clone, Copy)]
-struct Hot {
-    lots: i64,
-    instrument: u16,
-    chosen: u16,
-}
-
 /// What packing and unpacking look up.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Context<'a> {
@@ -179,7 +164,9 @@ pub(super) struct Block {
     ordered: Vec<Group<OrderLeg>>,
     /// Rows that are not, ascending, each with the place of its first leg.
     slow: Vec<(u32, u32)>,
-    slow_legs: Vec<SlowLeg>,
+    slow_legs: Vec<WideLeg>,
+    /// Rows past the lanes, by how many legs they have.
+    wide: Vec<WideGroup>,
     /// Of each row in the lanes: balance less all that is owed and all cost.
     cash: Vec<i64>,
     /// Rows in the lanes that have no legs.
@@ -265,12 +252,22 @@ impl Block {
         if shape.has_fixed() {
             self.fixed.push([0, 0]);
         }
+        if let Some(cash) = wide_row(holding, legs, shape, context)? {
+            let mut packed = Vec::with_capacity(legs.len());
+            for leg in legs {
+                packed.push(wide_leg(leg, context.rates)?);
+            }
+            let at = self.wide.partition_point(|group| group.width() < legs.len());
+            if self.wide.get(at).is_none_or(|group| group.width() != legs.len()) {
+                self.wide.insert(at, WideGroup::new(legs.len()));
+            }
+            let group = self.wide.get_mut(at).ok_or_else(|| Error::invariant("wide group"))?;
+            group.push(place(row)?, cash, packed.into_iter());
+            return Ok(());
+        }
         self.slow.push((place(row)?, place(self.slow_legs.len())?));
         for leg in legs {
-            let instrument = u16::try_from(leg.instrument.0);
-            let instrument = instrument.map_err(|_| Error::invariant("instrument place"))?;
-            let chosen = rank(context.rates, leg.chosen)?;
-            self.slow_legs.push(SlowLeg { lots: leg.lots, instrument, chosen });
+            self.slow_legs.push(wide_leg(leg, context.rates)?);
         }
         Ok(())
     }
@@ -309,6 +306,8 @@ impl Block {
         self.plain.shrink_to_fit();
         self.ordered.iter_mut().for_each(Group::shrink);
         self.ordered.shrink_to_fit();
+        self.wide.iter_mut().for_each(WideGroup::shrink);
+        self.wide.shrink_to_fit();
         self.slow.shrink_to_fit();
         self.slow_legs.shrink_to_fit();
         self.cash.shrink_to_fit();
@@ -328,6 +327,8 @@ impl Block {
             + self.extras.len() * 2 * size_of::<(u32, Extra)>();
         let groups = self.plain.iter().map(Group::bytes).sum::<usize>()
             + self.ordered.iter().map(Group::bytes).sum::<usize>()
+            + self.wide.iter().map(WideGroup::bytes).sum::<usize>()
+            + of(&self.wide)
             + of(&self.plain)
             + of(&self.ordered);
         let columns = of(&self.rows) + of(&self.assets) + of(&self.balances) + of(&self.legs);
@@ -349,7 +350,9 @@ impl Block {
         [equity, initial, maintenance]: [&mut [i64]; 3],
     ) -> bool {
         // Rows without legs are what they have; rows that are not in the lanes have no cash there.
-        let bare = self.bare.iter().copied().chain(self.slow.iter().map(|(row, _)| *row));
+        let wide = self.wide.iter().flat_map(|group| &group.rows);
+        let bare = self.bare.iter().chain(wide).copied();
+        let bare = bare.chain(self.slow.iter().map(|(row, _)| *row));
         for row in bare.map(index) {
             let slots = equity.get_mut(row).zip(initial.get_mut(row)).zip(maintenance.get_mut(row));
             let (Some(((e, n), m)), Some(cash)) = (slots, self.cash.get(row)) else { return false };
@@ -375,9 +378,18 @@ impl Block {
         self.rows.is_empty() && !self.valued && self.fixed.is_empty()
     }
 
+    /// Whether a row is not in the lanes.
     pub(super) fn is_slow(&self, row: usize) -> bool {
-        let found = |row| self.slow.binary_search_by_key(&row, |(r, _)| *r).is_ok();
-        !self.slow.is_empty() && u32::try_from(row).is_ok_and(found)
+        let found = |row| {
+            self.slow.binary_search_by_key(&row, |(r, _)| *r).is_ok()
+                || self.wide.iter().any(|group| group.rows.binary_search(&row).is_ok())
+        };
+        !(self.slow.is_empty() && self.wide.is_empty()) && u32::try_from(row).is_ok_and(found)
+    }
+
+    /// Rows past the lanes, by how many legs they have.
+    pub(super) fn wide(&self) -> &[WideGroup] {
+        &self.wide
     }
 
     pub(super) fn asset(&self, row: usize) -> Option<AssetId> {
@@ -433,7 +445,9 @@ impl Block {
         let ordered = self.ordered.iter().flat_map(|group| group.legs()).map(|l| &l.leg);
         let lane = |leg: &LaneLeg| (lanes.instrument(leg.instrument), i64::from(leg.lots));
         let slow = self.slow_legs.iter().map(|leg| (leg.instrument, leg.lots));
-        plain.chain(ordered).map(lane).chain(slow)
+        let wide = self.wide.iter().flat_map(WideGroup::all_legs);
+        let wide = wide.map(|leg| (leg.instrument, leg.lots));
+        plain.chain(ordered).map(lane).chain(slow).chain(wide)
     }
 
     /// The first of its pools that holds an instrument.
@@ -465,13 +479,13 @@ impl Block {
     }
 
     /// What the scan holds of a row's legs.
-    fn hot(&self, row: usize, width: usize, lanes: &Lanes) -> Result<Vec<Hot>> {
+    fn hot(&self, row: usize, width: usize, lanes: &Lanes) -> Result<Vec<WideLeg>> {
         let lost = || Error::invariant("row place");
         let row = place(row)?;
         if width == 0 {
             return Ok(Vec::new());
         }
-        let of = |leg: &LaneLeg| Hot {
+        let of = |leg: &LaneLeg| WideLeg {
             lots: i64::from(leg.lots),
             instrument: lanes.instrument(leg.instrument),
             chosen: leg.chosen,
@@ -484,15 +498,18 @@ impl Block {
             let legs = group.legs().chunks_exact(width).nth(at).ok_or_else(lost)?;
             return Ok(legs.iter().map(|l| of(&l.leg)).collect());
         }
+        if let Ok(at) = self.wide.binary_search_by_key(&width, WideGroup::width)
+            && let Some(group) = self.wide.get(at)
+            && let Ok(at) = group.rows.binary_search(&row)
+        {
+            return Ok(group.legs(at).ok_or_else(lost)?.to_vec());
+        }
         let at = self.slow.binary_search_by_key(&row, |(r, _)| *r).map_err(|_| lost())?;
         let start = self.slow.get(at).map_or(0, |(_, start)| index(*start));
-        let legs = self.slow_legs.get(start..start + width).ok_or_else(lost)?;
-        let of =
-            |leg: &SlowLeg| Hot { lots: leg.lots, instrument: leg.instrument, chosen: leg.chosen };
-        Ok(legs.iter().map(of).collect())
+        Ok(self.slow_legs.get(start..start + width).ok_or_else(lost)?.to_vec())
     }
 
-    fn leg(&self, slot: usize, hot: Hot, rates: &[Rate]) -> Result<Leg> {
+    fn leg(&self, slot: usize, hot: WideLeg, rates: &[Rate]) -> Result<Leg> {
         let (Some(cost), Some(side)) = (self.costs.get(slot), self.sides.get(slot)) else {
             return Err(Error::invariant("leg place"));
         };
@@ -540,6 +557,33 @@ fn find_row<L: aivora_simd::Held>(
     let at = groups.binary_search_by_key(&width, Group::width).ok()?;
     let group = groups.get(at)?;
     group.places().binary_search(&row).ok().map(|place| (group, place))
+}
+
+fn wide_leg(leg: &Leg, rates: &[Rate]) -> Result<WideLeg> {
+    let instrument = u16::try_from(leg.instrument.0);
+    let instrument = instrument.map_err(|_| Error::invariant("instrument place"))?;
+    Ok(WideLeg { lots: leg.lots, instrument, chosen: rank(rates, leg.chosen)? })
+}
+
+/// What a row adds to its values on the wide path; none where that does not hold it.
+fn wide_row(
+    holding: &Holding,
+    legs: &[Leg],
+    shape: Shape,
+    context: &Context<'_>,
+) -> Result<Option<i128>> {
+    if legs.is_empty() || legs.len() > LEGS_MAX {
+        return Ok(None);
+    }
+    let mut cash = holding.balance.checked_sub(holding.interest);
+    for leg in legs {
+        if !Wide::knows(shape, context.venue.instrument(leg.instrument)?, leg) {
+            return Ok(None);
+        }
+        cash = cash.and_then(|c| c.checked_sub(leg.cost)?.checked_sub(leg.accrued));
+    }
+    // Room for the values of 31 legs below the bound of floor 0, so that a sum past it is seen.
+    Ok(cash.filter(|c| c.unsigned_abs() <= QUANTA_MAX.unsigned_abs() / 2))
 }
 
 /// What a row adds to its sums in the lanes: cash, and the fixed parts of its requirements; none where it does not fit them.
