@@ -17,5 +17,4 @@ pub use card::{Basis, ClosingFee, InstrumentId, Rules, Venue};
 pub use contract::{Contract, ContractKind, LotValue, ValueRounding};
 pub use deltas::Deltas;
 pub use instrument::Instrument;
-pub use instrument::{ContractKind, Instrument};
 pub use tiers::{Bracket, TierBy, Tiers};
