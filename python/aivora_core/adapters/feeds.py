@@ -241,7 +241,7 @@ class Survey:
         """The instrument with the most level updates; with snapshots only, the most of them."""
         return max(self.symbols, key=lambda s: (self.symbols[s].updates, self.symbols[s].snapshots))
 
-    def instrument(self, symbol: str) -> Instrument:
+    def instrument(self, symbol: str, taker_fee: str | None = None) -> Instrument:
         """An instrument with the grid inferred from the values seen; see `inferred`.
 
         Raises
@@ -253,7 +253,7 @@ class Survey:
             limit = f"the feed has books of {', '.join(self.symbols)}"
             raise _error("unknown_instrument", "symbol", symbol, limit)
         seen = self.symbols[symbol]
-        return inferred(symbol, seen.price_tick, seen.lot)
+        return inferred(symbol, seen.price_tick, seen.lot, taker_fee)
 
 
 def survey(path: str | os.PathLike[str], format: str | None = None) -> Survey:  # noqa: A002
@@ -323,8 +323,8 @@ def inferred(symbol: str, price_tick: str, lot: str, taker_fee: str | None = Non
     Returns
     -------
     Instrument
-        Linear, one unit of quantity worth one unit of price. Its margin schedule asks for the whole
-        value, for a card must have one.
+        Linear, one unit of quantity worth its price. A card must have a margin schedule; this one
+        asks for the whole value to open and for half of it to stay.
 
     Examples
     --------
@@ -366,7 +366,7 @@ mark_tick = "{price_tick}"
 lot = "{lot}"
 [instrument.tiers]
 by = "notional"
-brackets = [{{ floor = "0", maintenance = "1", initial = "1" }}]
+brackets = [{{ floor = "0", maintenance = "0.5", initial = "1" }}]
 """
 
 
@@ -418,9 +418,7 @@ class Feed:
         books: dict[str, Book] | None = None,
     ) -> None:
         self._reader = _Reader(path, format)
-        self._survey = None
-        if venue is None and instrument is None:
-            self._survey = survey(path, format)
+        self._survey = survey(path, format) if venue is None and instrument is None else None
         self._venue = venue
         self._symbol = symbol
         self._instrument = instrument
@@ -437,16 +435,40 @@ class Feed:
             As `read_feed`, and as a book or a rule refuses a message, with a note that names the
             line. At the end ``no_snapshot``, when no book could be built.
         """
-        for message in self._reader:
-            if message.kind not in {"snapshot", "delta"}:
-                yield message, None
-                continue
-            try:
-                yield message, self._take(message)
-            except AivoraError as error:
-                error.add_note(f"in line {message.line} of the feed")
-                raise
-        self._finish()
+        for message in self.messages():
+            yield message, self.take(message)
+        self.finish()
+
+    def messages(self) -> Iterator[FeedMessage]:
+        """Read the messages without applying them; see `take`.
+
+        Raises
+        ------
+        BookError
+            As `read_feed`.
+        """
+        return iter(self._reader)
+
+    @property
+    def format(self) -> FeedFormat | None:
+        """The format that reads it, once a line has told."""
+        return self._reader.format
+
+    def take(self, message: FeedMessage) -> Book | None:
+        """Apply one message, and give the book that it changed, or None.
+
+        Raises
+        ------
+        AivoraError
+            As a book or a rule refuses it, with a note that names the line.
+        """
+        if message.kind not in {"snapshot", "delta"}:
+            return None
+        try:
+            return self._take(message)
+        except AivoraError as error:
+            error.add_note(f"in line {message.line} of the feed")
+            raise
 
     def _take(self, message: FeedMessage) -> Book | None:
         symbol = message.symbol or self._nameless(message)
@@ -482,8 +504,14 @@ class Feed:
         assert self._survey is not None  # noqa: S101 - surveyed without a card
         return self._survey.instrument(symbol)
 
-    def _finish(self) -> None:
-        """A feed that had deltas and could build no book has no snapshot."""
+    def finish(self) -> None:
+        """Say that the recording has ended.
+
+        Raises
+        ------
+        BookError
+            ``no_snapshot`` when it had deltas and no book could be built from them.
+        """
         refusals = []
         for stream in self.streams.values():
             try:

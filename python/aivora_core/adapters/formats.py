@@ -206,13 +206,16 @@ def _is_zero(quantity: str) -> bool:
 class Hyperliquid:
     """The public websocket of Hyperliquid: ``l2Book`` snapshots, trades and the rest."""
 
-    title = "Hyperliquid"
-    rule = Rule(source="hyperliquid.gitbook.io, API, Websocket: each l2Book is a whole book")
+    title: ClassVar[str] = "Hyperliquid"
+    rule: ClassVar[Rule] = Rule(
+        source="hyperliquid.gitbook.io, API, Websocket: an l2Book is a whole book"
+    )
     CHANNELS = frozenset({"l2Book", "trades"})
 
     def recognises(self, payload: Any) -> bool:
         """Tell whether a line's JSON is of this format."""
-        return isinstance(payload, dict) and payload.get("channel") in self.CHANNELS
+        channel = payload.get("channel") if isinstance(payload, dict) else None
+        return isinstance(channel, str) and channel in self.CHANNELS
 
     def message(self, line: int, received_ns: int, payload: Any) -> FeedMessage:
         """Turn a line's JSON into a message."""
@@ -232,8 +235,8 @@ class Hyperliquid:
 class BinanceFutures:
     """Binance USD-M and COIN-M futures: diff depth streams, with REST snapshots beside them."""
 
-    title = "Binance futures"
-    rule = Rule(
+    title: ClassVar[str] = "Binance futures"
+    rule: ClassVar[Rule] = Rule(
         snapshot="beside",
         link="previous",
         source="developers.binance.com, Derivatives, How to manage a local order book correctly",
@@ -293,8 +296,10 @@ class BinanceFutures:
 class Bitmex:
     """BitMEX: ``orderBookL2`` rows by id; only a new row says its price."""
 
-    title = "BitMEX"
-    rule = Rule(source="www.bitmex.com/app/wsAPI: partial, then insert, update and delete by id")
+    title: ClassVar[str] = "BitMEX"
+    rule: ClassVar[Rule] = Rule(
+        source="www.bitmex.com/app/wsAPI: partial, then insert, update and delete by id"
+    )
     TABLES = frozenset({"orderBookL2", "orderBookL2_25"})
     SIDES: ClassVar[dict[str, str]] = {"Buy": "bids", "Sell": "asks"}
 
@@ -376,8 +381,8 @@ class Bitmex:
 class Bybit:
     """Bybit before version 5: ``orderBookL2`` topics with delete, update and insert lists."""
 
-    title = "Bybit"
-    rule = Rule(
+    title: ClassVar[str] = "Bybit"
+    rule: ClassVar[Rule] = Rule(
         link="rising",
         source="bybit-exchange.github.io, docs-legacy, orderBookL2_25: cross_seq rises",
     )
@@ -431,8 +436,8 @@ class Bybit:
 class Dydx:
     """dYdX version 3: ``v3_orderbook`` with an offset for each level."""
 
-    title = "dYdX v3"
-    rule = Rule(
+    title: ClassVar[str] = "dYdX v3"
+    rule: ClassVar[Rule] = Rule(
         offsets=True,
         source="docs.dydx.exchange, v3_orderbook (offsets) and How to uncross the orderbook",
     )
@@ -473,8 +478,10 @@ class Dydx:
 class KrakenFutures:
     """Kraken Futures version 1: ``book_snapshot``, then one level a message."""
 
-    title = "Kraken Futures"
-    rule = Rule(link="previous", source="docs.kraken.com, Futures, Websocket, Book: seq rises by 1")
+    title: ClassVar[str] = "Kraken Futures"
+    rule: ClassVar[Rule] = Rule(
+        link="previous", source="docs.kraken.com, Futures, Websocket, Book: seq rises by 1"
+    )
 
     def recognises(self, payload: Any) -> bool:
         """Tell whether a line's JSON is of this format."""
@@ -514,8 +521,10 @@ class KrakenFutures:
 class Okx:
     """OKX version 5: ``books`` with a checksum in every message."""
 
-    title = "OKX"
-    rule = Rule(checksum=True, source="www.okx.com/docs-v5, Order book channel, Checksum")
+    title: ClassVar[str] = "OKX"
+    rule: ClassVar[Rule] = Rule(
+        checksum=True, source="www.okx.com/docs-v5, Order book channel, Checksum"
+    )
     CHANNELS = frozenset({"books", "books-l2-tbt", "books50-l2-tbt"})
 
     def recognises(self, payload: Any) -> bool:
@@ -545,9 +554,9 @@ class Okx:
             checksum=checksum,
         )
 
-    def in_base(self, symbol: str) -> bool:  # noqa: ARG002
+    def in_base(self, symbol: str) -> bool:
         """Tell whether the venue counts this instrument in units of the base asset."""
-        return False
+        return symbol.count("-") == 1  # BTC-USDT is spot; BTC-USDT-SWAP counts contracts
 
 
 FORMATS: Mapping[str, type[FeedFormat]] = {

@@ -29,8 +29,6 @@ from aivora_core._core import Book, _error
 from aivora_core.errors import BookError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from aivora_core._core import Instrument
     from aivora_core.adapters.formats import FeedMessage, Level, Rule
     from aivora_core.errors import AivoraError
@@ -132,7 +130,7 @@ class Synchroniser:
         self._lost = False
         self._waiting: deque[FeedMessage] = deque()
         self._snapshot: FeedMessage | None = None  # until the first delta has straddled it
-        self._numbers: dict[tuple[str, Decimal], int] = {}
+        self._numbers: dict[tuple[str, Decimal | str], int] = {}
         self._written: dict[str, dict[Decimal, str]] = {"bids": {}, "asks": {}}
 
     @property
@@ -203,7 +201,7 @@ class Synchroniser:
             return False
         self._enter(message, number)
         self._snapshot = message
-        while self._waiting and self._in_step:
+        while self._waiting and self.book is not None:
             self._take_delta(self._waiting.popleft())
         return True
 
@@ -215,7 +213,7 @@ class Synchroniser:
         if self.rule.offsets:
             levels = [("bids", p) for p, _ in message.bids] + [("asks", p) for p, _ in message.asks]
             pairs = zip(levels, message.offsets, strict=True)
-            self._numbers = {(side, Decimal(price)): n for (side, price), n in pairs}
+            self._numbers = {(side, _value(price)): n for (side, price), n in pairs}
         if self.rule.checksum:
             for side, levels_of in (("bids", message.bids), ("asks", message.asks)):
                 self._written[side] = {Decimal(p): f"{p}:{q}" for p, q in levels_of}
@@ -319,8 +317,9 @@ class Synchroniser:
     def _check_sum(self, message: FeedMessage) -> None:
         if not self.rule.checksum or message.checksum is None:
             return
-        depth: Mapping[str, list[tuple[Decimal, Decimal]]] = self._book.depth(CHECKED_LEVELS)
-        bids, asks = ([self._written[s][price] for price, _ in depth[s]] for s in ("bids", "asks"))
+        depth = self._book.depth(CHECKED_LEVELS)
+        bids = [self._written["bids"][price] for price, _ in depth["bids"]]
+        asks = [self._written["asks"][price] for price, _ in depth["asks"]]
         parts = (part for pair in zip_longest(bids, asks) for part in pair if part is not None)
         unsigned = zlib.crc32(":".join(parts).encode())
         found = unsigned - (1 << 32) if unsigned >> 31 else unsigned
@@ -341,10 +340,7 @@ class Synchroniser:
         """The levels of a side that are newer than what is known of their prices."""
         number, kept = _number(message.sequence), []
         for price, quantity in getattr(message, side):
-            try:
-                key = (side, Decimal(price))
-            except (ArithmeticError, TypeError):  # not a number: the book says so
-                return tuple(getattr(message, side))
+            key = (side, _value(price))
             if number < self._numbers.get(key, 0):
                 self.counts.stale_levels += 1
                 continue
@@ -376,6 +372,15 @@ class Synchroniser:
         told = ({f"{p:f}": f"{q:f}" for p, q in changes[s].items()} for s in ("bids", "asks"))
         out_bids, out_asks = (tuple(levels.items()) for levels in told)
         return out_bids, out_asks
+
+
+def _value(price: str) -> Decimal | str:
+    """A price as a key; what is no number stays text, for the book to refuse."""
+    try:
+        value = Decimal(price)
+    except ArithmeticError:
+        return price
+    return price if value.is_nan() else value
 
 
 def _number(value: Any) -> int:
