@@ -101,8 +101,11 @@ def recording() -> Recording:
     return Recording.read()
 
 
+BTC = inferred("BTCUSDT", TICK, LOT)
+
+
 def started(recording: Recording) -> ac.Book:
-    return ac.Book(inferred("BTCUSDT", TICK, LOT), *recording.snapshot)
+    return ac.Book(BTC, *recording.snapshot)
 
 
 def levels_of(book: ac.Book) -> tuple[Pairs, Pairs]:

@@ -405,7 +405,7 @@ def test_a_watch_prices_exits_each_second(data_dir: Path) -> None:
         for line in lines:
             at, _, body = line.partition(" ")
             start = start or int(at)
-            if int(at) >= start + 100 * 10**9:
+            if int(at) > start + 100 * 10**9:
                 break
             reference.frame(json.loads(body))
     bids, asks = (sorted(side.items(), reverse=not n) for n, side in enumerate(reference.books[""]))

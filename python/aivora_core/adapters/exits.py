@@ -283,14 +283,14 @@ class Watch:
                 self.first_ns = message.received_ns
                 due = self.first_ns + self.every_ns
             self.messages += 1
-            while message.received_ns >= due:
+            while message.received_ns > due:
                 self._observe(due)
                 due += self.every_ns
             self.last_ns = max(self.last_ns, message.received_ns)
             if message.symbol in {self.symbol, ""}:
                 self._take(message)
         if self.messages:
-            self._observe(self.last_ns)
+            self._observe(self.last_ns)  # later than all before it, or the only one
         self.quotes.finish()
         timings.read = clock() - began - timings.applied - timings.observed
         self.feed.finish()

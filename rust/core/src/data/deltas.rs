@@ -12,8 +12,8 @@ use crate::numbers::limits::{LEVELS_MAX, LOTS_MAX, TICKS_MAX};
 use crate::numbers::{Error, ErrorKind, Lots, PriceTicks, Result};
 
 /// Ticks of a window; three quarters of it lie behind the touch.
-const SLOTS: usize = 1 << 15;
-const BEHIND: i64 = 3 << 13;
+const SLOTS: usize = 1 << 16;
+const BEHIND: i64 = 3 << 14;
 const WORD: usize = 64;
 
 /// Packed deltas: the levels of all messages in one column each, bids before asks in a message.
@@ -152,40 +152,32 @@ impl Passing {
         // At most 2 × 10^17 either way.
         let slot = usize::try_from((price - self.origin) * self.toward_better).ok();
         let place = slot.and_then(|slot| Some((slot, self.slots.get_mut(slot)?)));
-        let old = match place {
-            Some((slot, there)) => {
-                let old = std::mem::replace(there, lots);
-                if (old == 0) != (lots == 0) {
-                    self.flip(slot, lots != 0);
-                }
-                old
-            }
-            None => {
-                let (old, _) = self.far.set(price, lots);
-                self.levels = self.levels + usize::from(lots != 0) - usize::from(old != 0);
-                old
-            }
+        let old = if let Some((slot, there)) = place {
+            let old = std::mem::replace(there, lots);
+            self.mark(slot, old != 0, lots != 0);
+            old
+        } else {
+            self.far.set(price, lots).0
         };
+        self.levels = self.levels + usize::from(lots != 0) - usize::from(old != 0);
         let change = i128::from(lots) - i128::from(old);
         self.lots += change;
-        // Inside a message it may wrap; at its end, where `check_totals` has found at most 10^18 lots, the
-        // true value is at most 10^35, and what wrapped has come back.
+        // Inside a message it may wrap; at its end, where `check_totals` has found at most 10^18
+        // lots, the true value is at most 10^35, and what wrapped has come back.
         self.value = self.value.wrapping_add(i128::from(price) * change);
         old
     }
 
-    fn flip(&mut self, slot: usize, holds: bool) {
+    /// Keeps the bit of a slot, and the top. What a slot held is known late, for it comes from far
+    /// memory: no branch waits for it, so that the next levels need not wait either.
+    fn mark(&mut self, slot: usize, held: bool, holds: bool) {
         if let Some(word) = self.held.get_mut(slot / WORD) {
-            *word ^= 1 << (slot % WORD);
+            *word ^= u64::from(held != holds) << (slot % WORD);
         }
-        if holds {
-            self.levels += 1;
-            self.top = self.top.max(slot + 1);
-        } else {
-            self.levels -= 1;
-            if self.top == slot + 1 {
-                self.top = self.next_top();
-            }
+        if slot >= self.top {
+            self.top = if holds { slot + 1 } else { self.top };
+        } else if slot + 1 == self.top && !holds {
+            self.top = self.next_top();
         }
     }
 

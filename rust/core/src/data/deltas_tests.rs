@@ -169,14 +169,16 @@ fn a_value_may_pass_the_bound_inside_a_message() {
     assert_eq!(book, single);
 }
 
-/// Prices near the touch, at the ends of the window, and far from it.
+/// Prices near the touch, at the ends of the windows of either side, and far from it.
 fn price() -> impl Strategy<Value = i64> {
+    let ahead = slots_i64() - BEHIND;
+    let end = move |end: i64| 100_000 + end - 3..100_000 + end + 3;
     prop_oneof![
         8 => 99_970_i64..100_030,
-        2 => 100_000 - BEHIND - 3..100_000 - BEHIND + 3,
-        2 => 100_000 + BEHIND - 3..100_000 + BEHIND + 3,
-        2 => 108_188_i64..108_196,
-        2 => 91_805_i64..91_812,
+        2 => end(-BEHIND),
+        2 => end(BEHIND),
+        2 => end(-ahead),
+        2 => end(ahead),
         1 => 1_i64..200_000,
         1 => Just(TICKS_MAX),
     ]
