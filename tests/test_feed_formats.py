@@ -13,6 +13,7 @@ from collections import defaultdict
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import aivora_core as ac
@@ -431,3 +432,39 @@ def test_a_watch_prices_exits_each_second(data_dir: Path) -> None:
             left,
         )
         assert walk.cost == cost
+
+
+@pytest.mark.parametrize(("name", "decimals"), [(USDM, 3), (COINM, 0)])
+def test_packed_deltas_are_the_same_book(name: str, decimals: int, data_dir: Path) -> None:
+    (found,) = replay(data_dir / name).books.values()
+    book = ac.Book(found.instrument)
+    columns: dict[str, list[int]] = defaultdict(list)
+    events = []
+    for _, frame in raw(data_dir / name):
+        if "lastUpdateId" in frame:
+            last = frame["lastUpdateId"]
+            book.snapshot(frame["bids"], frame["asks"], last)
+        elif frame["data"]["e"] == "depthUpdate":
+            events.append(frame["data"])
+    for event in events:
+        if event["u"] < last:
+            continue
+        for side, counts in (("b", "bid_counts"), ("a", "ask_counts")):
+            columns[counts].append(len(event[side]))
+            columns["price_ticks"] += [int(Decimal(p).scaleb(1)) for p, _ in event[side]]
+            columns["quantity_lots"] += [int(Decimal(q).scaleb(decimals)) for _, q in event[side]]
+        columns["sequence"].append(event["u"])
+        columns["previous"].append(event["pu"])
+    columns["previous"][0] = last
+    arrays = {key: np.array(column) for key, column in columns.items()}
+    half = len(arrays["sequence"]) // 2
+    levels = int(arrays["bid_counts"][:half].sum() + arrays["ask_counts"][:half].sum())
+    parts = (slice(None, half), slice(half, None)), (slice(None, levels), slice(levels, None))
+    for messages, rows in zip(*parts, strict=True):
+        book.delta_many(
+            **{
+                k: a[rows if k in {"price_ticks", "quantity_lots"} else messages]
+                for k, a in arrays.items()
+            }
+        )
+    assert (book.digest, book.sequence) == (found.digest, found.sequence)

@@ -283,6 +283,8 @@ class Watch:
                 self.first_ns = message.received_ns
                 due = self.first_ns + self.every_ns
             self.messages += 1
+            if message.received_ns > due:
+                self._room((message.received_ns - due) // self.every_ns)
             while message.received_ns > due:
                 self._observe(due)
                 due += self.every_ns
@@ -309,11 +311,14 @@ class Watch:
             self.seen.add(message, values=False)
         self.timings.observed += time.perf_counter() - done
 
-    def _observe(self, at_ns: int) -> None:
-        start = time.perf_counter()
-        if len(self.instants) >= INSTANTS_MAX:
+    def _room(self, more: int) -> None:
+        """A leap of the clock is refused before it is walked through."""
+        if len(self.instants) + more >= INSTANTS_MAX:
             limit = f"at most {INSTANTS_MAX:,} instants: look less often"
             raise _error("limit_exceeded", "every", f"{self.every_ns} ns", limit)
+
+    def _observe(self, at_ns: int) -> None:
+        start = time.perf_counter()
         stream = self.feed.streams.get(self.symbol)
         book = None if stream is None else stream.book
         self.instants.append(self._look(at_ns - self.first_ns, book))

@@ -68,7 +68,8 @@ def run_feed(a: argparse.Namespace) -> tuple[dict[str, Any], str]:
         raise _core._error("unknown_instrument", "--symbol", symbol, limit)
     instrument = _instrument(a, held, symbol)
     inferred = not a.venue
-    priced = held.in_base[symbol] or not inferred
+    # A walk costs price times size: in coins, an inverse contract does not.
+    priced = held.in_base[symbol] if inferred else instrument.kind != "inverse"
     feed = Feed(a.feed, None, held.format, symbol=symbol, instrument=instrument, on_gap=a.on_gap)
     watch = Watch(feed, symbol, every_ns, sizes)
     watch.run(lambda messages: progress(messages, "replaying", held.messages))
@@ -163,10 +164,15 @@ class _Told:
             ]
         else:
             lines.append(f"  {grid}: as the card says")
-        if not self.priced:
+        if not self.priced and self.inferred:
             lines += [
                 "  sizes are contracts; the feed does not say what one is worth, so exits have",
                 "  an average price and a slippage, and no cost",
+            ]
+        elif not self.priced:
+            lines += [
+                "  an inverse contract: exits have an average price, each contract counted once,",
+                "  and a slippage; their cost in coins is not priced",
             ]
         return lines
 
