@@ -63,6 +63,9 @@ pub(crate) struct Book {
     state: Mutex<data::Book>,
 }
 
+/// Levels that are copied and applied at a time: what fits a cache.
+const PART: usize = 4096;
+
 /// The error of a book that a panic has left half changed.
 #[cold]
 fn broken() -> PyErr {
@@ -351,8 +354,6 @@ impl Book {
         previous: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<usize> {
         let column = |value: &Bound<'_, PyAny>, field: &str| int64(value, field).map_err(raise);
-        let prices = column(price_ticks, "price_ticks")?;
-        let lots = column(quantity_lots, "quantity_lots")?;
         let bid_counts = column(bid_counts, "bid_counts")?;
         let ask_counts = column(ask_counts, "ask_counts")?;
         let numbers = [(sequence, "sequence"), (previous, "previous")];
@@ -362,19 +363,40 @@ impl Book {
             (None, None) => None,
             (own, before) => Some((own.unwrap_or_default(), before.unwrap_or_default())),
         };
-        py.detach(|| {
-            guarded(|| {
-                let mut book = self.state.lock().map_err(|_| broken())?;
-                let sequences = sequences.as_ref().map(|(own, before)| (&own[..], &before[..]));
-                let deltas = Deltas {
-                    prices: &prices,
-                    lots: &lots,
-                    bid_counts: &bid_counts,
-                    ask_counts: &ask_counts,
-                    sequences,
-                };
-                book.delta_many(&deltas).map(|()| deltas.len()).map_err(raise)
-            })
+        let prices = int64_view(price_ticks, "price_ticks").map_err(raise)?;
+        let lots = int64_view(quantity_lots, "quantity_lots").map_err(raise)?;
+        let sequences = sequences.as_ref().map(|(own, before)| (&own[..], &before[..]));
+        let all = Deltas {
+            prices: prices.as_slice()?,
+            lots: lots.as_slice()?,
+            bid_counts: &bid_counts,
+            ask_counts: &ask_counts,
+            sequences,
+        };
+        guarded(|| {
+            let parts = all.parts(PART).map_err(raise)?;
+            if parts.is_empty() {
+                return Ok(0);
+            }
+            let mut book = self.state.lock_py_attached(py).map_err(|_| broken())?;
+            let mut passage = book.passage().map_err(raise)?;
+            let (mut prices, mut lots) = (Vec::new(), Vec::new());
+            let mut passed = Ok(());
+            for part in parts {
+                // Copied part by part, so that no other thread can change a level under its
+                // checks, and the copy stays in the cache.
+                prices.clear();
+                prices.extend_from_slice(part.prices);
+                lots.clear();
+                lots.extend_from_slice(part.lots);
+                let copied = Deltas { prices: &prices, lots: &lots, ..part };
+                passed = py.detach(|| passage.pass(&copied));
+                if passed.is_err() {
+                    break;
+                }
+            }
+            let applied = py.detach(|| passage.finish()).map_err(raise)?;
+            passed.map(|()| applied).map_err(raise)
         })
     }
 
@@ -780,9 +802,15 @@ pub(crate) fn walk_many<'py>(
 
 /// A column of whole numbers, copied so that no other thread can change it under the walk.
 fn int64(value: &Bound<'_, PyAny>, field: &str) -> Result<Vec<i64>> {
-    let array = value.extract::<PyReadonlyArray1<'_, i64>>().ok();
-    if let Some(values) = array.as_ref().and_then(|array| array.as_slice().ok()) {
-        return Ok(values.to_vec());
+    let array = int64_view(value, field)?;
+    array.as_slice().map(<[i64]>::to_vec).map_err(|_| Error::invariant("column"))
+}
+
+/// A column of whole numbers as it lies in memory.
+fn int64_view<'py>(value: &Bound<'py, PyAny>, field: &str) -> Result<PyReadonlyArray1<'py, i64>> {
+    let array = value.extract::<PyReadonlyArray1<'py, i64>>().ok();
+    if let Some(array) = array.filter(|array| array.as_slice().is_ok()) {
+        return Ok(array);
     }
     let limit = "must be a contiguous one-dimensional array of int64";
     match value.cast::<PyUntypedArray>() {

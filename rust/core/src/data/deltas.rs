@@ -74,6 +74,47 @@ impl<'a> Deltas<'a> {
         length("prices", self.prices.len(), levels, "levels that the counts name")
     }
 
+    /// The same messages in parts of about so many levels each, once the columns are checked.
+    ///
+    /// # Errors
+    /// `length_mismatch` and `out_of_range` for columns that do not belong together.
+    pub fn parts(&self, levels: usize) -> Result<Vec<Self>> {
+        self.check()?;
+        let (mut parts, mut rest) = (Vec::new(), *self);
+        let (mut rows, mut held) = (0, 0);
+        for (bids, asks) in self.bid_counts.iter().zip(self.ask_counts) {
+            rows += 1;
+            held += usize::try_from(bids + asks).unwrap_or(0);
+            if held >= levels {
+                parts.push(rest.take(rows, held).ok_or_else(cut_short)?);
+                (rows, held) = (0, 0);
+            }
+        }
+        if rows > 0 {
+            parts.push(rest);
+        }
+        Ok(parts)
+    }
+
+    /// Cuts the first messages off.
+    fn take(&mut self, rows: usize, levels: usize) -> Option<Self> {
+        let cut = |column: &mut &'a [i64], at: usize| {
+            let (first, rest) = column.split_at_checked(at)?;
+            *column = rest;
+            Some(first)
+        };
+        Some(Self {
+            prices: cut(&mut self.prices, levels)?,
+            lots: cut(&mut self.lots, levels)?,
+            bid_counts: cut(&mut self.bid_counts, rows)?,
+            ask_counts: cut(&mut self.ask_counts, rows)?,
+            sequences: match &mut self.sequences {
+                None => None,
+                Some((own, previous)) => Some((cut(own, rows)?, cut(previous, rows)?)),
+            },
+        })
+    }
+
     fn numbers(&self, row: usize) -> Result<(Option<u64>, Option<u64>)> {
         let number = |field: &str, column: &[i64]| {
             let value = column.get(row).copied().unwrap_or(-1);
@@ -242,6 +283,15 @@ fn trail(word: u64) -> usize {
     usize::try_from(word.trailing_zeros()).unwrap_or(0)
 }
 
+/// A book while many deltas pass. It has no levels of its own until [`Passage::finish`].
+pub struct Passage<'a> {
+    book: &'a mut Book,
+    bids: Passing,
+    asks: Passing,
+    undo: Vec<Undo>,
+    applied: usize,
+}
+
 impl Book {
     /// Applies many deltas, in order, each as [`Book::delta`] would.
     ///
@@ -258,53 +308,83 @@ impl Book {
         if deltas.is_empty() {
             return Ok(());
         }
-        self.check_snapshot().map_err(|error| error.at_row(0))?;
-        let first = deltas.prices.first().copied().unwrap_or(1).clamp(1, TICKS_MAX);
-        let (bids, asks) = self.take_sides();
-        let mut bids = Passing::new(bids, first);
-        let mut asks = Passing::new(asks, first);
-        let passed = self.pass(&mut bids, &mut asks, *deltas);
-        self.put_sides(bids.settled()?, asks.settled()?);
+        let mut passage = self.passage()?;
+        let passed = passage.pass(deltas);
+        passage.finish()?;
         passed
     }
 
-    fn pass(&mut self, bids: &mut Passing, asks: &mut Passing, deltas: Deltas<'_>) -> Result<()> {
-        let mut undo = Vec::new();
-        let mut left = deltas;
-        for (row, (bid_count, ask_count)) in
-            deltas.bid_counts.iter().zip(deltas.ask_counts).enumerate()
-        {
-            undo.clear();
-            let mut message = || -> Result<Option<u64>> {
-                let (sequence, previous) = deltas.numbers(row)?;
-                self.check_sequence(sequence, previous)?;
-                for (side, count, to) in
-                    [(Side::Sell, *bid_count, &mut *bids), (Side::Buy, *ask_count, &mut *asks)]
-                {
-                    let (prices, lots) = left.cut(count).ok_or_else(cut_short)?;
-                    set_all(to, side, prices, lots, &mut undo)?;
+    /// Opens the book for many deltas that come in parts; see [`Book::delta_many`].
+    ///
+    /// # Errors
+    /// `no_snapshot`, at row 0.
+    pub fn passage(&mut self) -> Result<Passage<'_>> {
+        self.check_snapshot().map_err(|error| error.at_row(0))?;
+        let (bids, asks) = self.take_sides();
+        // A side without levels lies around the other one's touch.
+        let touch = bids.prices().last().or(asks.prices().last()).copied().unwrap_or(1);
+        let (bids, asks) = (Passing::new(bids, touch), Passing::new(asks, touch));
+        Ok(Passage { book: self, bids, asks, undo: Vec::new(), applied: 0 })
+    }
+}
+
+impl Passage<'_> {
+    /// Applies the next part. Rows of errors count from the first message of the first part.
+    ///
+    /// # Errors
+    /// As [`Book::delta_many`].
+    pub fn pass(&mut self, deltas: &Deltas<'_>) -> Result<()> {
+        deltas.check()?;
+        let mut left = *deltas;
+        let counts = deltas.bid_counts.iter().zip(deltas.ask_counts);
+        for (row, (bid_count, ask_count)) in counts.enumerate() {
+            self.undo.clear();
+            let done = deltas
+                .numbers(row)
+                .and_then(|numbers| self.message(numbers, &mut left, *bid_count, *ask_count));
+            if let Err(error) = done {
+                for Undo { side, price, lots } in self.undo.drain(..).rev() {
+                    match side {
+                        Side::Sell => self.bids.set(price, lots),
+                        Side::Buy => self.asks.set(price, lots),
+                    };
                 }
-                bids.check_count()?;
-                asks.check_count()?;
-                crossed(bids.best(), asks.best())?;
-                bids.check_totals()?;
-                asks.check_totals()?;
-                Ok(sequence)
-            };
-            match message() {
-                Ok(sequence) => self.set_sequence(sequence),
-                Err(error) => {
-                    for Undo { side, price, lots } in undo.drain(..).rev() {
-                        match side {
-                            Side::Sell => bids.set(price, lots),
-                            Side::Buy => asks.set(price, lots),
-                        };
-                    }
-                    return Err(error.at_row(row));
-                }
+                return Err(error.at_row(self.applied));
             }
+            self.applied += 1;
         }
         Ok(())
+    }
+
+    fn message(
+        &mut self,
+        (sequence, previous): (Option<u64>, Option<u64>),
+        left: &mut Deltas<'_>,
+        bid_count: i64,
+        ask_count: i64,
+    ) -> Result<()> {
+        self.book.check_sequence(sequence, previous)?;
+        let (bids, asks) = (&mut self.bids, &mut self.asks);
+        let (prices, lots) = left.cut(bid_count).ok_or_else(cut_short)?;
+        set_all(bids, Side::Sell, prices, lots, &mut self.undo)?;
+        let (prices, lots) = left.cut(ask_count).ok_or_else(cut_short)?;
+        set_all(asks, Side::Buy, prices, lots, &mut self.undo)?;
+        bids.check_count()?;
+        asks.check_count()?;
+        crossed(bids.best(), asks.best())?;
+        bids.check_totals()?;
+        asks.check_totals()?;
+        self.book.set_sequence(sequence);
+        Ok(())
+    }
+
+    /// Closes the book again, with its sums, and answers how many messages were applied.
+    ///
+    /// # Errors
+    /// None that a caller could cause.
+    pub fn finish(self) -> Result<usize> {
+        self.book.put_sides(self.bids.settled()?, self.asks.settled()?);
+        Ok(self.applied)
     }
 }
 

@@ -219,3 +219,24 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn parts_are_the_whole(
+        messages in prop::collection::vec((change(), change()), 0..40), levels in 1_usize..30,
+    ) {
+        let mut whole = empty();
+        whole.snapshot(&[], &[], None).unwrap();
+        let mut parted = whole.clone();
+        let columns = Packed::of(&messages);
+        let want = failed(whole.delta_many(&columns.deltas()));
+        let mut passage = parted.passage().unwrap();
+        let parts = columns.deltas().parts(levels).unwrap();
+        prop_assert_eq!(parts.iter().map(Deltas::len).sum::<usize>(), messages.len());
+        let found = parts.iter().find_map(|part| failed(passage.pass(part)));
+        prop_assert_eq!(found, want);
+        let applied = passage.finish().unwrap();
+        prop_assert_eq!(applied, want.map_or(messages.len(), |(row, _)| row));
+        prop_assert_eq!(parted, whole);
+    }
+}
