@@ -18,7 +18,7 @@ import pytest
 
 import aivora_core as ac
 from aivora_core.adapters.exits import QuoteCheck, Watch
-from aivora_core.adapters.feeds import Feed, replay, survey
+from aivora_core.adapters.feeds import Feed, pack, replay, survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -468,3 +468,16 @@ def test_packed_deltas_are_the_same_book(name: str, decimals: int, data_dir: Pat
             }
         )
     assert (book.digest, book.sequence) == (found.digest, found.sequence)
+
+
+@pytest.mark.parametrize("name", [USDM, COINM, *(f"l2/cryptofeed_{v}.gz" for v in VENUES)])
+def test_what_is_packed_replays_to_the_same_book(name: str, data_dir: Path) -> None:
+    symbol = survey(data_dir / name).busiest
+    (stretch,) = pack(data_dir / name)
+    found = replay(data_dir / name, symbol=symbol)
+    assert len(stretch.columns["bid_counts"]) == found.counts[symbol].applied
+    book = stretch.replay()
+    assert (book.digest, book.sequence) == (
+        found.books[symbol].digest,
+        found.books[symbol].sequence,
+    )

@@ -23,6 +23,7 @@ __all__ = [
     "_error",
     "_error_kinds",
     "_instrument",
+    "_pack_deltas",
     "_raise_error",
     "_venue",
     "walk_many",
@@ -307,6 +308,9 @@ class Portfolio:
     def __reduce__(self) -> Never: ...
 
 def _empty(_a: object, _b: object) -> None: ...
+def _pack_deltas(
+    instrument: Instrument, messages: list[tuple[Any, Any]]
+) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]: ...
 def _error(
     code: str, field: str, value: str, limit: str, row: int | None = None
 ) -> AivoraError: ...

@@ -800,6 +800,40 @@ pub(crate) fn walk_many<'py>(
     columns(py, walks?)
 }
 
+/// The levels of many deltas as columns for `Book.delta_many`, read once: a list of pairs of sides.
+#[pyfunction]
+pub(crate) fn _pack_deltas<'py>(
+    py: Python<'py>,
+    instrument: &Bound<'py, Instrument>,
+    messages: &Bound<'py, PyList>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let book = Book::new(instrument, None, None, None)?;
+    let (mut prices, mut lots) = (Vec::new(), Vec::new());
+    let mut counts = [Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len())];
+    for (row, message) in messages.iter().enumerate() {
+        let sides = message.cast::<PyTuple>()?;
+        for (place, (name, counts)) in ["bids", "asks"].into_iter().zip(&mut counts).enumerate() {
+            let mut count = 0_i64;
+            for (at, pair) in sides.get_item(place)?.try_iter()?.enumerate() {
+                let level = book
+                    .level(&pair?, name)
+                    .map_err(|error| raise(error.within(&format!("level {at}")).at_row(row)))?;
+                prices.push(level.price.get());
+                lots.push(level.quantity.get());
+                count += 1;
+            }
+            counts.push(count);
+        }
+    }
+    let [bid_counts, ask_counts] = counts;
+    let columns = PyDict::new(py);
+    columns.set_item("price_ticks", prices.into_pyarray(py))?;
+    columns.set_item("quantity_lots", lots.into_pyarray(py))?;
+    columns.set_item("bid_counts", bid_counts.into_pyarray(py))?;
+    columns.set_item("ask_counts", ask_counts.into_pyarray(py))?;
+    Ok(columns)
+}
+
 /// A column of whole numbers, copied so that no other thread can change it under the walk.
 fn int64(value: &Bound<'_, PyAny>, field: &str) -> Result<Vec<i64>> {
     let array = int64_view(value, field)?;
