@@ -269,21 +269,33 @@ impl Ladder {
 
     /// Sums anew from a place on.
     fn settle(&mut self, from: usize) -> Result<()> {
-        self.lots_sums.truncate(from);
-        self.value_sums.truncate(from);
-        let (mut lots, mut value) = self.totals();
-        for (price, quantity) in self.prices.iter().zip(&self.lots).skip(self.lots_sums.len()) {
+        let count = self.prices.len();
+        let from = from.min(count).min(self.lots_sums.len());
+        let last = from.checked_sub(1);
+        let mut lots = last.and_then(|at| self.lots_sums.get(at)).copied().unwrap_or(0);
+        let mut value = last.and_then(|at| self.value_sums.get(at)).copied().unwrap_or(0);
+        self.lots_sums.resize(count, 0);
+        self.value_sums.resize(count, 0);
+        let levels = tail(&self.prices, from).iter().zip(tail(&self.lots, from));
+        let lots_sums = self.lots_sums.get_mut(from..).unwrap_or_default();
+        let value_sums = self.value_sums.get_mut(from..).unwrap_or_default();
+        for ((price, quantity), (lots_sum, value_sum)) in
+            levels.zip(lots_sums.iter_mut().zip(value_sums))
+        {
             // At most 2 × 10^18, and 10^36 + 10^35: neither can wrap before it is looked at.
             lots += quantity;
             value += i128::from(*price) * i128::from(*quantity);
             if lots > LOTS_MAX || value > self.value_max {
                 return Err(too_much(self.name(), lots.into()));
             }
-            self.lots_sums.push(lots);
-            self.value_sums.push(value);
+            (*lots_sum, *value_sum) = (lots, value);
         }
         Ok(())
     }
+}
+
+fn tail(items: &[i64], from: usize) -> &[i64] {
+    items.get(from..).unwrap_or_default()
 }
 
 #[cold]
