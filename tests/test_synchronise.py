@@ -258,6 +258,9 @@ def test_an_older_level_never_replaces_a_newer_one() -> None:
         stream.take(m)
     assert sides(stream) == ("99:8 98:1", "101:1")
     assert stream.counts.stale_levels == 2
+    stream.take(step(42, "99:6 99:7"))  # of two for one price in one message the last counts
+    assert sides(stream) == ("99:7 98:1", "101:1")
+    assert stream.counts.stale_levels == 2
 
 
 @pytest.mark.parametrize(
