@@ -411,3 +411,84 @@ def test_threads_share_a_book() -> None:
     for thread in threads:
         thread.join()
     assert seen == costs
+
+
+# --- many deltas, and what lies near the mid -----------------------------------------------------
+
+TICKS = {"price_ticks": [640000, 639995, 640020], "quantity_lots": [0, 2000, 5000]}
+COUNTS = {"bid_counts": [2, 0], "ask_counts": [0, 1]}
+
+
+def columns(**changed: Any) -> dict[str, Any]:
+    named: dict[str, Any] = TICKS | COUNTS | changed
+    return {name: np.array(column, dtype=np.int64) for name, column in named.items()}
+
+
+def test_many_deltas_are_each_as_one() -> None:
+    many, one = made(7), made(7)
+    assert many.delta_many(**columns(sequence=[9, 12], previous=[7, 9])) == 2
+    one.delta([("64000", 0), ("63999.5", "2")], [], 9, 7)
+    one.delta([], [("64002", "5")], 12, 9)
+    assert (many.digest, many.sequence) == (one.digest, 12)
+    assert many.walk("sell", 3) == one.walk("sell", 3)
+
+
+def test_many_deltas_stop_at_the_one_that_fails() -> None:
+    book, want = made(7), made(7)
+    want.delta([("64000", 0), ("63999.5", "2")], [], 9, 7)
+    for changed, code in (
+        ({"sequence": [9, 12], "previous": [7, 8]}, "sequence_gap"),
+        ({"sequence": [9, 9], "previous": [7, 9]}, "sequence_gap"),
+        ({"sequence": [9, -1], "previous": [7, 9]}, "out_of_range"),
+    ):
+        with pytest.raises(ac.AivoraError) as caught:
+            book.delta_many(**columns(**changed))
+        assert (caught.value.code, caught.value.row) == (code, 1)
+        assert book.digest == want.digest
+        book = made(7)
+    bare = made()
+    for price, lots, code, name in (
+        (640005, 1, "crossed_book", "book"),
+        (0, 1, "out_of_range", "asks[0].price"),
+        (640020, -1, "out_of_range", "asks[0].quantity"),
+    ):
+        with pytest.raises(ac.AivoraError) as caught:
+            bare.delta_many(
+                **columns(price_ticks=[640000, 639995, price], quantity_lots=[0, 2000, lots])
+            )
+        assert (caught.value.code, caught.value.row, caught.value.field) == (code, 1, name)
+        bare = made()
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"sequence": np.array([9, 12])}, "length_mismatch"),
+        ({"previous": np.array([9, 12])}, "length_mismatch"),
+        ({"ask_counts": np.array([0])}, "length_mismatch"),
+        ({"ask_counts": np.array([0, 2])}, "length_mismatch"),
+        ({"ask_counts": np.array([0, -1])}, "out_of_range"),
+        ({"quantity_lots": np.array([0, 2000])}, "length_mismatch"),
+        ({"quantity_lots": np.array([0, 2000, 5.0])}, "float_given"),
+        ({"price_ticks": [640000, 639995, 640020]}, "bad_column"),
+        ({"price_ticks": np.array([[640000, 639995, 640020]])}, "bad_column"),
+        ({"price_ticks": np.array([640000, 639995, 640020], dtype=np.int32)}, "bad_column"),
+    ],
+)
+def test_columns_of_deltas_that_do_not_fit_change_nothing(changed: Any, code: str) -> None:
+    refused(made(), code, lambda book: book.delta_many(**(columns() | changed)))
+
+
+def test_many_deltas_need_a_snapshot() -> None:
+    refused(ac.Book(BTC), "no_snapshot", lambda book: book.delta_many(**columns()))
+
+
+def test_quantity_within_counts_levels_by_distance() -> None:
+    book = ac.Book(BTC, [("9999", "1"), ("9998", "2")], [("10001", "4"), ("10002", "8")])
+    for bps, bids, asks in ((0, 0, 0), ("0.99", 0, 0), (1, 1, 4), (Decimal("2.0"), 3, 12)):
+        assert book.quantity_within("sell", bps) == bids
+        assert book.quantity_within("buy", bps) == asks
+    wrong: list[Any] = [(-1, "out_of_range"), (1.0, "float_given"), ("x", "not_a_number")]
+    for far, code in wrong:
+        refused(book, code, lambda b, far=far: b.quantity_within("buy", far))
+    refused(ac.Book(BTC, [("1", "1")]), "no_mid", lambda b: b.quantity_within("buy", 1))

@@ -61,11 +61,23 @@ def test_run_tells_the_same_story_in_json(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.data
 def test_run_on_a_real_feed(capsys: pytest.CaptureFixture[str], data_dir: Path) -> None:
     feed = str(data_dir / "l2" / "hyperliquid_btc_20250126.gz")
-    found = answer(capsys, "run", "--feed", feed)
-    assert found["venue"] == "hyperliquid"
-    exit_ = found["worst"]["forced_exit"]
-    assert 100_000 < float(exit_["vwap"]) < 110_000
-    assert exit_["fee"] is None  # the card knows no fee: unknown, not zero
+    found = answer(capsys, "run", "--feed", feed, "--venue", "hyperliquid", "--sizes", "1,500")
+    assert (found["format"], found["symbol"], found["messages"]) == ("Hyperliquid", "BTC", 55)
+    assert found["grid"] == {"inferred": False, "price_tick": "0.1", "lot": "0.00001"}
+    assert (found["snapshots"], found["others"], len(found["instants"])) == (46, 9, 26)
+    sell, _, _, buy = found["instants"][-1]["exits"]
+    assert 100_000 < float(sell["vwap"]) < 110_000
+    assert sell["fee"] is None  # the card knows no fee: unknown, not zero
+    assert (buy["side"], float(buy["unfilled"]) > 0) == ("buy", True)
+    inferred = answer(capsys, "run", "--feed", feed, "--taker-fee", "0.00045", "--every", "10")
+    assert inferred["grid"] == {"inferred": True, "price_tick": "1", "lot": "0.00001"}
+    assert [instant["second"] for instant in inferred["instants"][:2]] == ["10", "20"]
+    exit_ = inferred["instants"][0]["exits"][0]
+    assert float(exit_["fee"]) == pytest.approx(float(exit_["cost"]) * 0.00045, abs=1e-4)
+    held = ["--positions=docs/guide/data/positions.csv", "--collateral"]
+    held += ["docs/guide/data/collateral.csv"]
+    assert main(["run", "--feed", feed, *held]) == 2  # an ETH position, and no ETH on that card
+    assert "ETH" in capsys.readouterr().err
     walked = answer(
         capsys,
         "walk",
@@ -79,6 +91,54 @@ def test_run_on_a_real_feed(capsys: pytest.CaptureFixture[str], data_dir: Path) 
         "BTC",
     )
     assert float(walked["slippage_bps"]) <= 1
+
+
+@pytest.mark.data
+def test_run_on_a_feed_of_many_instruments(
+    capsys: pytest.CaptureFixture[str], data_dir: Path
+) -> None:
+    feed = str(data_dir / "l2" / "cryptofeed_OKX.ws.1.0.gz")
+    found = answer(capsys, "run", "--feed", feed)
+    assert (found["symbol"], found["updates"]) == ("BTC-USDT", 4168)  # the busiest
+    assert (found["sync"]["checksums"], found["sync"]["mismatches"]) == (98, 0)
+    swap = answer(capsys, "run", "--feed", feed, "--symbol", "UNI-USD-SWAP")
+    assert (swap["symbol"], swap["priced"]) == ("UNI-USD-SWAP", False)
+    exits = [exit_ for instant in swap["instants"] for exit_ in instant["exits"]]
+    assert exits
+    assert all(e["cost"] is None and e["fee"] is None and e["vwap"] for e in exits)
+    assert main(["run", "--feed", feed]) == 0
+    text = capsys.readouterr().out
+    assert "98 of 98 are the book's" in text
+    assert "inferred" in text
+    assert max(map(len, text.splitlines())) <= 100
+    mapped = ["--symbol=BTC-USDT", "--venue=demo", "--instrument=BTC"]
+    assert main(["run", "--feed", feed, *mapped]) == 2  # sizes finer than that card's lot
+    assert "off_grid" in capsys.readouterr().err
+
+
+@pytest.mark.data
+def test_a_plot_is_drawn_where_matplotlib_is(
+    capsys: pytest.CaptureFixture[str],
+    data_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    feed = str(data_dir / "l2" / "cryptofeed_OKX.ws.1.0.gz")
+    with monkeypatch.context() as patch:
+        patch.setattr("importlib.util.find_spec", lambda _: None)
+        path = str(tmp_path / "none.svg")
+        assert main(["run", "--feed", feed, "--plot", path, "--json"]) == 2
+        error = json.loads(capsys.readouterr().err)["error"]
+        assert (error["code"], "aivora-core[plot]" in error["limit"]) == ("missing_extra", True)
+        assert not Path(path).exists()
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    drawn = []
+    for name in ("a.svg", "b.svg"):
+        assert main(["run", "--feed", feed, "--plot", str(tmp_path / name)]) == 0
+        drawn.append((tmp_path / name).read_bytes())
+    assert drawn[0] == drawn[1]
+    assert drawn[0].startswith(b"<?xml")
+    assert drawn[0].count(b"<path") > 50
 
 
 def test_check_of_files_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,6 +188,18 @@ def test_walk_of_a_book_file(capsys: pytest.CaptureFixture[str]) -> None:
         (["walk", "--side=buy", "--quantity=0.00001"], "off_grid"),
         (["walk", "--side=buy", "--quantity=1", "--instrument=NOPE"], "unknown_instrument"),
         (["run", "--feed=README.md"], "corrupt_line"),
+        (["run", "--feed=docs/guide/data/feed.txt", "--symbol=NOPE"], "unknown_instrument"),
+        (["run", "--feed=docs/guide/data/feed.txt", "--instrument=BTC"], "unknown_instrument"),
+        (["run", "--feed=docs/guide/data/feed.txt", "--every=0"], "out_of_range"),
+        (["run", "--feed=docs/guide/data/feed.txt", "--every=x"], "out_of_range"),
+        (["run", "--feed=docs/guide/data/feed.txt", "--sizes=0.0001"], "off_grid"),
+        (["run", "--feed=docs/guide/data/feed.txt", "--taker-fee=x"], "not_a_number"),
+        (["run", "--feed=docs/guide/data/feed.txt", "--plot=a.txt"], "out_of_range"),
+        (["run", "--feed=docs/guide/data/feed.txt", "--on-gap=error"], "sequence_gap"),
+        (
+            ["run", "--feed=docs/guide/data/feed.txt", "--venue=demo", "--taker-fee=0"],
+            "out_of_range",
+        ),
     ],
 )
 def test_bad_input_exits_2_with_its_code(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import doctest
 import gzip
+import importlib
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 
 import aivora_core as ac
-from aivora_core.adapters.feeds import FeedMessage, follow, read_feed, replay
+from aivora_core.adapters.exits import Watch
+from aivora_core.adapters.feeds import Feed, FeedMessage, read_feed, replay
+
+ADAPTERS = ["exits", "feeds", "formats", "plots", "synchronise"]
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +72,7 @@ def test_a_cut_off_recording_is_used_up_to_the_cut(data_dir: Path, tmp_path: Pat
     books: dict[str, ac.Book] = {}
     read: list[int] = []
     with pytest.raises(ac.BookError) as caught:
-        read.extend(m.line for m, _ in follow(path, ac.Venue.load("hyperliquid"), books=books))
+        read.extend(m.line for m, _ in Feed(path, ac.Venue.load("hyperliquid"), books=books))
     assert caught.value.code == "corrupt_line"
     whole = list(read_feed(data_dir / RECORDING))
     row = caught.value.row
@@ -100,6 +105,12 @@ def test_plain_and_packed_are_read_alike(tmp_path: Path) -> None:
         "17 {}\n",
         "17 []\n",
         "17 NaN\n",
+        "17 null\n",
+        "17: {}\n",
+        "1.7 {}\n",
+        "1" * 30 + " {}\n",
+        "wss://venue <- x: {}\n",
+        "wss://venue 17: {}\n",
         '17 {"channel":"l2Book","data":{"coin":"BTC","time":5,"levels":[[]]}}\n',
         '17 {"channel":"l2Book","data":{"coin":"BTC","time":5,"levels":7}}\n',
         '17 {"channel":"l2Book","data":{"coin":1,"time":5,"levels":[[],[]]}}\n',
@@ -151,10 +162,11 @@ def test_what_the_book_refuses_names_the_line(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    path = written(tmp_path / "feed", '17 {"e":"depthUpdate"}\n')
-    with pytest.raises(ac.BookError, match="hyperliquid") as caught:
-        list(read_feed(path))
-    assert (caught.value.code, caught.value.row) == ("corrupt_line", 1)
+    for lines in (1, 63, 64, 500):
+        path = written(tmp_path / "feed", '17 {"type":"l2update"}\n' * lines)
+        with pytest.raises(ac.BookError, match="hyperliquid") as caught:
+            list(read_feed(path))
+        assert (caught.value.code, caught.value.row) == ("corrupt_line", 1)
     with pytest.raises(ac.NumberError, match="hyperliquid") as named:
         read_feed(path, "binance")
     assert (named.value.code, named.value.field) == ("out_of_range", "format")
@@ -171,3 +183,29 @@ def test_messages_apply_to_books() -> None:
     assert (book.best_bid, book.best_ask, book.sequence) == (Decimal(5), Decimal(6), 4)
     with pytest.raises(ac.BookError):
         step.apply(book)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_the_examples_of_the_adapters_run(name: str) -> None:
+    module = importlib.import_module(f"aivora_core.adapters.{name}")
+    found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+def test_a_leap_of_the_clock_is_refused_at_once(tmp_path: Path) -> None:
+    path = written(tmp_path / "feed", line() + line().replace("17 ", f"{10**19} ", 1))
+    with pytest.raises(ac.LimitExceeded, match="look less often"):
+        Watch(Feed(path), "BTC").run()
+    watch = Watch(Feed(path), "BTC", every_ns=10**18).run()
+    assert [instant.best_bid for instant in watch.instants] == [100] * 10
+    with pytest.raises(ac.NumberError, match="above 0"):
+        Watch(Feed(path), "BTC", every_ns=0)
+
+
+def test_one_side_has_no_mid_and_no_exit(tmp_path: Path) -> None:
+    text = line().replace('[{"n":1,"px":"101.0","sz":"2"}]', "[]")
+    watch = Watch(Feed(written(tmp_path / "feed", text)), "BTC").run()
+    (instant,) = watch.instants
+    assert (instant.best_bid, instant.best_ask, instant.exits) == (100, None, ())
+    assert instant.to_dict()["spread_bps"] is None

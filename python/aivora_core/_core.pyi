@@ -23,6 +23,7 @@ __all__ = [
     "_error",
     "_error_kinds",
     "_instrument",
+    "_pack_deltas",
     "_raise_error",
     "_venue",
     "walk_many",
@@ -134,6 +135,15 @@ class Book:
         sequence: int | None = None,
         previous: int | None = None,
     ) -> None: ...
+    def delta_many(
+        self,
+        price_ticks: _Int64,
+        quantity_lots: _Int64,
+        bid_counts: _Int64,
+        ask_counts: _Int64,
+        sequence: _Int64 | None = None,
+        previous: _Int64 | None = None,
+    ) -> int: ...
     def walk(self, side: _Side, quantity: _Exact, limit: _Exact | None = None) -> Walk: ...
     def walk_notional(self, side: _Side, notional: _Exact, limit: _Exact | None = None) -> Walk: ...
     def max_quantity(
@@ -144,6 +154,7 @@ class Book:
         cost: _Exact | None = None,
         limit: _Exact | None = None,
     ) -> Decimal: ...
+    def quantity_within(self, side: _Side, bps: _Exact) -> Decimal: ...
     def walk_many(
         self, side: _Side, quantity_lots: _Int64, limit: _Exact | None = None
     ) -> _Walks: ...
@@ -297,6 +308,9 @@ class Portfolio:
     def __reduce__(self) -> Never: ...
 
 def _empty(_a: object, _b: object) -> None: ...
+def _pack_deltas(
+    instrument: Instrument, messages: list[tuple[Any, Any]]
+) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]: ...
 def _error(
     code: str, field: str, value: str, limit: str, row: int | None = None
 ) -> AivoraError: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ def table(rows: Iterable[Sequence[Any]], header: Sequence[str], left: int = 1) -
     return "\n".join(line(cells) for cells in lines)
 
 
-def progress(items: Sequence[Any], label: str) -> Iterator[Any]:
+def progress(items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
     """Pass items on, with a bar on standard error where that is a terminal and the work takes long.
+
+    Without ``total``, and for items that have no length, it counts.
 
     Examples
     --------
@@ -61,13 +64,18 @@ def progress(items: Sequence[Any], label: str) -> Iterator[Any]:
     >>> list(progress([1, 2], "counting"))
     [1, 2]
     """
-    shown = sys.stderr.isatty()
-    began = time.monotonic()
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    total = len(items) if total is None and isinstance(items, Sized) else total
+    shown = time.monotonic() + 0.4  # what takes less needs no bar
     for done, item in enumerate(items):
-        if shown and time.monotonic() - began > 0.5:  # noqa: PLR2004 - half a second is long
-            filled = 30 * done // len(items)
-            bar = "#" * filled + "." * (30 - filled)
-            print(f"\r{label} [{bar}] {done}/{len(items)}", end="", file=sys.stderr, flush=True)
+        if time.monotonic() - shown > 0.1:  # noqa: PLR2004 - ten times a second
+            shown = time.monotonic()
+            bar = f"{done:,}"
+            if total:
+                filled = min(30 * done // total, 30)
+                bar = f"[{'#' * filled}{'.' * (30 - filled)}] {done:,}/{total:,}"
+            print(f"\r{label} {bar}", end="", file=sys.stderr, flush=True)
         yield item
-    if shown:
-        print("\r\033[K", end="", file=sys.stderr, flush=True)
+    print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -30,13 +30,18 @@ PYTHON = {
     "aivora_core": "roof",
     "aivora_core._core": "numbers",  # the binding of all floors: its own order is held in Rust
     "aivora_core.adapters": "data",
+    "aivora_core.adapters.exits": "execution",
     "aivora_core.adapters.feeds": "data",
+    "aivora_core.adapters.formats": "data",
+    "aivora_core.adapters.plots": "roof",
+    "aivora_core.adapters.synchronise": "data",
     "aivora_core.audit": "numbers",  # what checks from outside imports nothing: it is below all
     "aivora_core.audit.oracle": "numbers",
     "aivora_core.bench": "roof",
     "aivora_core.cases": "roof",
     "aivora_core.cli": "roof",
     "aivora_core.cli.commands": "roof",
+    "aivora_core.cli.feed": "roof",
     "aivora_core.demo": "roof",
     "aivora_core.errors": "numbers",
     "aivora_core.explain": "margin",

@@ -44,6 +44,24 @@ def _inputs() -> argparse.ArgumentParser:
     return parser
 
 
+def _feed_options(run: argparse.ArgumentParser) -> None:
+    """The options of a run on a recorded feed."""
+    group = run.add_argument_group("feed (replayed into its book, with forced exits through it)")
+    group.add_argument("--feed", metavar="FILE", help="recorded raw messages, plain or gzip")
+    group.add_argument("--symbol", help="the feed's instrument; the busiest without it")
+    group.add_argument("--instrument", help="what the card (--venue) calls it")
+    group.add_argument("--every", default="1", metavar="SECONDS", help="how often to look (1)")
+    group.add_argument("--sizes", metavar="Q,Q", help="quantities to exit with")
+    group.add_argument("--taker-fee", metavar="RATE", help="a fee rate, where no card says it")
+    group.add_argument(
+        "--on-gap",
+        choices=["resync", "error"],
+        default="resync",
+        help="where a message was lost: wait for the next snapshot, or stop",
+    )
+    group.add_argument("--plot", metavar="FILE", help="draw it (.svg, .png, .pdf; extra: plot)")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aivora", description="The risk core of a perpetual-futures venue."
@@ -59,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         parents=[shared, inputs],
         help="the main job: check, explain the worst, walk its exit",
     )
-    run.add_argument("--feed", metavar="FILE", help="recorded order-book snapshots to run on")
+    _feed_options(run)
     run.set_defaults(call=commands.run)
 
     check = sub.add_parser("check", parents=[shared, inputs], help="check every pool")

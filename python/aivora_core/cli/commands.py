@@ -81,30 +81,27 @@ def _made_up(a: argparse.Namespace) -> _Input:
 
 
 def _from_feed(a: argparse.Namespace) -> _Input:
-    """A made-up portfolio around the mid of the last snapshot of a recorded feed."""
+    """The positions given, at the mid that a recorded feed ends with."""
     from aivora_core.adapters.feeds import replay
 
     venue = _core.Venue.load(a.venue or "hyperliquid")
-    found = replay(a.feed, venue)
+    found = replay(a.feed, venue, symbol=a.symbol, on_gap=a.on_gap)
     marks, notes = {}, []
     for symbol, book in found.books.items():
         instrument = venue[symbol]
         if book.mid is None:
-            limit = "the last snapshot needs both sides"
+            limit = "the last book needs both sides"
             raise _core._error("no_mid", f"{a.feed} {symbol}", "one side", limit, None)
         marks[symbol] = int(book.mid / instrument.mark_tick)
         shown = amount(marks[symbol], instrument.mark_tick)
         notes.append(
-            f"{found.messages} messages read; the mark of {symbol} is the last snapshot's mid,\n"
+            f"{found.messages} messages read; the mark of {symbol} is the last book's mid,\n"
             f"cut to the mark tick: {shown}. (The feed carries no mark: this is a stand-in.)"
         )
     prices = _core.Prices(venue, mark_ticks=marks)
-    if a.positions or a.collateral:
-        tables = [read_table(path) if path else None for path in (a.positions, a.collateral)]
-        portfolio = Portfolio.from_tables(venue, *tables, entry_rounding=a.entry_rounding)
-    else:
-        portfolio = demo.with_prices(venue, prices, a.accounts, a.seed).portfolio
-        notes.append(f"The portfolio is made up around it (seed {a.seed}).")
+    files = (a.positions, a.collateral, a.orders, a.pools)
+    tables = [read_table(path) if path else None for path in files]
+    portfolio = Portfolio.from_tables(venue, *tables, entry_rounding=a.entry_rounding)
     again = f"--venue {venue.name} --mark " + " --mark ".join(
         f"{s}={amount(t, venue[s].mark_tick)}" for s, t in marks.items()
     )
@@ -133,7 +130,14 @@ def _prices(a: argparse.Namespace, venue: Venue) -> Prices:
 
 
 def run(a: argparse.Namespace) -> Answer:
-    """The main job: check all, explain the worst, walk the book for its forced exit."""
+    """The main job: check all, explain the worst, walk the book for its forced exit.
+
+    With a feed and no positions: replay the feed, and price forced exits through it.
+    """
+    if a.feed and not (a.positions or a.collateral or a.orders or a.pools):
+        from aivora_core.cli.feed import run_feed
+
+        return Answer(*run_feed(a))
     given = _load(a)
     report = given.portfolio.check(given.prices, distance=True)
     assert report.distance_ppm is not None  # noqa: S101 - asked for
@@ -310,7 +314,7 @@ def _next(given: _Input, key: tuple[str, str]) -> list[str]:
         f"  aivora explain {shlex.quote(key[0])}{again}",
         f"  aivora check --rows 40{again}",
         "  aivora check --positions FILE --collateral FILE --mark BTC=64000",
-        "  aivora run --feed FILE          (recorded order-book snapshots)",
+        "  aivora run --feed FILE          (a recorded order-book feed)",
         "  every command takes --json",
     ]
 

@@ -18,7 +18,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::book::{Book, walk_many};
+    use crate::book::{_pack_deltas, Book, walk_many};
     #[pymodule_export]
     use crate::errors::{_error, _error_kinds, _raise_error};
     #[pymodule_export]

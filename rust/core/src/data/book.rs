@@ -122,12 +122,22 @@ impl Ladder {
         }
     }
 
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         if self.toward_better > 0 { "bids" } else { "asks" }
     }
 
+    /// +1 for bids, -1 for asks.
+    pub(super) fn toward_better(&self) -> i64 {
+        self.toward_better
+    }
+
+    /// The most that all price × lots of a side may be.
+    pub(super) fn value_max(&self) -> i128 {
+        self.value_max
+    }
+
     /// Whether `a` is a better price than `b`.
-    fn better(&self, a: i64, b: i64) -> bool {
+    pub(super) fn better(&self, a: i64, b: i64) -> bool {
         a * self.toward_better > b * self.toward_better
     }
 
@@ -222,7 +232,7 @@ impl Ladder {
     }
 
     /// Sets one level; answers what was there and the first place whose sums no longer hold.
-    fn set(&mut self, price: i64, lots: i64) -> (i64, usize) {
+    pub(super) fn set(&mut self, price: i64, lots: i64) -> (i64, usize) {
         let place = tail_start(&self.prices, |p| !self.better(price, *p));
         let there = self.prices.get(place) == Some(&price);
         let old = match (there, self.lots.get_mut(place)) {
@@ -239,35 +249,69 @@ impl Ladder {
         (old, place)
     }
 
+    /// Takes out the levels from the price `worst` on and before `end`, worst first; the sums no
+    /// longer hold.
+    pub(super) fn take_within(&mut self, worst: i64, end: i64) -> Vec<(i64, i64)> {
+        let from = self.prices.partition_point(|price| self.better(worst, *price));
+        let to = self.prices.partition_point(|price| self.better(end, *price)).max(from);
+        self.prices.drain(from..to).zip(self.lots.drain(from..to)).collect()
+    }
+
+    /// Puts levels back, worst first, that lie between two neighbours, and sums anew.
+    pub(super) fn put_back(&mut self, levels: &[(i64, i64)]) -> Result<()> {
+        if let Some((worst, _)) = levels.first() {
+            let at = self.prices.partition_point(|price| self.better(*worst, *price));
+            self.prices.splice(at..at, levels.iter().map(|(price, _)| *price));
+            self.lots.splice(at..at, levels.iter().map(|(_, lots)| *lots));
+        }
+        self.settle(0)
+    }
+
     /// Sums anew from a place on.
     fn settle(&mut self, from: usize) -> Result<()> {
-        self.lots_sums.truncate(from);
-        self.value_sums.truncate(from);
-        let (mut lots, mut value) = self.totals();
-        for (price, quantity) in self.prices.iter().zip(&self.lots).skip(self.lots_sums.len()) {
+        let count = self.prices.len();
+        let from = from.min(count).min(self.lots_sums.len());
+        let last = from.checked_sub(1);
+        let mut lots = last.and_then(|at| self.lots_sums.get(at)).copied().unwrap_or(0);
+        let mut value = last.and_then(|at| self.value_sums.get(at)).copied().unwrap_or(0);
+        self.lots_sums.resize(count, 0);
+        self.value_sums.resize(count, 0);
+        let levels = tail(&self.prices, from).iter().zip(tail(&self.lots, from));
+        let lots_sums = self.lots_sums.get_mut(from..).unwrap_or_default();
+        let value_sums = self.value_sums.get_mut(from..).unwrap_or_default();
+        for ((price, quantity), (lots_sum, value_sum)) in
+            levels.zip(lots_sums.iter_mut().zip(value_sums))
+        {
             // At most 2 × 10^18, and 10^36 + 10^35: neither can wrap before it is looked at.
             lots += quantity;
             value += i128::from(*price) * i128::from(*quantity);
             if lots > LOTS_MAX || value > self.value_max {
-                let limit = "a side must hold at most 10^18 lots and 10^36 quanta";
-                let field = self.name();
-                return Err(Error::new(ErrorKind::Overflow, field, format!("{lots} lots"), limit));
+                return Err(too_much(self.name(), lots.into()));
             }
-            self.lots_sums.push(lots);
-            self.value_sums.push(value);
+            (*lots_sum, *value_sum) = (lots, value);
         }
         Ok(())
     }
 }
 
+fn tail(items: &[i64], from: usize) -> &[i64] {
+    items.get(from..).unwrap_or_default()
+}
+
 #[cold]
-fn too_many(field: &str, count: usize) -> Error {
+pub(super) fn too_much(field: &str, lots: i128) -> Error {
+    let limit = "a side must hold at most 10^18 lots and 10^36 quanta";
+    Error::new(ErrorKind::Overflow, field, format!("{lots} lots"), limit)
+}
+
+#[cold]
+pub(super) fn too_many(field: &str, count: usize) -> Error {
     let limit = format!("must be at most {LEVELS_MAX} levels");
     Error::new(ErrorKind::LimitExceeded, field, format!("{count} levels"), limit)
 }
 
 #[cold]
-fn bad_quantity(side: &str, level: Level, row: usize, limit: &str) -> Error {
+pub(super) fn bad_quantity(side: &str, level: Level, row: usize, limit: &str) -> Error {
     let field = format!("{side}.quantity");
     Error::new(ErrorKind::OutOfRange, field, level.quantity, limit).at_row(row)
 }
@@ -392,7 +436,7 @@ impl Book {
         let (mut new_bids, mut new_asks) = (Ladder::new(1, unit), Ladder::new(-1, unit));
         new_bids.fill(bids)?;
         new_asks.fill(asks)?;
-        check_crossed(&new_bids, &new_asks)?;
+        crossed(new_bids.prices.last().copied(), new_asks.prices.last().copied())?;
         (self.bids, self.asks) = (new_bids, new_asks);
         self.sequence = sequence;
         self.has_snapshot = true;
@@ -413,10 +457,7 @@ impl Book {
         sequence: Option<u64>,
         previous: Option<u64>,
     ) -> Result<()> {
-        if !self.has_snapshot {
-            let limit = "a book takes deltas only after a snapshot";
-            return Err(Error::new(ErrorKind::NoSnapshot, "book", self.instrument.symbol(), limit));
-        }
+        self.check_snapshot()?;
         self.check_sequence(sequence, previous)?;
         check_entries("bids", bids)?;
         check_entries("asks", asks)?;
@@ -432,7 +473,19 @@ impl Book {
         Ok(())
     }
 
-    fn check_sequence(&self, sequence: Option<u64>, previous: Option<u64>) -> Result<()> {
+    pub(super) fn check_snapshot(&self) -> Result<()> {
+        if self.has_snapshot {
+            return Ok(());
+        }
+        let limit = "a book takes deltas only after a snapshot";
+        Err(Error::new(ErrorKind::NoSnapshot, "book", self.instrument.symbol(), limit))
+    }
+
+    pub(super) fn check_sequence(
+        &self,
+        sequence: Option<u64>,
+        previous: Option<u64>,
+    ) -> Result<()> {
         let gap = |field: &str, value: Option<u64>, limit: String| {
             let value = value.map_or("none".to_owned(), |v| v.to_string());
             Err(Error::new(ErrorKind::SequenceGap, field, value, limit))
@@ -448,6 +501,21 @@ impl Book {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Both sides by value, bids first, for a step that puts them back.
+    pub(super) fn take_sides(&mut self) -> (Ladder, Ladder) {
+        let unit = self.instrument.price_unit();
+        let bids = std::mem::replace(&mut self.bids, Ladder::new(1, unit));
+        (bids, std::mem::replace(&mut self.asks, Ladder::new(-1, unit)))
+    }
+
+    pub(super) fn put_sides(&mut self, bids: Ladder, asks: Ladder) {
+        (self.bids, self.asks) = (bids, asks);
+    }
+
+    pub(super) fn set_sequence(&mut self, sequence: Option<u64>) {
+        self.sequence = sequence;
     }
 
     fn taken_by_mut(&mut self, side: Side) -> &mut Ladder {
@@ -479,7 +547,7 @@ impl Book {
                 return Err(too_many(ladder.name(), ladder.len()));
             }
         }
-        check_crossed(&self.bids, &self.asks)?;
+        crossed(self.bids.prices.last().copied(), self.asks.prices.last().copied())?;
         self.bids.settle(touched.bids)?;
         self.asks.settle(touched.asks)
     }
@@ -509,8 +577,9 @@ impl Book {
     }
 }
 
-fn check_crossed(bids: &Ladder, asks: &Ladder) -> Result<()> {
-    match (bids.prices.last(), asks.prices.last()) {
+/// Refuses a best bid that is not below the best ask.
+pub(super) fn crossed(bid: Option<i64>, ask: Option<i64>) -> Result<()> {
+    match (bid, ask) {
         (Some(bid), Some(ask)) if bid >= ask => {
             let value = format!("best bid {bid} and best ask {ask} price ticks");
             let limit = "the best bid must be below the best ask";

@@ -105,6 +105,10 @@ error_kinds! {
     NoMid = "no_mid", Book;
     /// A line of a feed or file that cannot be read.
     CorruptLine = "corrupt_line", Book;
+    /// A venue's checksum that is not that of the book.
+    BadChecksum = "bad_checksum", Book;
+    /// An optional package is needed and is not installed.
+    MissingExtra = "missing_extra", Lookup;
     /// A fee rate is needed and the card has none.
     UnknownFee = "unknown_fee", Card;
     /// A bound of `limits` was reached.
