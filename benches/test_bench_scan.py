@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import aivora_core as ac
-from baselines import Numpy, PurePython, PurePythonTuned, columns, numba_check
+from baselines.scan import Numpy, PurePython, PurePythonTuned, columns, numba_check
 from population import SIZE, USD, exact, population
 
 if TYPE_CHECKING:
