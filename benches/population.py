@@ -1,9 +1,10 @@
-"""Populations a and h: synthetic accounts with the shape of a perpetual-futures venue.
+"""Synthetic accounts with the shape of a perpetual-futures venue, and their exact answers.
 
 200 linear instruments, ten brackets each; one to eight positions an account, on instruments drawn
-by Zipf weight; lognormal gross notional and effective leverage. `a` has median leverage 4, `h` 15.
-Everything is drawn from one seed, so a size and a seed name a population. The unit is the
-quantum, 0.000001 USD; one tick times one lot is one quantum.
+by Zipf weight; lognormal gross notional and effective leverage. Population `a` has median leverage
+4, `h` 15; `on_the_line`, `thousandfold`, `past_the_lanes` and `Multi` are made from them.
+Everything is drawn from one seed, so a size and a seed name a population. The unit is the quantum,
+0.000001 USD; one tick times one lot is one quantum.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
+    Columns = dict[str, NDArray[Any]]
 
+FULL_SIZE = 1_000_000  # the bars hold here
 SIZE = int(os.environ.get("SIZE", "1000000"))
 SEED = int(os.environ.get("SEED", "20251010"))
 
@@ -27,6 +30,7 @@ INSTRUMENTS = 200
 USD = 1_000_000  # quanta
 PPM = 1_000_000
 FLOORS_USD = (0, 5_000, 25_000, 100_000, 250_000, 10**6, 2_500_000, 5 * 10**6, 10**7, 25 * 10**6)
+BRACKETS = len(FLOORS_USD)
 STEPS_X100 = (100, 125, 200, 250, 500, 1_000, 1_250, 1_500, 2_500, 5_000)
 BASE_PPM = (4_000, 5_000, 10_000)
 LEVERAGES = (5, 10, 20, 25, 50, 100)
@@ -34,6 +38,9 @@ MEDIAN_LEVERAGE = {"a": 4.0, "h": 15.0}
 MOST_POSITIONS = 8
 LIQUIDATABLE_AT_START = 0.001
 NEAR_THE_LINE = 0.009
+EXACT_BELOW = 2.0**58
+ON_THE_LINE = 100_000
+PAST_LANES = 2**57
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,26 @@ class Population:
     def __len__(self) -> int:
         """Return the number of accounts."""
         return len(self.collateral)
+
+    @property
+    def entry(self) -> Ints:
+        """Average entry in ticks; costs are whole multiples of it."""
+        return self.cost // self.quantity
+
+    @cached_property
+    def answer(self) -> Columns:
+        """What the check must say, in quanta, by `exact`."""
+        equity, initial, maintenance = exact(self)
+        status = (equity < initial).astype(np.uint8)
+        status[equity < maintenance] = 2
+        status[equity < 0] = 3
+        return {
+            "equity": equity,
+            "initial": initial,
+            "maintenance": maintenance,
+            "status": status,
+            "liquidatable": equity < maintenance,  # all hold something, so all require something
+        }
 
     @property
     def floors(self) -> Ints:
@@ -150,21 +177,29 @@ def distinct_instruments(rng: np.random.Generator, counts: Ints) -> Ints:
     return drawn
 
 
-def requirement(value: Ints, rate_ppm: Ints, deduction: Ints) -> Ints:
+def requirement(value: Ints, rate_ppm: Ints, deduction: Ints | int = 0) -> Ints:
     """`ceil(value x rate - deduction)` in int64; the product is split and never overflows."""
     whole, rest = np.divmod(value, PPM)
     return whole * rate_ppm - (-(rest * rate_ppm) // PPM) - deduction
 
 
 def exact(p: Population) -> tuple[Ints, Ints, Ints]:
-    """Equity, initial and maintenance of each account in exact integers, plainly."""
+    """Equity, initial and maintenance of each account in exact integers, plainly.
+
+    int64 holds all of it: values and costs of positions are refused past 2^58 quanta, an account
+    has at most eight, and rates are at most 1.
+    """
     starts = p.offsets[:-1]
+    sizes = np.abs(p.quantity.astype(np.float64))
+    largest = max(float((sizes * p.marks[p.instrument]).max()), float(np.abs(p.cost).max()))
+    if largest >= EXACT_BELOW or float(np.abs(p.collateral).max()) >= EXACT_BELOW:
+        raise OverflowError(largest)
     value = p.quantity * p.marks[p.instrument]
     notional = np.abs(value)
     bracket = np.searchsorted(p.floors, notional, side="right") - 1
     where = (p.instrument, bracket)
     maintenance = requirement(notional, p.maintenance_ppm[where], p.deductions[where])
-    tier = requirement(notional, p.initial_ppm[where], np.zeros_like(notional))
+    tier = requirement(notional, p.initial_ppm[where])
     chosen = -(-notional // np.repeat(p.leverage, np.diff(p.offsets)))
     return (
         p.collateral + np.add.reduceat(value - p.cost, starts),
@@ -216,3 +251,32 @@ def population(name: str, size: int = SIZE, seed: int = SEED) -> Population:
     buffer = np.where(rng.random(size) < LIQUIDATABLE_AT_START, -near, buffer)
     equity = maintenance + np.rint(buffer).astype(np.int64)
     return replace(draft, collateral=equity - pnl)
+
+
+def on_the_line(size: int, beside: tuple[int, ...], seed: int = SEED) -> Population:
+    """Population a, the equity of every account so many quanta beside its maintenance."""
+    draft = population("a", size, seed)
+    off = np.random.default_rng([seed, ord("l")]).choice(np.array(beside, dtype=np.int64), size)
+    now = draft.answer
+    collateral = draft.collateral + now["maintenance"] + off - now["equity"]
+    return replace(draft, name="on the line", collateral=collateral)
+
+
+def thousandfold(p: Population) -> Population:
+    """Every position and all collateral a thousand times as large."""
+    amounts = {"quantity": p.quantity, "cost": p.cost, "collateral": p.collateral}
+    larger = {name: column * 1_000 for name, column in amounts.items()}
+    return replace(p, name="1000x", **larger)
+
+
+def past_the_lanes(p: Population) -> Population:
+    """The same answers from numbers that fit no 64-bit lane.
+
+    The first position of each account costs 2^57 quanta more (of its own sign), and the account
+    holds as much more.
+    """
+    first = p.offsets[:-1]
+    shift = np.sign(p.quantity[first]) * PAST_LANES
+    cost = p.cost.copy()
+    cost[first] += shift
+    return replace(p, name="wide", cost=cost, collateral=p.collateral + shift)

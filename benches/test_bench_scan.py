@@ -1,108 +1,155 @@
-"""The batch check of every account, against the same check in floats."""
+"""The batch check of every account: against floats, its own slower ways, and what it stands on."""
 
 from __future__ import annotations
 
-import contextlib
+import tomllib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-import aivora_core as ac
-from baselines.scan import Numpy, PurePython, PurePythonTuned, columns, numba_check
-from population import SIZE, USD, exact, population
+import packed as core
+from aivora_core.audit import oracle
+from baselines import scan
+from contest import Bar, Contestant, Job
+from packed import Packed, Unpacked, judge, read
+from population import SEED, SIZE, past_the_lanes, population
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_benchmark.fixture import BenchmarkFixture
+    from contest import Row
 
-    from population import Population
+    Hold = Callable[[Job, Any], list[Row]]
 
-SAMPLE = 200_000  # accounts of the pure Python run: past the caches, scaled per account
-BAR_PYTHON = 50
-ROUNDS = 9
-
-
-class Packed:
-    """A population and the portfolio packed from it."""
-
-    def __init__(self, name: str) -> None:
-        self.population: Population = population(name, SIZE)
-        venue = ac.Venue.from_toml(self.population.card())
-        self.prices = ac.Prices(venue, mark_ticks=self.population.mark_ticks())
-        tables = self.population.tables()
-        self.portfolio = ac.Portfolio.from_tables(
-            venue,
-            positions=tables["positions"],
-            collateral=tables["collateral"],
-            pools=tables["pools"],
-        )
-
-    def check(self, threads: int = 1) -> ac.Report:
-        """Check every account, all outputs."""
-        return self.portfolio.check(self.prices, threads=threads)
+SAMPLE = 200_000  # accounts of the pure Python runs: past the caches, scaled per account
+TO_THE_ORACLE = 300
 
 
 @pytest.fixture(scope="module", params=["a", "h"])
 def packed(request: pytest.FixtureRequest) -> Packed:
-    return Packed(request.param)
+    return Packed(population(request.param))
 
 
-def test_core_agrees_with_plain_integers(packed: Packed) -> None:
-    """Every account, bit for bit, before anything is timed."""
-    report = packed.check()
-    equity, initial, maintenance = exact(packed.population)
-    np.testing.assert_array_equal(report.equity, equity)
-    np.testing.assert_array_equal(report.initial, initial)
-    np.testing.assert_array_equal(report.maintenance, maintenance)
-    np.testing.assert_array_equal(report.liquidatable, equity < maintenance)
+def peer(
+    name: str,
+    prepare: Callable[[Any], Callable[[], Any]],
+    bar: str | None = None,
+    needs: str | None = None,
+    most: int | None = None,
+) -> Contestant:
+    """One who works on the bare columns and answers in floats."""
+
+    def setup(case: Packed | Unpacked) -> Callable[[], Any]:
+        return prepare(case.population)
+
+    found = Bar.parse(bar) if bar else None
+    return Contestant(name, setup, scan.in_quanta, found, needs, most)
 
 
-def test_baselines_agree_with_core(packed: Packed) -> None:
-    """A fast wrong baseline proves nothing: floats may differ by rounding, one quantum a leg."""
-    count = min(SIZE, 20_000)
-    sample = packed.population.first(count)
-    report = packed.check()
-    ours = [np.asarray(c[:count]) for c in (report.equity, report.initial, report.maintenance)]
-    answers = [
-        columns(PurePython(sample).check()),
-        columns(PurePythonTuned(sample).check()),
-        Numpy(sample).check(),
-    ]
-    for answer in answers:
-        for exact_column, float_column in zip(ours, answer[:3], strict=True):
-            error = np.abs(float_column * USD - exact_column)
-            assert np.all(error <= 8 + 1e-9 * np.abs(exact_column))
-        lines = (ours[1], ours[2], np.zeros_like(ours[0]))
-        clear = np.all([np.abs(ours[0] - line) > 16 for line in lines], axis=0)
-        np.testing.assert_array_equal(answer[3][clear], report.status[:count][clear])
+def ours(name: str, setup: Callable[[Any], Callable[[], Any]], bar: str | None = None) -> Contestant:
+    """Return a way of the core."""
+    return Contestant(name, setup, read, Bar.parse(bar) if bar else None)
 
 
-def test_scan_against_floats(
-    packed: Packed,
-    benchmark: BenchmarkFixture,
-    interleaved: Callable[..., dict[str, float]],
-    record: Callable[..., None],
-) -> None:
-    sample = packed.population.first(min(SIZE, SAMPLE))
-    calls: dict[str, Callable[[], Any]] = {
-        "core": packed.check,
-        "core, 2 threads": lambda: packed.check(threads=2),
-        "pure Python float": PurePython(sample).check,
-        "pure Python float, tuned": PurePythonTuned(sample).check,
-        "numpy float64": Numpy(packed.population).check,
-    }
-    with contextlib.suppress(ImportError):  # optional; its row is left out
-        calls["numba float64"] = numba_check(packed.population)
-    seconds = interleaved(calls, ROUNDS)
-    for name in calls:
-        if name.startswith("pure Python"):
-            seconds[name] *= len(packed.population) / len(sample)
-    what = f"check, population {packed.population.name}"
-    for name in list(calls)[2:]:
-        bar = BAR_PYTHON if name == "pure Python float" else None
-        record(what, name, seconds[name] / seconds["core"], at_least=bar)
-    record(what + ", 2 threads", "1 thread", seconds["core"] / seconds["core, 2 threads"])
-    benchmark.extra_info["ratios"] = {n: s / seconds["core"] for n, s in seconds.items()}
-    benchmark.pedantic(packed.check, rounds=ROUNDS)
+CORE = ours("core", core.check)
+
+
+def exactly(p: Any) -> Callable[[], Any]:
+    return scan.NumpyExact(p).check
+
+
+FOUR_OUTPUTS = (
+    CORE,
+    peer("numba float64", scan.numba_check, "at least 1.35", "numba"),
+    peer("numba float64, fastmath", partial(scan.numba_check, fastmath=True), needs="numba"),
+    peer("numpy float64", lambda p: scan.Numpy(p).check, "at least 7.5"),
+    peer("numpy float64, tuned", lambda p: scan.NumpyTuned(p).check),
+    Contestant("numpy int64, exact", lambda case: exactly(case.population), dict),
+    peer("polars", lambda p: scan.Polars(p).check, "at least 20", "polars"),
+    peer("polars, tuned", lambda p: scan.PolarsTuned(p).check, needs="polars"),
+    peer("pure Python float", lambda p: scan.PurePython(p).check, "at least 100", most=SAMPLE),
+    peer("pure Python float, tuned", lambda p: scan.PurePythonTuned(p).check, most=SAMPLE),
+)
+ONLY_THE_MASK = (
+    Contestant("core", core.mask, read),
+    peer("numba float64", partial(scan.numba_check, mask=True), "at least 1.8", "numba"),
+    peer("numpy float64", lambda p: scan.Numpy(p).mask),
+    peer("numpy float64, tuned", lambda p: scan.NumpyTuned(p).mask),
+    ours("core, all outputs", core.check),
+)
+TWO_THREADS = (
+    ours("core, 2 threads", partial(core.check, threads=2)),
+    ours("core, 1 thread", core.check, "at least 1.7"),
+    peer("numba float64, parallel", partial(scan.numba_check, parallel=True), needs="numba"),
+)
+
+
+def test_the_exact_answer_is_the_oracles(packed: Packed) -> None:
+    """Everything below is compared with `exact`; that is compared with the shipped oracle."""
+    p = packed.population
+    rng = np.random.default_rng(SEED)
+    picked = rng.choice(SIZE, min(SIZE, TO_THE_ORACLE), replace=False).tolist()
+    card = oracle.Card.from_tree(tomllib.loads(p.card()))
+    for account in picked:
+        name = p.accounts[account]
+        rows = [
+            {
+                "account": name,
+                "instrument": p.symbols[p.instrument[row]],
+                "quantity_lots": int(p.quantity[row]),
+                "cost_quanta": int(p.cost[row]),
+            }
+            for row in range(p.offsets[account], p.offsets[account + 1])
+        ]
+        cash = [{"account": name, "amount_quanta": int(p.collateral[account])}]
+        chosen = [{"account": name, "leverage": int(p.leverage[account])}]
+        (pool,) = oracle.pools_from_tables(card, rows, cash, (), chosen)
+        found = oracle.assess(card, pool, p.mark_ticks())
+        for column in ("equity", "initial", "maintenance", "status", "liquidatable"):
+            assert getattr(found, column) == p.answer[column][account], (name, column)
+
+
+def test_scan(packed: Packed, contest: Hold) -> None:
+    rows = contest(Job(f"scan, {packed.population.name}", FOUR_OUTPUTS, judge), packed)
+    assert ours_is_right(rows)
+
+
+def test_mask(packed: Packed, contest: Hold) -> None:
+    rows = contest(Job(f"mask, {packed.population.name}", ONLY_THE_MASK, judge), packed)
+    assert ours_is_right(rows)
+
+
+def test_two_threads(packed: Packed, contest: Hold) -> None:
+    job = Job(f"scan, {packed.population.name}, 2 threads", TWO_THREADS, judge, rounds=15)
+    assert ours_is_right(contest(job, packed))
+
+
+def test_wide_path(packed: Packed, contest: Hold) -> None:
+    """The same accounts with numbers that no lane holds."""
+    past = Packed(past_the_lanes(packed.population))
+
+    def lanes(_: Any) -> Callable[[], Any]:
+        return core.check(packed)
+
+    contestants = (ours("core, wide", core.wide), ours("core, lanes", lanes, "at most 2.5"))
+    job = Job(f"scan, {packed.population.name}, wide path", contestants, judge)
+    assert ours_is_right(contest(job, past))
+
+
+def test_packing(packed: Packed, contest: Hold) -> None:
+    def pack(case: Packed) -> Callable[[], Any]:
+        return case.pack
+
+    def check_it(portfolio: Any) -> Any:
+        return read(portfolio.check(packed.prices))
+
+    contestants = (Contestant("core, packing", pack, check_it), ours("core", core.check, "at most 20"))
+    job = Job(f"packing, {packed.population.name}", contestants, judge, rounds=3)
+    assert ours_is_right(contest(job, packed))
+
+
+def ours_is_right(rows: list[Row]) -> bool:
+    """Whether every answer of the core was right, whatever the bars say."""
+    return not any(row.note.startswith("WRONG") and row.contestant[:4] == "core" for row in rows)

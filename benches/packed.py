@@ -1,0 +1,161 @@
+"""The core in a contest: a population, packed, and the calls that do each job.
+
+This is the only place where the benches of the scan touch the library. A call that is not there yet
+raises `NotThereError`, and its rows say so.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import aivora_core as ac
+from contest import NotThereError, Verdict
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from population import Columns, Population
+
+AMOUNTS = ("equity", "initial", "maintenance")
+FLOAT_QUANTA = 8  # a rounding a position, for eight positions
+FLOAT_RELATIVE = 1e-9
+
+
+class Packed:
+    """A population and the portfolio packed from it."""
+
+    def __init__(self, population: Population) -> None:
+        self.population = population
+        self.venue = ac.Venue.from_toml(population.card())
+        self.prices = ac.Prices(self.venue, mark_ticks=population.mark_ticks())
+        self.tables = population.tables()
+        began = time.perf_counter()
+        self.portfolio = self.pack()
+        self.packing_seconds = time.perf_counter() - began
+
+    def __len__(self) -> int:
+        """Return the number of accounts."""
+        return len(self.population)
+
+    def first(self, accounts: int) -> Unpacked:
+        """Return the first accounts, for those who need no portfolio."""
+        return Unpacked(self.population.first(accounts))
+
+    def pack(self) -> ac.Portfolio:
+        """Pack the tables."""
+        tables = self.tables
+        return ac.Portfolio.from_tables(
+            self.venue,
+            positions=tables["positions"],
+            collateral=tables["collateral"],
+            pools=tables["pools"],
+        )
+
+
+class Unpacked:
+    """A population alone."""
+
+    def __init__(self, population: Population) -> None:
+        self.population = population
+
+    def __len__(self) -> int:
+        """Return the number of accounts."""
+        return len(self.population)
+
+
+def check(case: Packed, threads: int = 1) -> Callable[[], ac.Report]:
+    """Return the check with all four outputs."""
+    return lambda: case.portfolio.check(case.prices, threads=threads)
+
+
+def mask(case: Packed) -> Callable[[], Any]:
+    """Return the check that tells only who is liquidatable."""
+    run: Any = case.portfolio.check
+    try:
+        run(case.prices, columns=("liquidatable",))
+    except TypeError:
+        raise NotThereError("not there: check(columns=)") from None
+    return lambda: run(case.prices, columns=("liquidatable",))
+
+
+def wide(case: Packed) -> Callable[[], ac.Report]:
+    """Return the check of a population that fits no lane."""
+    if case.portfolio._core.lane_count:
+        raise NotThereError("not there: a population past the lanes")
+    return check(case)
+
+
+def memory(portfolio: ac.Portfolio) -> int:
+    """Bytes that a portfolio holds.
+
+    Raises
+    ------
+    NotThereError
+        It does not say.
+    """
+    said: Any = getattr(portfolio, "memory", None)
+    if callable(said):
+        said = said()
+    if isinstance(said, dict):
+        said = said["total"] if "total" in said else sum(said.values())
+    said = getattr(said, "total", said)
+    if not isinstance(said, int):
+        raise NotThereError("not there: Portfolio.memory")
+    return said
+
+
+def read(report: Any) -> Columns:
+    """Columns of the core's answer."""
+    names = (*AMOUNTS, "status", "liquidatable")
+    found = {name: getattr(report, name, None) for name in names}
+    return {name: column for name, column in found.items() if column is not None}
+
+
+def liquidatable(columns: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Who is liquidatable; everyone here holds something, so the bankrupt are."""
+    said = columns.get("liquidatable")
+    return np.asarray(columns["status"] >= 2) if said is None else np.asarray(said)
+
+
+def judge(case: Packed | Unpacked, answer: Mapping[str, Any]) -> Verdict:
+    """Compare an answer with the exact one, account by account.
+
+    Integers must be equal. Floats are wrong where they are further off than their rounding explains;
+    where it is only that, other decisions and other last digits are counted.
+    """
+    return compare(case.population.answer, answer)
+
+
+def compare(exact: Columns, answer: Mapping[str, Any]) -> Verdict:
+    """Compare an answer with the exact one; see `judge`."""
+    count = len(exact["equity"])
+    wrong = np.zeros(count, dtype=np.bool_)
+    digits = np.zeros(count, dtype=np.bool_)
+    is_float = any(np.asarray(answer[n]).dtype.kind == "f" for n in AMOUNTS if n in answer)
+    room = np.zeros(count)
+    if is_float or not set(AMOUNTS) & set(answer):
+        largest = np.max([np.abs(exact[name]) for name in AMOUNTS], axis=0)
+        room = FLOAT_QUANTA + FLOAT_RELATIVE * largest
+    for name in AMOUNTS:
+        if name in answer:
+            differs = np.asarray(answer[name]) != exact[name]
+            if name != "equity":
+                digits |= differs
+            wrong |= differs & (np.abs(answer[name] - exact[name]) > room)
+    decisions = liquidatable(answer) != exact["liquidatable"]
+    wrong |= decisions & (np.abs(exact["equity"] - exact["maintenance"]) > room)
+    if "status" in answer:
+        lines = [exact["initial"], exact["maintenance"], np.zeros(count, dtype=np.int64)]
+        near = np.any([np.abs(exact["equity"] - line) <= room for line in lines], axis=0)
+        wrong |= (np.asarray(answer["status"]) != exact["status"]) & ~(near & (room > 0))
+    if not is_float and set(AMOUNTS) & set(answer):
+        wrong |= decisions | digits
+    return Verdict(count, int(wrong.sum()), int(decisions.sum()), int(digits.sum()))
+
+
