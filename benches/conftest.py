@@ -23,6 +23,7 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
 ROWS: list[Row] = []
 DIFFERENCES: list[Difference] = []
+SCALING: list[dict[str, Any]] = []
 # `BARS=report` prints a missed bar and goes on: for machines whose weather is not ours to choose.
 HOLD = os.environ.get("BARS", "hold") != "report"
 
@@ -67,6 +68,10 @@ class Recorder:
     def differs(self, difference: Difference) -> None:
         """Add to the table of answers that differ."""
         DIFFERENCES.append(difference)
+
+    def scales(self, point: dict[str, Any]) -> None:
+        """Add to the measurements at several sizes."""
+        SCALING.append(point)
 
     def add(self, *rows: Row) -> None:
         """Add finished rows."""
@@ -117,7 +122,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the table, and write it: at the bars' size into the tree, else into target/bench."""
     if not ROWS:
         return
-    found = reporting.gather(ROWS, DIFFERENCES, size=SIZE, seed=SEED)
+    found = reporting.gather(ROWS, DIFFERENCES, SCALING, size=SIZE, seed=SEED)
     full = found["bars_apply"] and os.environ.get("BENCH_WRITE") == "tree"
     folder = reporting.HERE if full else reporting.ROOT / "target" / "bench"
     path = reporting.write(found, folder)

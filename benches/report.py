@@ -82,7 +82,12 @@ def commit() -> str:
 
 
 def gather(
-    rows: Iterable[Row], differences: Iterable[Difference] = (), *, size: int, seed: int
+    rows: Iterable[Row],
+    differences: Iterable[Difference] = (),
+    scaling: Iterable[dict[str, Any]] = (),
+    *,
+    size: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Everything that `report.json` holds."""
     return {
@@ -97,6 +102,7 @@ def gather(
         "differences": [
             {"where": d.where, "contestant": d.contestant, **asdict(d.verdict)} for d in differences
         ],
+        "scaling": list(scaling),
     }
 
 
@@ -154,6 +160,19 @@ def differences(report: dict[str, Any]) -> Table:
     return [tuple(head), *body] if body else []
 
 
+def scaling(report: dict[str, Any]) -> Table:
+    """Return time and memory at several sizes, the heading first."""
+    head = ("accounts", "ns, 1 thread", "ns, 2 threads", "bytes held", "packing, s")
+    body = []
+    for point in sorted(report["scaling"], key=lambda p: int(p["accounts"])):
+        size = point["accounts"]
+        held = point["bytes_grown"] if point["bytes_held"] is None else point["bytes_held"]
+        times = (f"{ns:.1f}" for ns in point["ns_per_account"].values())
+        each = "-" if held is None else f"{held / size:.0f}"
+        body.append((f"{size:,}", *times, each, f"{point['packing_seconds']:.2f}"))
+    return [head, *body] if body else []
+
+
 def about(report: dict[str, Any]) -> Iterator[str]:
     """Yield where and on what it was measured, in lines."""
     m = report["machine"]
@@ -181,6 +200,8 @@ def plain(report: dict[str, Any]) -> Iterator[str]:
     yield from _plain(cells(report))
     if table := differences(report):
         yield from _plain(table)
+    if table := scaling(report):
+        yield from _plain(table)
     yield from about(report)
     yield from NOTES
 
@@ -194,6 +215,8 @@ def markdown(report: dict[str, Any]) -> str:
     """Write the tables and where they were measured, for the docs page."""
     lines = _markdown(cells(report))
     if table := differences(report):
+        lines += _markdown(table)
+    if table := scaling(report):
         lines += _markdown(table)
     return "\n".join([*lines, "```text", *about(report), "```", ""])
 
