@@ -98,9 +98,7 @@ def interleaved() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def contest(
-    request: pytest.FixtureRequest, record: Recorder
-) -> Callable[[Job, Any], list[Row]]:
+def contest(request: pytest.FixtureRequest, record: Recorder) -> Callable[[Job, Any], list[Row]]:
     """Hold a contest under pytest-benchmark and put its rows into the table."""
 
     def timer(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Seconds]:
@@ -119,14 +117,13 @@ def contest(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table, and write it: at the bars' size into the tree, else into target/bench."""
+    """Print the report and write it: a whole run at full size into the tree, others into target."""
     if not ROWS:
         return
     found = reporting.gather(ROWS, DIFFERENCES, SCALING, size=SIZE, seed=SEED)
-    full = found["bars_apply"] and os.environ.get("BENCH_WRITE") == "tree"
-    folder = reporting.HERE if full else reporting.ROOT / "target" / "bench"
-    path = reporting.write(found, folder)
+    whole = found["bars_apply"] and os.environ.get("BENCH_WRITE") == "tree"
     terminalreporter.section("bench report")
     for line in reporting.plain(found):
         terminalreporter.write_line(line)
-    terminalreporter.write_line(f"written to {path.relative_to(reporting.ROOT)}")
+    for path in reporting.publish(found, whole=whole):
+        terminalreporter.write_line(f"written: {path.relative_to(reporting.ROOT)}")

@@ -14,7 +14,7 @@ import resource
 import statistics
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -68,7 +68,7 @@ class Ratio(float):
 
     quartiles: tuple[float, float]
 
-    def __new__(cls, rounds: Sequence[float]) -> Ratio:
+    def __new__(cls, rounds: Sequence[float]) -> Self:
         """Take the median of the rounds' ratios."""
         ratio = super().__new__(cls, statistics.median(rounds))
         cuts = statistics.quantiles(rounds, n=4, method="inclusive") if len(rounds) > 1 else []
@@ -84,7 +84,7 @@ class Seconds(float):
 
     rounds: tuple[float, ...]
 
-    def __new__(cls, rounds: Sequence[float]) -> Seconds:
+    def __new__(cls, rounds: Sequence[float]) -> Self:
         """Take the median of the rounds."""
         seconds = super().__new__(cls, statistics.median(rounds))
         seconds.rounds = tuple(rounds)

@@ -35,7 +35,9 @@ FORCED = ("scan", "mask")  # kernels that exist once a path
 
 def build() -> Path:
     """Build the program that runs the kernels, as the benches are built."""
-    command = "cargo bench --no-run --package aivora-core --bench instructions --message-format json"
+    command = (
+        "cargo bench --no-run --package aivora-core --bench instructions --message-format json"
+    )
     done = subprocess.run(
         command.split(), cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
@@ -46,18 +48,17 @@ def build() -> Path:
     raise SystemExit("cargo built no program named instructions")
 
 
+def valgrind() -> str:
+    """Return where valgrind is; empty when it is not installed."""
+    return shutil.which("valgrind") or ""
+
+
 def collected(program: Path, kernel: str, times: int, path: str) -> int:
     """Instructions of a whole run of the program."""
+    run = [str(program), kernel, str(times)]
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
-            [
-                "valgrind",
-                "--tool=callgrind",
-                f"--callgrind-out-file={folder}/out",
-                str(program),
-                kernel,
-                str(times),
-            ],
+            [valgrind(), "--tool=callgrind", f"--callgrind-out-file={folder}/out", *run],
             check=False,
             capture_output=True,
             text=True,
@@ -95,7 +96,8 @@ def compare(
     """Rows to print, and what is wrong."""
     same = kept["rustc"] == version
     room = TOLERANCE if same else OTHER_COMPILER
-    rows, wrong = [("kernel", "kept", "found", "change")], []
+    rows: list[tuple[str, ...]] = [("kernel", "kept", "found", "change")]
+    wrong = []
     for name in sorted(kept["kernels"].keys() | found.keys()):
         before, now = kept["kernels"].get(name), found.get(name)
         if before is None or now is None:
@@ -117,7 +119,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--update", action="store_true", help="write the counts of this commit")
     update = parser.parse_args().update
-    if shutil.which("valgrind") is None:
+    if not valgrind():
         print("=== INSTRUCTIONS ARE NOT COUNTED: valgrind is not installed ===", file=sys.stderr)
         return 1 if os.environ.get("CI") == "true" or update else 0
     found, version = count(build()), compiler()

@@ -13,7 +13,7 @@ import numpy as np
 
 import aivora_core as ac
 from contest import NotThereError, Verdict
-
+from population import several_assets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +33,10 @@ class Packed:
     def __init__(self, population: Population) -> None:
         self.population = population
         self.venue = ac.Venue.from_toml(population.card())
-        self.prices = ac.Prices(self.venue, mark_ticks=population.mark_ticks())
+        prices: dict[str, Any] = {"mark_ticks": population.mark_ticks()}
+        if assets := population.asset_prices():
+            prices["asset"] = assets
+        self.prices = ac.Prices(self.venue, **prices)
         self.tables = population.tables()
         began = time.perf_counter()
         self.portfolio = self.pack()
@@ -56,6 +59,20 @@ class Packed:
             collateral=tables["collateral"],
             pools=tables["pools"],
         )
+
+
+def of_several_assets(packed: Packed) -> Packed:
+    """Pack the same accounts with collateral in several assets.
+
+    Raises
+    ------
+    NotThereError
+        The library knows one asset a venue, or no prices of assets.
+    """
+    try:
+        return Packed(several_assets(packed.population))
+    except (ac.AivoraError, TypeError) as why:
+        raise NotThereError("not there: pools of several assets") from why
 
 
 class Unpacked:
@@ -126,8 +143,8 @@ def liquidatable(columns: Mapping[str, Any]) -> NDArray[np.bool_]:
 def judge(case: Packed | Unpacked, answer: Mapping[str, Any]) -> Verdict:
     """Compare an answer with the exact one, account by account.
 
-    Integers must be equal. Floats are wrong where they are further off than their rounding explains;
-    where it is only that, other decisions and other last digits are counted.
+    Integers must be equal. Floats are wrong where they are further off than their rounding
+    explains; where it is only that, other decisions and other last digits are counted.
     """
     return compare(case.population.answer, answer)
 
@@ -157,5 +174,3 @@ def compare(exact: Columns, answer: Mapping[str, Any]) -> Verdict:
     if not is_float and set(AMOUNTS) & set(answer):
         wrong |= decisions | digits
     return Verdict(count, int(wrong.sum()), int(decisions.sum()), int(digits.sum()))
-
-

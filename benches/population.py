@@ -10,7 +10,7 @@ Everything is drawn from one seed, so a size and a seed name a population. The u
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +68,8 @@ class Population:
 
     @cached_property
     def answer(self) -> Columns:
-        """What the check must say, in quanta, by `exact`."""
-        equity, initial, maintenance = exact(self)
+        """What the check must say, in quanta."""
+        equity, initial, maintenance = self.sums()
         status = (equity < initial).astype(np.uint8)
         status[equity < maintenance] = 2
         status[equity < 0] = 3
@@ -80,6 +80,10 @@ class Population:
             "status": status,
             "liquidatable": equity < maintenance,  # all hold something, so all require something
         }
+
+    def sums(self) -> tuple[Ints, Ints, Ints]:
+        """Equity, initial and maintenance of each account, exactly."""
+        return exact(self)
 
     @property
     def floors(self) -> Ints:
@@ -112,8 +116,8 @@ class Population:
     def card(self) -> str:
         """Return the venue card of the population."""
         head = (
-            'schema = "aivora-card/0"\nname = "population"\n\n[asset.USD]\nquantum = "0.000001"\n\n'
-            '[rules]\nsettlement = "USD"\n'
+            'schema = "aivora-card/0"\nname = "population"\n\n[asset.USD]\nquantum = "0.000001"\n'
+            '\n[rules]\nsettlement = "USD"\n'
         )
         return head + "".join(self._instrument(n) for n in range(INSTRUMENTS))
 
@@ -129,6 +133,10 @@ class Population:
             'price_tick = "0.001"\nmark_tick = "0.001"\nlot = "0.001"\n'
             f'[instrument.tiers]\nby = "notional"\ndeduction = "derived"\nbrackets = [\n{rows}]\n'
         )
+
+    def asset_prices(self) -> dict[str, str]:
+        """Return prices of collateral assets, where there are several."""
+        return {}
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """Return the keyword arguments of `Portfolio.from_tables`."""
@@ -280,3 +288,101 @@ def past_the_lanes(p: Population) -> Population:
     cost = p.cost.copy()
     cost[first] += shift
     return replace(p, name="wide", cost=cost, collateral=p.collateral + shift)
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A collateral asset: its price in dollars, and haircuts in percent from amounts on."""
+
+    name: str
+    price: int
+    haircuts: tuple[tuple[int, int], ...]  # floor in whole units, percent
+
+    def card(self) -> str:
+        """Return its part of the card; one tick of its price is 0.01 USD."""
+        rows = "".join(
+            f'  {{ floor = "{floor}", haircut = "0.{percent:02d}" }},\n'
+            for floor, percent in self.haircuts
+        )
+        return (
+            f'[asset.{self.name}]\nquantum = "0.00000001"\nprice_tick = "0.01"\n'
+            f"haircuts = [\n{rows}]\n\n"
+        )
+
+    def value(self, balance: Ints) -> Ints:
+        """What balances of it (quanta, not negative) count, in quanta of the dollar, rounded down.
+
+        `floor(t x u x sum of s_i (1 - h_i))` of docs/spec/collateral.md with `t` = 100 x price and
+        `u` = 1/10,000. The product is split, so that int64 holds it.
+        """
+        counted = np.zeros_like(balance)
+        ends = [floor * COIN for floor, _ in self.haircuts[1:]]
+        for (floor, percent), end in zip(self.haircuts, [*ends, None], strict=True):
+            part = np.clip(balance - floor * COIN, 0, None if end is None else end - floor * COIN)
+            counted += part * (100 - percent)
+        whole, rest = np.divmod(counted, 10_000)
+        value: Ints = whole * self.price + rest * self.price // 10_000
+        return value
+
+
+COIN = 10**8  # quanta
+ASSETS = (
+    Asset("BTC", 60_000, ((0, 5), (1, 10), (10, 20))),
+    Asset("ETH", 3_000, ((0, 10), (10, 15), (100, 25))),
+)
+
+
+@dataclass(frozen=True)
+class Multi(Population):
+    """A population whose collateral is in three assets, two of them with haircuts by slices."""
+
+    balances: tuple[Ints, ...]  # of `ASSETS`, in quanta; `collateral` is the dollars
+
+    def card(self) -> str:
+        """Return the venue card: pools of several assets, valued in dollars."""
+        rules = '[rules]\nsettlement = "USD"\n'
+        several = 'valuation = "USD"\nmargin_mode = "multi"\n'
+        coins = "".join(asset.card() for asset in ASSETS)
+        return super().card().replace(rules, coins + rules + several)
+
+    def asset_prices(self) -> dict[str, str]:
+        """Return the prices of the coins."""
+        return {asset.name: str(asset.price) for asset in ASSETS}
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Return the keyword arguments of `Portfolio.from_tables`."""
+        held = (self.collateral, *self.balances)
+        names = ("USD", *(asset.name for asset in ASSETS))
+        collateral = {
+            "account": self.accounts * len(held),
+            "asset": [name for name in names for _ in self.accounts],
+            "amount_quanta": np.concatenate(held),
+        }
+        return super().tables() | {"collateral": collateral}
+
+    def sums(self) -> tuple[Ints, Ints, Ints]:
+        """Equity, initial and maintenance of each account, exactly."""
+        equity, initial, maintenance = exact(self)
+        for asset, balance in zip(ASSETS, self.balances, strict=True):
+            equity = equity + asset.value(balance)
+        return equity, initial, maintenance
+
+    def first(self, accounts: int) -> Multi:
+        """Return the first `accounts` accounts as a population of its own."""
+        plain = super().first(accounts)
+        assert isinstance(plain, Multi)
+        return replace(plain, balances=tuple(held[:accounts] for held in self.balances))
+
+
+def several_assets(p: Population, seed: int = SEED) -> Multi:
+    """Split the collateral of each account over three assets of the same worth."""
+    rng = np.random.default_rng([seed, ord("m")])
+    shares = rng.dirichlet(np.ones(1 + len(ASSETS)), len(p))
+    left, balances = p.collateral, []
+    for asset, share in zip(ASSETS, shares.T, strict=False):
+        worth = np.maximum(0, p.collateral * share)
+        balance = (worth * (COIN // USD) / asset.price).astype(np.int64)
+        left = left - balance * asset.price // (COIN // USD)
+        balances.append(balance)
+    parts = {f.name: getattr(p, f.name) for f in fields(Population)}
+    return Multi(**parts | {"name": "multi", "collateral": left}, balances=tuple(balances))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plots import draw
 from population import FULL_SIZE
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 SCHEMA = "aivora-bench/0"
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+SCRATCH = ROOT / "target" / "bench"
+PLOTS = ROOT / "docs" / "plots"
 PAGE = ROOT / "docs" / "guide" / "performance.md"
 BEGIN, END = "<!-- begin: written by make bench -->\n", "<!-- end -->\n"
 PEERS = ("numpy", "numba", "polars", "nautilus_trader")
@@ -141,7 +145,7 @@ def cells(report: dict[str, Any]) -> Table:
 
 
 def differences(report: dict[str, Any]) -> Table:
-    """Return the table of answers that differ from the exact one, in accounts, the heading first."""
+    """Return the table of answers that differ from the exact one, in accounts."""
     found = {(d["where"], d["contestant"]): d for d in report["differences"]}
     places = list(dict.fromkeys(where for where, _ in found))
     head = ["decisions / last digits that differ"]
@@ -182,7 +186,7 @@ def about(report: dict[str, Any]) -> Iterator[str]:
     yield "versions  " + ", ".join(f"{name} {v}" for name, v in report["versions"].items())
     yield f"commit    {report['commit']}   seed {report['seed']}   accounts {report['size']:,}"
     if not report["bars_apply"]:
-        yield f"The bars of the scan hold at SIZE={FULL_SIZE}; at this size they do not apply (n/a)."
+        yield f"The bars of the scan hold at SIZE={FULL_SIZE}; here they do not apply (n/a)."
 
 
 def _plain(table: Table) -> Iterator[str]:
@@ -230,9 +234,19 @@ def into_page(page: str, report: dict[str, Any]) -> str:
     return before + begin + markdown(report) + end + after
 
 
-def write(report: dict[str, Any], folder: Path) -> Path:
-    """Write `report.json` into a folder."""
+def publish(report: dict[str, Any], *, whole: bool) -> list[Path]:
+    """Write `report.json`, the plots, and for a whole run the docs page.
+
+    A run of the whole bench at full size is kept in the tree; any other goes to target/bench.
+    """
+    folder, plots = (HERE, PLOTS) if whole else (SCRATCH, SCRATCH)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "report.json"
     path.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-    return path
+    written = [path]
+    if importlib.util.find_spec("matplotlib") is not None:
+        written += draw(report, plots)
+    if whole:
+        PAGE.write_text(into_page(PAGE.read_text("utf-8"), report), "utf-8")
+        written.append(PAGE)
+    return written

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from contest import Difference, NotThereError, enter
+from contestants import FOUR_OUTPUTS, TWO_THREADS
 from packed import Packed, judge
 from population import ON_THE_LINE, SIZE, on_the_line, population, thousandfold
-from test_bench_scan import FOUR_OUTPUTS, TWO_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from contestants import BYTES_AN_ACCOUNT
 from population import SEED, SIZE
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 SIZES = (SIZE // 100, SIZE // 10, SIZE, 5 * SIZE)
-BYTES_AN_ACCOUNT = 100
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import tomllib
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-import packed as core
 from aivora_core.audit import oracle
-from baselines import scan
-from contest import Bar, Contestant, Job
-from packed import Packed, Unpacked, judge, read
+from contest import Job, NotThereError, Row
+from contestants import (
+    FOUR_OUTPUTS,
+    ONLY_THE_MASK,
+    TWO_THREADS,
+    packing,
+    several_assets,
+    wide_path,
+)
+from packed import Packed, judge, of_several_assets
 from population import SEED, SIZE, past_the_lanes, population
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from contest import Row
+    from conftest import Recorder
+    from contest import Contestant
 
-    Hold = Callable[[Job, Any], list[Row]]
+    Hold = Callable[..., None]
 
-SAMPLE = 200_000  # accounts of the pure Python runs: past the caches, scaled per account
 TO_THE_ORACLE = 300
 
 
@@ -32,62 +37,23 @@ def packed(request: pytest.FixtureRequest) -> Packed:
     return Packed(population(request.param))
 
 
-def peer(
-    name: str,
-    prepare: Callable[[Any], Callable[[], Any]],
-    bar: str | None = None,
-    needs: str | None = None,
-    most: int | None = None,
-) -> Contestant:
-    """One who works on the bare columns and answers in floats."""
+@pytest.fixture
+def held(contest: Callable[[Job, Any], list[Row]], packed: Packed) -> Hold:
+    """Hold a contest on the population; an answer of the core that is wrong fails it at once."""
 
-    def setup(case: Packed | Unpacked) -> Callable[[], Any]:
-        return prepare(case.population)
+    def hold(
+        what: str, contestants: tuple[Contestant, ...], case: Any = None, rounds: int = 11
+    ) -> None:
+        name = f"{what}, {packed.population.name}"
+        rows = contest(Job(name, contestants, judge, rounds), case or packed)
+        core = [row for row in rows if row.contestant.startswith("core")]
+        assert not [row for row in core if row.note.startswith("WRONG")]
 
-    found = Bar.parse(bar) if bar else None
-    return Contestant(name, setup, scan.in_quanta, found, needs, most)
-
-
-def ours(name: str, setup: Callable[[Any], Callable[[], Any]], bar: str | None = None) -> Contestant:
-    """Return a way of the core."""
-    return Contestant(name, setup, read, Bar.parse(bar) if bar else None)
-
-
-CORE = ours("core", core.check)
-
-
-def exactly(p: Any) -> Callable[[], Any]:
-    return scan.NumpyExact(p).check
-
-
-FOUR_OUTPUTS = (
-    CORE,
-    peer("numba float64", scan.numba_check, "at least 1.35", "numba"),
-    peer("numba float64, fastmath", partial(scan.numba_check, fastmath=True), needs="numba"),
-    peer("numpy float64", lambda p: scan.Numpy(p).check, "at least 7.5"),
-    peer("numpy float64, tuned", lambda p: scan.NumpyTuned(p).check),
-    Contestant("numpy int64, exact", lambda case: exactly(case.population), dict),
-    peer("polars", lambda p: scan.Polars(p).check, "at least 20", "polars"),
-    peer("polars, tuned", lambda p: scan.PolarsTuned(p).check, needs="polars"),
-    peer("pure Python float", lambda p: scan.PurePython(p).check, "at least 100", most=SAMPLE),
-    peer("pure Python float, tuned", lambda p: scan.PurePythonTuned(p).check, most=SAMPLE),
-)
-ONLY_THE_MASK = (
-    Contestant("core", core.mask, read),
-    peer("numba float64", partial(scan.numba_check, mask=True), "at least 1.8", "numba"),
-    peer("numpy float64", lambda p: scan.Numpy(p).mask),
-    peer("numpy float64, tuned", lambda p: scan.NumpyTuned(p).mask),
-    ours("core, all outputs", core.check),
-)
-TWO_THREADS = (
-    ours("core, 2 threads", partial(core.check, threads=2)),
-    ours("core, 1 thread", core.check, "at least 1.7"),
-    peer("numba float64, parallel", partial(scan.numba_check, parallel=True), needs="numba"),
-)
+    return hold
 
 
 def test_the_exact_answer_is_the_oracles(packed: Packed) -> None:
-    """Everything below is compared with `exact`; that is compared with the shipped oracle."""
+    """Everything below is compared with plain integers; those with the shipped oracle."""
     p = packed.population
     rng = np.random.default_rng(SEED)
     picked = rng.choice(SIZE, min(SIZE, TO_THE_ORACLE), replace=False).tolist()
@@ -111,45 +77,34 @@ def test_the_exact_answer_is_the_oracles(packed: Packed) -> None:
             assert getattr(found, column) == p.answer[column][account], (name, column)
 
 
-def test_scan(packed: Packed, contest: Hold) -> None:
-    rows = contest(Job(f"scan, {packed.population.name}", FOUR_OUTPUTS, judge), packed)
-    assert ours_is_right(rows)
+def test_scan(held: Hold) -> None:
+    held("scan", FOUR_OUTPUTS)
 
 
-def test_mask(packed: Packed, contest: Hold) -> None:
-    rows = contest(Job(f"mask, {packed.population.name}", ONLY_THE_MASK, judge), packed)
-    assert ours_is_right(rows)
+def test_mask(held: Hold) -> None:
+    held("mask alone", ONLY_THE_MASK)
 
 
-def test_two_threads(packed: Packed, contest: Hold) -> None:
-    job = Job(f"scan, {packed.population.name}, 2 threads", TWO_THREADS, judge, rounds=15)
-    assert ours_is_right(contest(job, packed))
+def test_two_threads(held: Hold) -> None:
+    held("scan, 2 threads", TWO_THREADS, rounds=21)
 
 
-def test_wide_path(packed: Packed, contest: Hold) -> None:
+def test_wide_path(held: Hold, packed: Packed) -> None:
     """The same accounts with numbers that no lane holds."""
-    past = Packed(past_the_lanes(packed.population))
-
-    def lanes(_: Any) -> Callable[[], Any]:
-        return core.check(packed)
-
-    contestants = (ours("core, wide", core.wide), ours("core, lanes", lanes, "at most 2.5"))
-    job = Job(f"scan, {packed.population.name}, wide path", contestants, judge)
-    assert ours_is_right(contest(job, past))
+    held("scan, wide path", wide_path(packed), Packed(past_the_lanes(packed.population)))
 
 
-def test_packing(packed: Packed, contest: Hold) -> None:
-    def pack(case: Packed) -> Callable[[], Any]:
-        return case.pack
+def test_several_assets(held: Hold, packed: Packed, record: Recorder) -> None:
+    contestants = several_assets(packed)
+    try:
+        case = of_several_assets(packed)
+    except NotThereError as why:
+        bar = str(contestants[1].bar)
+        name = f"scan, 3 collateral assets, {packed.population.name}"
+        record.add(Row(name, contestants[1].name, bar=bar, note=str(why)))
+        return
+    held("scan, 3 collateral assets", contestants, case)
 
-    def check_it(portfolio: Any) -> Any:
-        return read(portfolio.check(packed.prices))
 
-    contestants = (Contestant("core, packing", pack, check_it), ours("core", core.check, "at most 20"))
-    job = Job(f"packing, {packed.population.name}", contestants, judge, rounds=3)
-    assert ours_is_right(contest(job, packed))
-
-
-def ours_is_right(rows: list[Row]) -> bool:
-    """Whether every answer of the core was right, whatever the bars say."""
-    return not any(row.note.startswith("WRONG") and row.contestant[:4] == "core" for row in rows)
+def test_packing(held: Hold, packed: Packed) -> None:
+    held("packing", packing(packed), rounds=3)
