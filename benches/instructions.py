@@ -86,7 +86,8 @@ def count(program: Path) -> dict[str, float]:
 
 def compiler() -> str:
     """Return the compiler's version."""
-    done = subprocess.run(["rustc", "-V"], check=True, capture_output=True, text=True)
+    command = "rustc --version"
+    done = subprocess.run(command.split(), check=True, capture_output=True, text=True)
     return done.stdout.split()[1]
 
 
