@@ -139,7 +139,8 @@ class Contestant:
 
     `setup` prepares the inputs of a case, untimed, and returns the call that is timed; `read` turns
     its answer into columns, untimed. `most` is the number of accounts above which it is given only
-    the first so many, and its time scaled. `needs` names the package it stands on.
+    the first so many, and its time scaled. `needs` names the package it stands on. `on` is a case
+    of its own, where the job is not done on the same one.
     """
 
     name: str
@@ -148,6 +149,7 @@ class Contestant:
     bar: Bar | None = None
     needs: str | None = None
     most: int | None = None
+    on: Any = None
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,7 @@ def enter(contestant: Contestant, case: Any, judge: Callable[..., Verdict]) -> _
     """
     if contestant.needs and importlib.util.find_spec(contestant.needs) is None:
         raise NotThereError(f"{contestant.needs} is not installed")
+    case = case if contestant.on is None else contestant.on
     count = min(len(case), contestant.most or len(case))
     part = case if count == len(case) else case.first(count)
     call = contestant.setup(part)

@@ -34,7 +34,7 @@ def peer(
 ) -> Contestant:
     """One who works on the bare columns and answers in floats."""
 
-    def setup(case: Packed | Unpacked) -> Callable[[], Any]:
+    def setup(case: Unpacked) -> Callable[[], Any]:
         return prepare(case.population)
 
     found = Bar.parse(bar) if bar else None
@@ -48,7 +48,7 @@ def ours(name: str, setup: Setup, bar: str | None = None) -> Contestant:
 
 def other(case: Packed, name: str, bar: str) -> Contestant:
     """Return the plain scan of another case, to compare ours with."""
-    return ours(name, lambda _: core.check(case), bar)
+    return Contestant(name, core.check, read, Bar.parse(bar), on=case)
 
 
 FOUR_OUTPUTS = (

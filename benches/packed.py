@@ -27,11 +27,26 @@ FLOAT_QUANTA = 8  # a rounding a position, for eight positions
 FLOAT_RELATIVE = 1e-9
 
 
-class Packed:
-    """A population and the portfolio packed from it."""
+class Unpacked:
+    """A population alone, for those who need no portfolio."""
 
     def __init__(self, population: Population) -> None:
         self.population = population
+
+    def __len__(self) -> int:
+        """Return the number of accounts."""
+        return len(self.population)
+
+    def first(self, accounts: int) -> Unpacked:
+        """Return the first accounts."""
+        return Unpacked(self.population.first(accounts))
+
+
+class Packed(Unpacked):
+    """A population and the portfolio packed from it."""
+
+    def __init__(self, population: Population) -> None:
+        super().__init__(population)
         self.venue = ac.Venue.from_toml(population.card())
         prices: dict[str, Any] = {"mark_ticks": population.mark_ticks()}
         if assets := population.asset_prices():
@@ -41,14 +56,6 @@ class Packed:
         began = time.perf_counter()
         self.portfolio = self.pack()
         self.packing_seconds = time.perf_counter() - began
-
-    def __len__(self) -> int:
-        """Return the number of accounts."""
-        return len(self.population)
-
-    def first(self, accounts: int) -> Unpacked:
-        """Return the first accounts, for those who need no portfolio."""
-        return Unpacked(self.population.first(accounts))
 
     def pack(self) -> ac.Portfolio:
         """Pack the tables."""
@@ -75,17 +82,6 @@ def of_several_assets(packed: Packed) -> Packed:
         raise NotThereError("not there: pools of several assets") from why
 
 
-class Unpacked:
-    """A population alone."""
-
-    def __init__(self, population: Population) -> None:
-        self.population = population
-
-    def __len__(self) -> int:
-        """Return the number of accounts."""
-        return len(self.population)
-
-
 def check(case: Packed, threads: int = 1) -> Callable[[], ac.Report]:
     """Return the check with all four outputs."""
     return lambda: case.portfolio.check(case.prices, threads=threads)
@@ -103,8 +99,11 @@ def mask(case: Packed) -> Callable[[], Any]:
 
 def wide(case: Packed) -> Callable[[], ac.Report]:
     """Return the check of a population that fits no lane."""
-    if case.portfolio._core.lane_count:
-        raise NotThereError("not there: a population past the lanes")
+    lanes: Any = getattr(case.portfolio._core, "lane_count", None)
+    if lanes is None:
+        raise NotThereError("not there: lane_count, which tells who is past the lanes")
+    if lanes:
+        raise NotThereError(f"not there: {lanes:,} accounts are still in the lanes")
     return check(case)
 
 
@@ -140,7 +139,7 @@ def liquidatable(columns: Mapping[str, Any]) -> NDArray[np.bool_]:
     return np.asarray(columns["status"] >= 2) if said is None else np.asarray(said)
 
 
-def judge(case: Packed | Unpacked, answer: Mapping[str, Any]) -> Verdict:
+def judge(case: Unpacked, answer: Mapping[str, Any]) -> Verdict:
     """Compare an answer with the exact one, account by account.
 
     Integers must be equal. Floats are wrong where they are further off than their rounding
