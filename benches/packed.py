@@ -6,7 +6,7 @@ raises `NotThereError`, and its rows say so.
 
 from __future__ import annotations
 
-import time
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,9 +53,11 @@ class Packed(Unpacked):
             prices["asset"] = assets
         self.prices = ac.Prices(self.venue, **prices)
         self.tables = population.tables()
-        began = time.perf_counter()
-        self.portfolio = self.pack()
-        self.packing_seconds = time.perf_counter() - began
+
+    @cached_property
+    def portfolio(self) -> ac.Portfolio:
+        """The tables, packed."""
+        return self.pack()
 
     def pack(self) -> ac.Portfolio:
         """Pack the tables."""
