@@ -17,6 +17,8 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 WHEELS := target/wheels
 CRATES := --workspace --exclude aivora-py
 # Directories are listed too: their times change when a file in them is added or removed.
+# glibc would give the outputs of each call back to the system, and map them anew, page by page.
+KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184
 SOURCES := $(shell find rust python -name __pycache__ -prune -o -print 2>/dev/null) \
            $(wildcard Cargo.toml Cargo.lock pyproject.toml README.md LICENSE)
 
@@ -72,7 +74,7 @@ fmt: $(VENV)/.lint ## format Rust and Python, apply the safe fixes
 	@$(BIN)/ruff format --quiet
 
 bench: $(VENV)/.bench ## one table of ratios, report.json and plots (SIZE= SEED= BARS=report)
-	@SIZE=$(SIZE) SEED=$(SEED) BENCH_WRITE=$(if $(ARGS),part,tree) \
+	@SIZE=$(SIZE) SEED=$(SEED) BENCH_WRITE=$(if $(ARGS),part,tree) $(KEEP_MEMORY) \
 	  $(BIN)/pytest benches --quiet --benchmark-quiet --no-header $(ARGS)
 
 check-instructions: ## count the kernels' instructions (valgrind) and compare with the kept ones

@@ -63,22 +63,25 @@ def ratios(report: dict[str, Any]) -> Any:
 def scaling(report: dict[str, Any]) -> Any:
     """Time and memory an account, by the number of accounts."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 
     points = sorted(report["scaling"], key=lambda p: int(p["accounts"]))
     sizes = [p["accounts"] for p in points]
-    figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+    figure = Figure(figsize=(7.2, 3.1), layout="constrained")
     time, memory = figure.subplots(1, 2)
     for name, color in (("1 thread", OURS), ("2 threads", PEER)):
         times = [p["ns_per_account"][name] for p in points]
         time.plot(sizes, times, marker="o", color=color, label=name)
-    time.set_ylabel("scan, ns an account")
+    time.set_title("scan, ns an account", loc="left", fontsize=9)
     time.set_yscale("log")
+    for which in ("major", "minor"):
+        getattr(time.yaxis, f"set_{which}_formatter")(FuncFormatter(lambda y, _: f"{y:g}"))
     time.legend(frameon=False)
     held = [p["bytes_grown"] if p["bytes_held"] is None else p["bytes_held"] for p in points]
     kept = [(size, h / size) for size, h in zip(sizes, held, strict=True) if h is not None]
     memory.plot([s for s, _ in kept], [h for _, h in kept], marker="o", color=OURS)
-    memory.set_ylabel("packed portfolio, bytes an account")
-    memory.set_ylim(bottom=0)
+    memory.set_title("packed portfolio, bytes an account", loc="left", fontsize=9)
+    memory.set_ylim(0, 1.15 * max(h for _, h in kept))
     for axes in (time, memory):
         axes.set_xscale("log")
         axes.set_xlabel("accounts")
