@@ -29,7 +29,7 @@ SCHEMA = "aivora-instructions/0"
 MORE_RUNS = 3
 TOLERANCE = 0.05
 OTHER_COMPILER = 0.20  # another compiler generates other code; a kernel gone slow is still found
-PATHS = ("scalar", "avx2") if (ROOT / "rust" / "simd").is_dir() else ("",)
+PATHS = ("scalar", "avx2")
 FORCED = ("scan", "mask")  # kernels that exist once a path
 
 

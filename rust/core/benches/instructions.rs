@@ -1,6 +1,6 @@
 //! Runs one kernel so many times: `instructions KERNEL TIMES`. `benches/instructions.py` runs it under
 //! callgrind and counts instructions; nothing here is timed. Without arguments it lists the kernels.
-#![allow(missing_docs, clippy::unwrap_used)] // a bench has no caller to answer
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::format_collect)] // a bench has no caller
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -127,6 +127,11 @@ fn check(times: u64, shift: i64) {
     repeat(times, || drop(black_box(portfolio.check(black_box(&prices), 1).unwrap())));
 }
 
+fn mask(times: u64) {
+    let (portfolio, prices) = population(0);
+    repeat(times, || drop(black_box(portfolio.liquidatable(black_box(&prices), 1).unwrap())));
+}
+
 fn walk_one(times: u64) {
     let (deep, mut next) = (book(&btc(), LEVELS, 1), numbers(3));
     let asked: Vec<Lots> = (0..QUERIES).map(|_| lots(1 + next(2_400_000))).collect();
@@ -157,7 +162,8 @@ fn walk_each(times: u64) {
 
 fn walk_small(times: u64) {
     let (instrument, mut next) = (btc(), numbers(5));
-    let books: Vec<Book> = (0..SMALL_BOOKS).map(|n| book(&instrument, 50, n.unsigned_abs())).collect();
+    let books: Vec<Book> =
+        (0..SMALL_BOOKS).map(|n| book(&instrument, 50, n.unsigned_abs())).collect();
     let asked: Vec<i64> = books.iter().map(|_| 1 + next(120_000)).collect();
     repeat(times, || {
         let rows = black_box(&books).iter().zip(asked.iter().copied());
@@ -192,8 +198,9 @@ fn book_delta(times: u64) {
 type Kernel = fn(u64);
 
 /// Name, how many things one run handles, and the run.
-const KERNELS: [(&str, i64, Kernel); 8] = [
+const KERNELS: [(&str, i64, Kernel); 9] = [
     ("scan", ACCOUNTS, |times| check(times, 0)),
+    ("mask", ACCOUNTS, mask),
     ("scan-wide", ACCOUNTS, |times| check(times, PAST_LANES)),
     ("walk", QUERIES, walk_one),
     ("max-quantity", QUERIES, walk_back),
