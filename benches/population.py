@@ -38,9 +38,10 @@ MEDIAN_LEVERAGE = {"a": 4.0, "h": 15.0}
 MOST_POSITIONS = 8
 LIQUIDATABLE_AT_START = 0.001
 NEAR_THE_LINE = 0.009
-EXACT_BELOW = 2.0**58
+POSITION_BELOW = 2.0**57
+COLLATERAL_BELOW = 2.0**62
 ON_THE_LINE = 100_000
-PAST_LANES = 2**57
+PAST_LANES = 2**61
 
 
 @dataclass(frozen=True)
@@ -194,13 +195,13 @@ def requirement(value: Ints, rate_ppm: Ints, deduction: Ints | int = 0) -> Ints:
 def exact(p: Population) -> tuple[Ints, Ints, Ints]:
     """Equity, initial and maintenance of each account in exact integers, plainly.
 
-    int64 holds all of it: values and costs of positions are refused past 2^58 quanta, an account
-    has at most eight, and rates are at most 1.
+    int64 holds all of it: values and costs of positions are refused past 2^57 quanta, collateral
+    past 2^62, an account has at most eight positions, and rates are at most 1.
     """
     starts = p.offsets[:-1]
     sizes = np.abs(p.quantity.astype(np.float64))
     largest = max(float((sizes * p.marks[p.instrument]).max()), float(np.abs(p.cost).max()))
-    if largest >= EXACT_BELOW or float(np.abs(p.collateral).max()) >= EXACT_BELOW:
+    if largest >= POSITION_BELOW or float(np.abs(p.collateral).max()) >= COLLATERAL_BELOW:
         raise OverflowError(largest)
     value = p.quantity * p.marks[p.instrument]
     notional = np.abs(value)
@@ -278,16 +279,8 @@ def thousandfold(p: Population) -> Population:
 
 
 def past_the_lanes(p: Population) -> Population:
-    """The same answers from numbers that fit no 64-bit lane.
-
-    The first position of each account costs 2^57 quanta more (of its own sign), and the account
-    holds as much more.
-    """
-    first = p.offsets[:-1]
-    shift = np.sign(p.quantity[first]) * PAST_LANES
-    cost = p.cost.copy()
-    cost[first] += shift
-    return replace(p, name="wide", cost=cost, collateral=p.collateral + shift)
+    """The same positions with 2^61 quanta more of cash each, which no 64-bit lane holds."""
+    return replace(p, name="wide", collateral=p.collateral + PAST_LANES)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ const LEVELS: i64 = 1_000;
 const QUERIES: i64 = 1_000;
 const SMALL_BOOKS: i64 = 100;
 const MID_TICKS: i64 = 640_000;
-/// More than a 64-bit lane holds of one cost.
-const PAST_LANES: i64 = 1 << 57;
+/// More cash than a 64-bit lane holds.
+const PAST_LANES: i64 = 1 << 61;
 
 /// A fixed sequence of numbers below a bound, the same on every machine.
 fn numbers(seed: u64) -> impl FnMut(i64) -> i64 {
@@ -61,8 +61,8 @@ fn card() -> String {
     head.to_owned() + &(0..INSTRUMENTS).map(instrument).collect::<String>()
 }
 
-/// One to five positions an account; notionals over all brackets. With `shift`, costs that no lane holds.
-fn population(shift: i64) -> (Portfolio, Prices) {
+/// One to five positions an account; notionals over all brackets. `more` is added to their cash.
+fn population(more: i64) -> (Portfolio, Prices) {
     let venue = Arc::new(Venue::from_toml(&card()).unwrap());
     let mut next = numbers(7);
     let mut prices = Prices::new(Arc::clone(&venue));
@@ -76,21 +76,20 @@ fn population(shift: i64) -> (Portfolio, Prices) {
         let name = format!("{account:07}");
         let pool = builder.pool(PoolKey { account: &name, pool: "cross" }).unwrap();
         let (first, step) = (next(INSTRUMENTS), 1 + 2 * next(3));
-        let (mut gross, mut shifted) = (0, 0);
+        let mut gross = 0;
         for k in 0..=next(5) {
             let i = (first + k * step) % INSTRUMENTS;
             let mark = marks[usize::try_from(i).unwrap()];
             let value = 1_000_000 * (1 + (next(1_000) * next(1_000) * next(1_000)) / 20_000);
             let (sign, size) = (1 - 2 * next(2), 1 + value / mark);
-            let cost = sign * (size * (mark - mark / 50 + next(mark / 25)) + shift);
+            let cost = sign * size * (mark - mark / 50 + next(mark / 25));
             gross += size * mark;
-            shifted += sign * shift;
             let zero = quanta(0);
             builder
                 .position(pool, id(i), LegSide::Net, lots(sign * size), quanta(cost), zero)
                 .unwrap();
         }
-        builder.collateral(pool, quanta(shifted + next(gross / 5 + 1))).unwrap();
+        builder.collateral(pool, quanta(more + next(gross / 5 + 1))).unwrap();
     }
     (builder.build().unwrap(), prices)
 }
@@ -122,8 +121,8 @@ fn repeat(times: u64, mut kernel: impl FnMut()) {
     }
 }
 
-fn check(times: u64, shift: i64) {
-    let (portfolio, prices) = population(shift);
+fn check(times: u64, more: i64) {
+    let (portfolio, prices) = population(more);
     repeat(times, || drop(black_box(portfolio.check(black_box(&prices), 1).unwrap())));
 }
 
