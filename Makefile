@@ -17,8 +17,10 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 WHEELS := target/wheels
 CRATES := --workspace --exclude aivora-py
 # Directories are listed too: their times change when a file in them is added or removed.
-# glibc would give the outputs of each call back to the system, and map them anew, page by page.
-KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184
+# Allocators (glibc's, and jemalloc in polars) would give the outputs of each call back to the
+# system, and map them anew, page by page.
+KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184 \
+               _RJEM_MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1
 SOURCES := $(shell find rust python -name __pycache__ -prune -o -print 2>/dev/null) \
            $(wildcard Cargo.toml Cargo.lock pyproject.toml README.md LICENSE)
 
