@@ -17,6 +17,10 @@ PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 WHEELS := target/wheels
 CRATES := --workspace --exclude aivora-py
 # Directories are listed too: their times change when a file in them is added or removed.
+# Allocators (glibc's, and jemalloc in polars) would give the outputs of each call back to the
+# system, and map them anew, page by page.
+KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184 \
+               _RJEM_MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1
 SOURCES := $(shell find rust python -name __pycache__ -prune -o -print 2>/dev/null) \
            $(wildcard Cargo.toml Cargo.lock pyproject.toml README.md LICENSE)
 
@@ -25,10 +29,10 @@ say = @echo "-- $(1)"
 quietly = @mkdir -p target; { $(1); } >target/make.log 2>&1 || { cat target/make.log; exit 1; }
 
 .PHONY: help run test test-rust test-python lint lint-rust lint-python fmt bench docs wheel \
-        sdist nightly clean
+        sdist nightly clean instructions check-instructions
 
 help: ## print this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' \
 	  $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## build the wheel, install it into .venv, run the main job (ARGS=...)
@@ -71,9 +75,16 @@ fmt: $(VENV)/.lint ## format Rust and Python, apply the safe fixes
 	@$(BIN)/ruff check --quiet --fix-only
 	@$(BIN)/ruff format --quiet
 
-bench: $(VENV)/.bench ## one table of ratios to baselines in the same process (SIZE= SEED= BARS=report)
-	@SIZE=$(SIZE) SEED=$(SEED) AIVORA_COMMIT=$${AIVORA_COMMIT:-$$(git rev-parse --short HEAD \
-	  2>/dev/null)} $(BIN)/pytest benches --quiet --benchmark-quiet --no-header $(ARGS)
+bench: $(VENV)/.bench ## one table of ratios, report.json and plots (SIZE= SEED= BARS=report)
+	@SIZE=$(SIZE) SEED=$(SEED) BENCH_WRITE=$(if $(ARGS),part,tree) $(KEEP_MEMORY) \
+	  $(BIN)/pytest benches --quiet --benchmark-quiet --no-header $(ARGS)
+
+check-instructions: ## count the kernels' instructions (valgrind) and compare with the kept ones
+	$(call say,instructions under callgrind)
+	@$(PYTHON) benches/instructions.py
+
+instructions: ## keep the kernels' instruction counts of this commit
+	@$(PYTHON) benches/instructions.py --update
 
 docs: $(VENV)/.test ## execute README, docs/ and docstring examples; check links
 	$(call say,docs: the Rust example)

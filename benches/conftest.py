@@ -1,36 +1,29 @@
-"""One table of ratios at the end: what was compared, on which machine, commit and seed."""
+"""Fixtures that hold contests and collect their rows; one table and one file at the end."""
 
 from __future__ import annotations
 
 import os
-import platform
-import statistics
-import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from population import SEED, SIZE
+import report as reporting
+from contest import Bar, Ratio, Row, hold, in_turn, in_turn_by
+from population import FULL_SIZE, SEED, SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    Timings = dict[str, list[float]]
+    from pytest_benchmark.fixture import BenchmarkFixture
 
+    from contest import Difference, Job, Seconds
 
-@dataclass(frozen=True)
-class Ratio:
-    """One row: how many times the baseline's time is ours, and the bar it must reach."""
+# Read by polars when it is first imported: the contests are of one thread, unless a row says two.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
-    what: str
-    against: str
-    ratio: float
-    bar: str = ""
-
-
-ROWS: list[Ratio] = []
+ROWS: list[Row] = []
+DIFFERENCES: list[Difference] = []
+SCALING: list[dict[str, Any]] = []
 # `BARS=report` prints a missed bar and goes on: for machines whose weather is not ours to choose.
 HOLD = os.environ.get("BARS", "hold") != "report"
 
@@ -49,16 +42,45 @@ class Recorder:
         *,
         at_least: float | None = None,
         at_most: float | None = None,
+        unit: str = "x",
+        at_any_size: bool = True,
     ) -> None:
-        """Add a row; `ratio` should be at least, or at most, the bar."""
-        bar = ""
-        if at_least is not None:
-            bar = f"at least {at_least:g}x: {'met' if ratio >= at_least else 'MISSED'}"
-        elif at_most is not None:
-            bar = f"at most {at_most:g}x: {'met' if ratio <= at_most else 'MISSED'}"
-        ROWS.append(Ratio(what, against, ratio, bar))
-        if bar.endswith("MISSED"):
-            self.missed.append(f"{what} against {against}: {ratio:.1f}x, {bar}")
+        """Add a row; `ratio` should be at least, or at most, the bar.
+
+        A quotient of two medians of `interleaved` brings its quartiles along. A bar that holds
+        only for the full population is not `at_any_size`.
+        """
+        bar = Bar(at_least, at_most) if at_least is not None or at_most is not None else None
+        spread = ratio.quartiles if isinstance(ratio, Ratio) else None
+        applies = at_any_size or SIZE == FULL_SIZE
+        self.add(
+            Row(
+                what,
+                against,
+                float(ratio),
+                unit,
+                spread,
+                bar=str(bar) if bar else None,
+                met=bar.met(ratio) if bar and applies else None,
+            )
+        )
+
+    def differs(self, difference: Difference) -> None:
+        """Add to the table of answers that differ."""
+        DIFFERENCES.append(difference)
+
+    def scales(self, point: dict[str, Any]) -> None:
+        """Add to the measurements at several sizes."""
+        SCALING.append(point)
+
+    def add(self, *rows: Row) -> None:
+        """Add finished rows."""
+        ROWS.extend(rows)
+        self.missed += [
+            f"{r.job} against {r.contestant}: {r.value}, {r.bar or r.note}"
+            for r in rows
+            if r.met is False
+        ]
 
 
 @pytest.fixture
@@ -70,51 +92,38 @@ def record() -> Iterator[Recorder]:
 
 
 @pytest.fixture
-def interleaved() -> Callable[..., dict[str, float]]:
+def interleaved() -> Callable[..., Any]:
     """Median seconds of each call: run in turn, in one process, so that all share the weather."""
-
-    def measure(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-        times: Timings = {name: [] for name in calls}
-        for number in range(rounds + 1):
-            for name, call in calls.items():
-                start = time.perf_counter()
-                call()
-                took = time.perf_counter() - start
-                if number:  # the first round warms up
-                    times[name].append(took)
-        return {name: statistics.median(taken) for name, taken in times.items()}
-
-    return measure
+    return in_turn
 
 
-def processor() -> str:
-    """Name of the processor, as the system gives it."""
-    try:
-        text = Path("/proc/cpuinfo").read_text("utf-8")
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line]
-    return names[0] if names else platform.machine()
+@pytest.fixture
+def contest(request: pytest.FixtureRequest, record: Recorder) -> Callable[[Job, Any], list[Row]]:
+    """Hold a contest under pytest-benchmark and put its rows into the table."""
 
+    def timer(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, Seconds]:
+        # Asked for late: a contest that cannot be held times nothing, and an idle fixture warns.
+        benchmark: BenchmarkFixture = request.getfixturevalue("benchmark")
+        times = in_turn_by(benchmark, calls, rounds)
+        benchmark.extra_info |= {name: float(median) for name, median in times.items()}
+        return times
 
-def lines() -> Iterator[str]:
-    width = max(len(row.what) for row in ROWS)
-    other = max(len(row.against) for row in ROWS)
-    for row in ROWS:
-        ratio = f"{row.ratio:9.1f}x" if row.ratio >= 1 else f"{row.ratio:9.3f}x"
-        yield f"{row.what:<{width}}  {row.against:<{other}} {ratio}  {row.bar}".rstrip()
-    yield ""
-    system = f"{platform.system()} {platform.machine()}"
-    yield f"machine  {processor()}, {os.cpu_count()} cores, {system}"
-    yield f"python   {platform.python_version()}   commit {os.environ.get('AIVORA_COMMIT') or '-'}"
-    yield f"accounts {SIZE:,}   seed {SEED}"
-    yield "A ratio is the median time of the second over that of the first, run in turn. Higher is"
-    yield "better, except where the bar says at most: there it is the first over the second."
+    def run(job: Job, case: Any) -> list[Row]:
+        rows = hold(job, case, timer, at_full_size=SIZE == FULL_SIZE)
+        record.add(*rows)
+        return rows
+
+    return run
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table."""
-    if ROWS:
-        terminalreporter.section("ratios")
-        for line in lines():
-            terminalreporter.write_line(line)
+    """Print the report and write it: a whole run at full size into the tree, others into target."""
+    if not ROWS:
+        return
+    found = reporting.gather(ROWS, DIFFERENCES, SCALING, size=SIZE, seed=SEED)
+    whole = found["bars_apply"] and os.environ.get("BENCH_WRITE") == "tree"
+    terminalreporter.section("bench report")
+    for line in reporting.plain(found):
+        terminalreporter.write_line(line)
+    for path in reporting.publish(found, whole=whole):
+        terminalreporter.write_line(f"written: {path.relative_to(reporting.ROOT)}")

@@ -19,7 +19,7 @@ import pytest
 
 import aivora_core as ac
 from aivora_core.adapters.feeds import inferred
-from baselines import FeedBook
+from baselines.feed import FeedBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,108 +1,110 @@
-"""The batch check of every account, against the same check in floats."""
+"""The batch check of every account: against floats, its own slower ways, and what it stands on."""
 
 from __future__ import annotations
 
-import contextlib
+import tomllib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-import aivora_core as ac
-from baselines import Numpy, PurePython, PurePythonTuned, columns, numba_check
-from population import SIZE, USD, exact, population
+from aivora_core.audit import oracle
+from contest import Job, NotThereError, Row
+from contestants import (
+    FOUR_OUTPUTS,
+    ONLY_THE_MASK,
+    TWO_THREADS,
+    packing,
+    several_assets,
+    wide_path,
+)
+from packed import Packed, judge, of_several_assets
+from population import SEED, SIZE, past_the_lanes, population
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_benchmark.fixture import BenchmarkFixture
+    from conftest import Recorder
+    from contest import Contestant
 
-    from population import Population
+    Hold = Callable[..., None]
 
-SAMPLE = 200_000  # accounts of the pure Python run: past the caches, scaled per account
-BAR_PYTHON = 50
-ROUNDS = 9
-
-
-class Packed:
-    """A population and the portfolio packed from it."""
-
-    def __init__(self, name: str) -> None:
-        self.population: Population = population(name, SIZE)
-        venue = ac.Venue.from_toml(self.population.card())
-        self.prices = ac.Prices(venue, mark_ticks=self.population.mark_ticks())
-        tables = self.population.tables()
-        self.portfolio = ac.Portfolio.from_tables(
-            venue,
-            positions=tables["positions"],
-            collateral=tables["collateral"],
-            pools=tables["pools"],
-        )
-
-    def check(self, threads: int = 1) -> ac.Report:
-        """Check every account, all outputs."""
-        return self.portfolio.check(self.prices, threads=threads)
+TO_THE_ORACLE = 300
 
 
 @pytest.fixture(scope="module", params=["a", "h"])
 def packed(request: pytest.FixtureRequest) -> Packed:
-    return Packed(request.param)
+    return Packed(population(request.param))
 
 
-def test_core_agrees_with_plain_integers(packed: Packed) -> None:
-    """Every account, bit for bit, before anything is timed."""
-    report = packed.check()
-    equity, initial, maintenance = exact(packed.population)
-    np.testing.assert_array_equal(report.equity, equity)
-    np.testing.assert_array_equal(report.initial, initial)
-    np.testing.assert_array_equal(report.maintenance, maintenance)
-    np.testing.assert_array_equal(report.liquidatable, equity < maintenance)
+@pytest.fixture
+def held(contest: Callable[[Job, Any], list[Row]], packed: Packed) -> Hold:
+    """Hold a contest on the population; an answer of the core that is wrong fails it at once."""
+
+    def hold(
+        what: str, contestants: tuple[Contestant, ...], case: Any = None, rounds: int = 11
+    ) -> None:
+        name = f"{what}, {packed.population.name}"
+        rows = contest(Job(name, contestants, judge, rounds), case or packed)
+        core = [row for row in rows if row.contestant.startswith("core")]
+        assert not [row for row in core if row.note.startswith("WRONG")]
+
+    return hold
 
 
-def test_baselines_agree_with_core(packed: Packed) -> None:
-    """A fast wrong baseline proves nothing: floats may differ by rounding, one quantum a leg."""
-    count = min(SIZE, 20_000)
-    sample = packed.population.first(count)
-    report = packed.check()
-    ours = [np.asarray(c[:count]) for c in (report.equity, report.initial, report.maintenance)]
-    answers = [
-        columns(PurePython(sample).check()),
-        columns(PurePythonTuned(sample).check()),
-        Numpy(sample).check(),
-    ]
-    for answer in answers:
-        for exact_column, float_column in zip(ours, answer[:3], strict=True):
-            error = np.abs(float_column * USD - exact_column)
-            assert np.all(error <= 8 + 1e-9 * np.abs(exact_column))
-        lines = (ours[1], ours[2], np.zeros_like(ours[0]))
-        clear = np.all([np.abs(ours[0] - line) > 16 for line in lines], axis=0)
-        np.testing.assert_array_equal(answer[3][clear], report.status[:count][clear])
+def test_the_exact_answer_is_the_oracles(packed: Packed) -> None:
+    """Everything below is compared with plain integers; those with the shipped oracle."""
+    p = packed.population
+    rng = np.random.default_rng(SEED)
+    picked = rng.choice(SIZE, min(SIZE, TO_THE_ORACLE), replace=False).tolist()
+    card = oracle.Card.from_tree(tomllib.loads(p.card()))
+    for account in picked:
+        name = p.accounts[account]
+        rows = [
+            {
+                "account": name,
+                "instrument": p.symbols[p.instrument[row]],
+                "quantity_lots": int(p.quantity[row]),
+                "cost_quanta": int(p.cost[row]),
+            }
+            for row in range(p.offsets[account], p.offsets[account + 1])
+        ]
+        cash = [{"account": name, "amount_quanta": int(p.collateral[account])}]
+        chosen = [{"account": name, "leverage": int(p.leverage[account])}]
+        (pool,) = oracle.pools_from_tables(card, rows, cash, (), chosen)
+        found = oracle.assess(card, pool, p.mark_ticks())
+        for column in ("equity", "initial", "maintenance", "status", "liquidatable"):
+            assert getattr(found, column) == p.answer[column][account], (name, column)
 
 
-def test_scan_against_floats(
-    packed: Packed,
-    benchmark: BenchmarkFixture,
-    interleaved: Callable[..., dict[str, float]],
-    record: Callable[..., None],
-) -> None:
-    sample = packed.population.first(min(SIZE, SAMPLE))
-    calls: dict[str, Callable[[], Any]] = {
-        "core": packed.check,
-        "core, 2 threads": lambda: packed.check(threads=2),
-        "pure Python float": PurePython(sample).check,
-        "pure Python float, tuned": PurePythonTuned(sample).check,
-        "numpy float64": Numpy(packed.population).check,
-    }
-    with contextlib.suppress(ImportError):  # optional; its row is left out
-        calls["numba float64"] = numba_check(packed.population)
-    seconds = interleaved(calls, ROUNDS)
-    for name in calls:
-        if name.startswith("pure Python"):
-            seconds[name] *= len(packed.population) / len(sample)
-    what = f"check, population {packed.population.name}"
-    for name in list(calls)[2:]:
-        bar = BAR_PYTHON if name == "pure Python float" else None
-        record(what, name, seconds[name] / seconds["core"], at_least=bar)
-    record(what + ", 2 threads", "1 thread", seconds["core"] / seconds["core, 2 threads"])
-    benchmark.extra_info["ratios"] = {n: s / seconds["core"] for n, s in seconds.items()}
-    benchmark.pedantic(packed.check, rounds=ROUNDS)
+def test_scan(held: Hold) -> None:
+    held("scan", FOUR_OUTPUTS)
+
+
+def test_mask(held: Hold) -> None:
+    held("mask alone", ONLY_THE_MASK)
+
+
+def test_two_threads(held: Hold) -> None:
+    held("scan, 2 threads", TWO_THREADS, rounds=21)
+
+
+def test_wide_path(held: Hold, packed: Packed) -> None:
+    """The same accounts with numbers that no lane holds."""
+    held("scan, wide path", wide_path(packed), Packed(past_the_lanes(packed.population)))
+
+
+def test_several_assets(held: Hold, packed: Packed, record: Recorder) -> None:
+    contestants = several_assets(packed)
+    try:
+        case = of_several_assets(packed)
+    except NotThereError as why:
+        bar = str(contestants[1].bar)
+        name = f"scan, 3 collateral assets, {packed.population.name}"
+        record.add(Row(name, contestants[1].name, bar=bar, note=str(why)))
+        return
+    held("scan, 3 collateral assets", contestants, case)
+
+
+def test_packing(held: Hold, packed: Packed) -> None:
+    held("packing", packing(packed), rounds=3)

@@ -1,0 +1,1 @@
+"""What a user would otherwise write, as well as they would: one module a job."""
