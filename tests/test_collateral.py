@@ -1,4 +1,4 @@
-"""Pools of several assets, inverse contracts and withdrawals: each number here is worked by hand."""
+"""Pools of several assets, inverse contracts, withdrawals: each number is worked by hand."""
 
 from __future__ import annotations
 
