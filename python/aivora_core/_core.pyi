@@ -282,13 +282,22 @@ class Portfolio:
     def of_account(self, account: str) -> list[int]: ...
     def find(self, account: str, pool: str) -> int: ...
     def check(
-        self, prices: Prices, threads: int, ratio: bool, distance: bool
+        self,
+        prices: Prices,
+        threads: int,
+        ratio: bool,
+        distance: bool,
+        out: tuple[_Int64, _Int64, _Int64, npt.NDArray[np.uint8], npt.NDArray[np.bool_]] | None,
     ) -> tuple[
         list[_Amounts],
         npt.NDArray[np.uint8],
         npt.NDArray[np.bool_],
         list[_Int64 | None],
     ]: ...
+    def liquidatable(self, prices: Prices, threads: int) -> npt.NDArray[np.bool_]: ...
+    def memory(self) -> tuple[int, int]: ...
+    @property
+    def lane_count(self) -> int: ...
     def explain(self, index: int, prices: Prices) -> dict[str, Any]: ...
     def liquidation_price(
         self, index: int, symbol: str, prices: Prices

@@ -131,8 +131,8 @@ class BankruptcyPrice:
     quote, allotted : Decimal
         The same in units of the settlement asset.
     reason : str or None
-        Where there is no price: ``"no_positive_price"``, or ``"no_finite_price"`` where it would have to be
-        past any price (inverse contracts).
+        Where there is no price: ``"no_positive_price"``, or ``"no_finite_price"`` where it would
+        have to be past any price (inverse contracts).
 
     Examples
     --------
@@ -398,6 +398,12 @@ class Report:
                 table[name] = column.tolist()
         return table
 
+    def _memory(self) -> tuple[Any, ...] | None:
+        """The columns, where they can be written again: amounts in 64 bits."""
+        amounts = (self.equity, self.initial, self.maintenance)
+        narrow = all(column.dtype == np.int64 for column in amounts)
+        return (*amounts, self.status, self.liquidatable) if narrow else None
+
     def _parts(self) -> tuple[Any, ...]:
         columns = (self.equity, self.initial, self.maintenance, self.status, self.liquidatable)
         return (self._names, *columns, self.ratio_ppm, self.distance_ppm, self.quanta)
@@ -608,8 +614,40 @@ class Portfolio:
         """SHA-256 of the report of `check` at these prices and of all it comes from, in hex."""
         return self._core.report_digest(prices)
 
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes held, by part: ``names``, ``pools`` and their sum, ``total``."""
+        names, pools = self._core.memory()
+        return {"names": names, "pools": pools, "total": names + pools}
+
+    def liquidatable(self, prices: Prices, *, threads: int = 1) -> NDArray[np.bool_]:
+        """Only the verdict of every pool: `Report.liquidatable` of `check`, for less.
+
+        Parameters
+        ----------
+        prices, threads
+            As in `check`.
+
+        Returns
+        -------
+        numpy.ndarray of bool
+            One a pool, sorted by account and pool.
+
+        Raises
+        ------
+        PriceError
+            ``missing_price``: nothing is assumed.
+        """
+        return self._core.liquidatable(prices, threads)
+
     def check(
-        self, prices: Prices, *, threads: int = 1, ratio: bool = False, distance: bool = False
+        self,
+        prices: Prices,
+        *,
+        threads: int = 1,
+        ratio: bool = False,
+        distance: bool = False,
+        out: Report | None = None,
     ) -> Report:
         """Check every pool.
 
@@ -621,6 +659,9 @@ class Portfolio:
             Threads to use; the result does not depend on it.
         ratio, distance : bool
             Whether to give `Report.ratio_ppm` and `Report.distance_ppm`, which cost a second pass.
+        out : Report, optional
+            An earlier report of this portfolio whose memory is used again: its columns hold the
+            new numbers afterwards. After an error they mean nothing.
 
         Returns
         -------
@@ -631,8 +672,12 @@ class Portfolio:
         ------
         PriceError
             ``missing_price``: nothing is assumed.
+        TableError
+            ``length_mismatch`` or ``bad_column`` for a report that cannot be used again.
         """
-        amounts, status, liquidatable, shown = self._core.check(prices, threads, ratio, distance)
+        amounts, status, liquidatable, shown = self._core.check(
+            prices, threads, ratio, distance, None if out is None else out._memory()
+        )
         equity, initial, maintenance = (
             column if isinstance(column, np.ndarray) else np.array(column, dtype=object)
             for column in amounts

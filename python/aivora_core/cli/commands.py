@@ -155,8 +155,8 @@ def run(a: argparse.Namespace) -> Answer:
         "pools": len(report),
         "legs": given.portfolio.leg_count,
         "counts": counts,
-        "liquidatable": [_row(report, place, given.venue) for place in firing],
-        "nearest": [_row(report, place, given.venue) for place in nearest[:5]],
+        "liquidatable": [_row(report, place) for place in firing],
+        "nearest": [_row(report, place) for place in nearest[:5]],
     }
     lines = [
         f"{given.venue.title}, card {given.venue.hash[:12]}",
@@ -196,7 +196,7 @@ def _worst_first(report: Report, buffers: list[int]) -> list[int]:
     return sorted(held, key=lambda p: (not report.liquidatable[p], short[p], p))
 
 
-def _row(report: Report, place: int, venue: Venue) -> dict[str, Any]:
+def _row(report: Report, place: int) -> dict[str, Any]:
     row = report.at(place)
     buffer = row["equity"] - row["maintenance"]
     for name in ("equity", "initial", "maintenance"):
@@ -207,7 +207,7 @@ def _row(report: Report, place: int, venue: Venue) -> dict[str, Any]:
 def _rows(report: Report, places: list[int], venue: Venue) -> str:
     rows = []
     for place in places:
-        row = _row(report, place, venue)
+        row = _row(report, place)
         cells = [f"{row['account']}/{row['pool']}", row["status"].replace("_", " ")]
         cells += [grouped(row[name], 2) for name in ("equity", "maintenance", "buffer")]
         if "distance_ppm" in row:
@@ -335,7 +335,7 @@ def check(a: argparse.Namespace) -> Answer:
         "portfolio": given.portfolio.digest,
         "prices": given.prices.digest,
         "counts": report.counts(),
-        "pools": [_row(report, place, given.venue) for place in order + rest],
+        "pools": [_row(report, place) for place in order + rest],
     }
     text = f"{report!r}\n\n{_rows(report, places, given.venue)}"
     if len(places) < len(report):

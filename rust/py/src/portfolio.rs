@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use aivora::data::{self, InstrumentId};
 use aivora::execution::withdrawable_after_exits;
-use aivora::margin::{self, Column, Explanation, Flip, LegSide, OpenInterest, PoolId, Withdrawal};
+use aivora::margin::{
+    self, Column, Explanation, Flip, LegSide, OpenInterest, PoolId, ReportSlices, Withdrawal,
+};
 use aivora::numbers::{Error, ErrorKind, Rounding};
-use numpy::{IntoPyArray, PyArray1};
+use numpy::{Element, IntoPyArray, PyArray1, PyArrayMethods, PyReadwriteArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
@@ -38,6 +40,28 @@ impl Portfolio {
 }
 
 impl Portfolio {
+    /// The display columns that are asked for: ratio and distance.
+    fn shown(
+        &self,
+        py: Python<'_>,
+        prices: &aivora::pricing::Prices,
+        [ratio, distance]: [bool; 2],
+    ) -> PyResult<[Option<Vec<i64>>; 2]> {
+        let (mut ratios, mut distances) = (Vec::new(), Vec::new());
+        if ratio || distance {
+            py.detach(|| {
+                for pool in self.inner.pools() {
+                    let margin = self.inner.assess(pool, prices)?;
+                    ratios.push(margin.ratio_ppm());
+                    distances.push(margin.distance_ppm());
+                }
+                Ok(())
+            })
+            .map_err(raise)?;
+        }
+        Ok([ratio.then_some(ratios), distance.then_some(distances)])
+    }
+
     /// Copies of books by instrument, each of this venue.
     fn books(
         &self,
@@ -70,6 +94,47 @@ fn column(py: Python<'_>, column: Column) -> PyResult<Bound<'_, PyAny>> {
         Ok(narrow) => Ok(narrow.into_pyarray(py).into_any()),
         Err(wide) => Ok(PyList::new(py, wide.iter().collect::<Vec<_>>())?.into_any()),
     }
+}
+
+/// The arrays of a report that is used again.
+type OutArrays<'py> = (
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<i64>>,
+    Bound<'py, PyArray1<u8>>,
+    Bound<'py, PyArray1<bool>>,
+);
+
+fn not_writable(why: impl std::fmt::Display) -> PyErr {
+    let limit =
+        "must be a report's own contiguous arrays, writable and not used elsewhere meanwhile";
+    raise(Error::new(ErrorKind::BadColumn, "out", why, limit))
+}
+
+fn writable<'py, T: Element>(
+    array: &Bound<'py, PyArray1<T>>,
+) -> PyResult<PyReadwriteArray1<'py, T>> {
+    array.try_readwrite().map_err(not_writable)
+}
+
+fn slice<'a, T: Element>(array: &'a mut PyReadwriteArray1<'_, T>) -> PyResult<&'a mut [T]> {
+    array.as_slice_mut().map_err(not_writable)
+}
+
+/// An array as it is, or as a list where rows need more than 64 bits.
+fn with_wide<'py>(
+    py: Python<'py>,
+    array: &Bound<'py, PyArray1<i64>>,
+    wide: &[(usize, i128)],
+) -> PyResult<Bound<'py, PyAny>> {
+    if wide.is_empty() {
+        return Ok(array.clone().into_any());
+    }
+    let list = array.call_method0("tolist")?;
+    for (row, value) in wide {
+        list.set_item(row, value.into_pyobject(py)?)?;
+    }
+    Ok(list)
 }
 
 type FlipRow<'py> = (i64, Bound<'py, PyAny>, i64, Bound<'py, PyAny>, bool);
@@ -174,7 +239,8 @@ impl Portfolio {
         self.inner.find(account, pool).map(PoolId::index).map_err(raise)
     }
 
-    /// Equity, initial, maintenance, status and liquidatable; ratio and distance where asked; the report's digest.
+    /// Equity, initial, maintenance, status and liquidatable, in the arrays given or in new ones; ratio and distance where
+    /// asked.
     #[allow(clippy::type_complexity)] // seven columns, unpacked at once by the one caller
     fn check<'py>(
         &self,
@@ -183,6 +249,7 @@ impl Portfolio {
         threads: i64,
         ratio: bool,
         distance: bool,
+        out: Option<OutArrays<'py>>,
     ) -> PyResult<(
         [Bound<'py, PyAny>; 3],
         Bound<'py, PyArray1<u8>>,
@@ -191,28 +258,69 @@ impl Portfolio {
     )> {
         let prices = prices.snapshot();
         let threads = usize::try_from(threads).unwrap_or(0); // 0 is refused by the core, with its limit
-        let (report, shown) = py
-            .detach(|| {
-                let report = self.inner.check(&prices, threads)?;
-                let (mut ratios, mut distances) = (Vec::new(), Vec::new());
-                if ratio || distance {
-                    for pool in self.inner.pools() {
-                        let margin = self.inner.assess(pool, &prices)?;
-                        ratios.push(margin.ratio_ppm());
-                        distances.push(margin.distance_ppm());
-                    }
-                }
-                Ok((report, [ratio.then_some(ratios), distance.then_some(distances)]))
-            })
-            .map_err(raise)?;
-        let amounts = [report.equity, report.initial, report.maintenance];
-        let [equity, initial, maintenance] = amounts.map(|c| column(py, c));
-        Ok((
-            [equity?, initial?, maintenance?],
-            report.status.into_pyarray(py),
-            report.liquidatable.into_pyarray(py),
-            shown.map(|c| c.map(|c| c.into_pyarray(py))),
-        ))
+        let amounts = match out {
+            Some((equity, initial, maintenance, status, liquidatable)) => {
+                let mut places = (
+                    writable(&equity)?,
+                    writable(&initial)?,
+                    writable(&maintenance)?,
+                    writable(&status)?,
+                    writable(&liquidatable)?,
+                );
+                let slices = ReportSlices {
+                    equity: slice(&mut places.0)?,
+                    initial: slice(&mut places.1)?,
+                    maintenance: slice(&mut places.2)?,
+                    status: slice(&mut places.3)?,
+                    liquidatable: slice(&mut places.4)?,
+                };
+                let beside = py.detach(|| self.inner.check_into(&prices, threads, slices));
+                let columns = [&equity, &initial, &maintenance];
+                let amounts: Vec<Bound<'py, PyAny>> = columns
+                    .into_iter()
+                    .zip(beside.map_err(raise)?)
+                    .map(|(array, wide)| with_wide(py, array, &wide))
+                    .collect::<PyResult<_>>()?;
+                (amounts.try_into(), status, liquidatable)
+            }
+            None => {
+                let report = py.detach(|| self.inner.check(&prices, threads)).map_err(raise)?;
+                let amounts = [report.equity, report.initial, report.maintenance];
+                let amounts: PyResult<Vec<_>> =
+                    amounts.into_iter().map(|c| column(py, c)).collect();
+                let status = report.status.into_pyarray(py);
+                (amounts?.try_into(), status, report.liquidatable.into_pyarray(py))
+            }
+        };
+        let shown = self.shown(py, &prices, [ratio, distance])?;
+        let (amounts, status, liquidatable) = amounts;
+        let amounts = amounts.map_err(|_| raise(Error::invariant("three columns")))?;
+        Ok((amounts, status, liquidatable, shown.map(|c| c.map(|c| c.into_pyarray(py)))))
+    }
+
+    /// Only whether the liquidation check fires, for every pool.
+    fn liquidatable<'py>(
+        &self,
+        py: Python<'py>,
+        prices: &Prices,
+        threads: i64,
+    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let prices = prices.snapshot();
+        let threads = usize::try_from(threads).unwrap_or(0);
+        let mask = py.detach(|| self.inner.liquidatable(&prices, threads)).map_err(raise)?;
+        Ok(mask.into_pyarray(py))
+    }
+
+    /// Bytes held: of names, of pools.
+    fn memory(&self) -> (usize, usize) {
+        let memory = self.inner.memory();
+        (memory.names, memory.pools)
+    }
+
+    /// How many rows (what a pool holds in one asset) are in the 64-bit lanes, prices aside.
+    #[getter]
+    fn lane_count(&self) -> usize {
+        self.inner.lane_count()
     }
 
     /// One pool's row and everything it was computed from, in whole units.

@@ -13,9 +13,10 @@ pub fn flags(
     fires: &mut [bool],
 ) -> i64 {
     let sums = (equity, initial, maintenance);
-    match strict {
-        true => by_path::<true>(path, sums, status, fires),
-        false => by_path::<false>(path, sums, status, fires),
+    if strict {
+        by_path::<true>(path, sums, status, fires)
+    } else {
+        by_path::<false>(path, sums, status, fires)
     }
 }
 
@@ -43,6 +44,7 @@ fn by_path<const STRICT: bool>(
 /// Plain code that the compiler makes vectors of, for each path its own.
 #[inline(always)]
 #[allow(clippy::inline_always)] // so that it is compiled with the features of its caller
+#[allow(clippy::needless_bitwise_bool)] // no branches
 fn twin<const STRICT: bool>(
     (equity, initial, maintenance): (&[i64], &[i64], &[i64]),
     status: &mut [u8],

@@ -1,4 +1,5 @@
 //! The kernels: sums over the legs of each row, by every path, and their safe twins.
+#![allow(clippy::inline_always)] // a path's code is compiled with its features only where it is inlined
 
 use crate::path::Path;
 use crate::table::{Head, Table, high};
@@ -299,7 +300,7 @@ fn worth<const FRACTION: bool>(whole: i64, part: u64, lots: i32) -> (i64, u64) {
     // Rounded down: away from zero where it is negative. Where the lot is below one quantum its sign is in `whole` still.
     let negative = (lots < 0) != (whole < 0);
     let notional = down.wrapping_add(if negative { up } else { 0 });
-    let signed = notional as i64;
+    let signed = notional.cast_signed();
     (if negative { signed.wrapping_neg() } else { signed }, notional)
 }
 
@@ -307,10 +308,10 @@ fn worth<const FRACTION: bool>(whole: i64, part: u64, lots: i32) -> (i64, u64) {
 #[allow(unsafe_code)]
 mod vector {
     use std::arch::x86_64::{
-        __m512i, _mm_cmpgt_epi32, _mm_load_si128, _mm256_abs_epi32, _mm256_castsi256_si128,
-        _mm256_cmpgt_epi32, _mm256_load_si256, _mm256_movemask_epi8, _mm256_packs_epi32,
-        _mm256_set1_epi32, _mm256_zextsi128_si256, _mm512_abs_epi32, _mm512_load_si512,
-        _mm512_mask_cmpgt_epi32_mask, _mm512_set1_epi32,
+        __m512i, _mm_cmpgt_epi32, _mm_cvtsi32_si128, _mm_load_si128, _mm_sign_epi32,
+        _mm256_castsi256_si128, _mm256_cmpgt_epi32, _mm256_load_si256, _mm256_movemask_epi8,
+        _mm256_packs_epi32, _mm256_set1_epi32, _mm256_sign_epi32, _mm256_zextsi128_si256,
+        _mm512_broadcastd_epi32, _mm512_load_si512, _mm512_mask_cmpgt_epi32_mask,
     };
 
     use super::{Columns, Group, Held, Sums, worth};
@@ -333,7 +334,9 @@ mod vector {
             // SAFETY: the thresholds are the first 48 bytes of a head, which is aligned to 64.
             unsafe {
                 let first = head.thresholds.as_ptr();
-                let size = _mm256_abs_epi32(_mm256_set1_epi32(lots));
+                // `vpsignd`, not `vpabsd`: of a broadcast the compiler would make scalar steps of that.
+                let lots = _mm256_set1_epi32(lots);
+                let size = _mm256_sign_epi32(lots, lots);
                 let low = _mm256_cmpgt_epi32(size, _mm256_load_si256(first.cast()));
                 let last = _mm_load_si128(first.add(8).cast());
                 let high = _mm_cmpgt_epi32(_mm256_castsi256_si128(size), last);
@@ -353,7 +356,8 @@ mod vector {
             // SAFETY: a head is 64 bytes, aligned to 64; its last four numbers are not thresholds, and not counted.
             unsafe {
                 let all = _mm512_load_si512(std::ptr::from_ref(head).cast::<__m512i>());
-                let size = _mm512_abs_epi32(_mm512_set1_epi32(lots));
+                let lots = _mm_cvtsi32_si128(lots);
+                let size = _mm512_broadcastd_epi32(_mm_sign_epi32(lots, lots));
                 let mask = _mm512_mask_cmpgt_epi32_mask(0x0FFF, size, all);
                 brackets.get_unchecked(u32::from(mask).count_ones() as usize)
             }
@@ -380,16 +384,16 @@ mod vector {
         let leg = held.leg();
         // SAFETY: by the caller, the instrument and the rate are in the columns.
         unsafe {
-            let head = &*at.heads.add(usize::from(leg.instrument));
+            let of = &*at.heads.add(usize::from(leg.instrument));
             let brackets = &*at.brackets.add(usize::from(leg.instrument));
-            let (value, notional) = worth::<FRACTION>(head.lot.whole, head.lot.part, leg.lots);
-            let bracket = C::bracket(head, brackets, leg.lots);
+            let (value, notional) = worth::<FRACTION>(of.lot.whole, of.lot.part, leg.lots);
+            let bracket = C::bracket(of, brackets, leg.lots);
             let mut sums = Sums { value, maintenance: bracket.maintenance(notional), initial: 0 };
             if INITIAL {
                 let chosen = *at.rates.add(usize::from(leg.chosen));
                 if let Some(exposure) = held.exposure() {
-                    let (_, notional) = worth::<FRACTION>(head.lot.whole, head.lot.part, exposure);
-                    let bracket = C::bracket(head, brackets, exposure);
+                    let (_, notional) = worth::<FRACTION>(of.lot.whole, of.lot.part, exposure);
+                    let bracket = C::bracket(of, brackets, exposure);
                     sums.initial = bracket.initial(notional, chosen);
                     sums.maintenance = sums.maintenance.wrapping_add(bracket.poison());
                 } else {

@@ -110,6 +110,21 @@ impl Clone for Prepared {
     }
 }
 
+/// Memory for a report: one place a pool in each column.
+#[derive(Debug)]
+pub struct ReportSlices<'a> {
+    /// Equity in quanta.
+    pub equity: &'a mut [i64],
+    /// Initial requirement in quanta.
+    pub initial: &'a mut [i64],
+    /// Maintenance requirement in quanta.
+    pub maintenance: &'a mut [i64],
+    /// [`super::Status`] codes.
+    pub status: &'a mut [u8],
+    /// Whether the liquidation check fires.
+    pub liquidatable: &'a mut [bool],
+}
+
 /// What every block of a scan reads.
 struct Scan {
     table: Arc<Table>,
@@ -154,26 +169,41 @@ fn broken() -> Error {
     Error::invariant("packed columns")
 }
 
-/// Runs a job on each piece, each on a thread of its own when there are several; results in order.
+/// Runs a job on each piece; results in order. With several threads each takes the next piece when it has done one, so
+/// that a thread whose processor is busy holds up no more than its piece; the caller is one of them.
 fn on_threads<P: Send, R: Send>(
-    pieces: Vec<P>,
+    pieces: impl Iterator<Item = P> + Send,
+    threads: usize,
     job: impl Fn(P) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
-    if pieces.len() < 2 {
-        return pieces.into_iter().map(job).collect();
+    if threads == 1 {
+        return pieces.map(job).collect();
     }
-    let job = &job;
+    let queue = Mutex::new(pieces.enumerate());
+    let work = || {
+        let mut found = Vec::new();
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((number, piece)) = next else { return found };
+            found.push((number, job(piece)));
+        }
+    };
     std::thread::scope(|scope| {
-        let handles: Vec<_> =
-            pieces.into_iter().map(|piece| scope.spawn(move || job(piece))).collect();
-        let lost = |_| Err(Error::invariant("scan thread"));
-        handles.into_iter().map(|h| h.join().unwrap_or_else(lost)).collect()
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let mut found = work();
+        for other in others {
+            found.extend(other.join().map_err(|_| Error::invariant("scan thread"))?);
+        }
+        found.sort_unstable_by_key(|(number, _)| *number);
+        found.into_iter().map(|(_, result)| result).collect()
     })
 }
 
-/// Pools of one piece: whole blocks, so that no block is shared.
+/// Pools of one piece: whole blocks, so that no block is shared; all of them for one thread.
 fn piece_size(pools: usize, threads: usize) -> usize {
-    pools.div_ceil(POOLS_PER_BLOCK).div_ceil(threads).max(1) * POOLS_PER_BLOCK
+    let blocks = pools.div_ceil(POOLS_PER_BLOCK).max(1);
+    let own = if threads == 1 { blocks } else { blocks.div_ceil(threads * 8).max(1) };
+    own * POOLS_PER_BLOCK
 }
 
 fn check_threads(threads: usize) -> Result<()> {
@@ -191,27 +221,19 @@ impl Portfolio {
     /// `missing_price` for a held instrument without a mark, or an asset to be valued without a price; `overflow`;
     /// `out_of_range` for the threads.
     pub fn check(&self, prices: &Prices, threads: usize) -> Result<Report> {
-        check_threads(threads)?;
-        let scan = self.scan(prices)?;
         let pools = self.len();
         let mut columns = [vec![0_i64; pools], vec![0_i64; pools], vec![0_i64; pools]];
         let (mut status, mut liquidatable) = (vec![0_u8; pools], vec![false; pools]);
         let [equity, initial, maintenance] = &mut columns;
-        let whole = Piece {
-            first: 0,
-            amounts: [equity, initial, maintenance],
+        let out = ReportSlices {
+            equity,
+            initial,
+            maintenance,
             status: &mut status,
             liquidatable: &mut liquidatable,
         };
-        let pieces = whole.split(piece_size(pools, threads)).collect();
-        let mut wide = Wide::default();
-        for found in on_threads(pieces, |piece| self.fill(piece, &scan, prices))? {
-            for (all, part) in wide.iter_mut().zip(found) {
-                all.extend(part);
-            }
-        }
+        let [wide_e, wide_i, wide_m] = self.check_into(prices, threads, out)?;
         let [equity, initial, maintenance] = columns;
-        let [wide_e, wide_i, wide_m] = wide;
         Ok(Report {
             equity: Column { lanes: equity, wide: wide_e },
             initial: Column { lanes: initial, wide: wide_i },
@@ -219,6 +241,39 @@ impl Portfolio {
             status,
             liquidatable,
         })
+    }
+
+    /// [`Portfolio::check`] into memory that is there already: one place a pool, what was in it does not matter. Gives the
+    /// rows of each amount that need more than 64 bits, which are 0 in their column; after an error the columns mean nothing.
+    ///
+    /// # Errors
+    /// As [`Portfolio::check`]; `length_mismatch` for a column of another length.
+    pub fn check_into(
+        &self,
+        prices: &Prices,
+        threads: usize,
+        out: ReportSlices<'_>,
+    ) -> Result<[Vec<(usize, i128)>; 3]> {
+        check_threads(threads)?;
+        let ReportSlices { equity, initial, maintenance, status, liquidatable } = out;
+        let lengths = [equity.len(), initial.len(), maintenance.len(), status.len()];
+        for length in lengths.into_iter().chain([liquidatable.len()]) {
+            if length != self.len() {
+                let limit = format!("must have a place for each of {} pools", self.len());
+                return Err(Error::new(ErrorKind::LengthMismatch, "out", length, limit));
+            }
+        }
+        let scan = self.scan(prices)?;
+        let amounts = [equity, initial, maintenance];
+        let whole = Piece { first: 0, amounts, status, liquidatable };
+        let pieces = whole.split(piece_size(self.len(), threads));
+        let mut wide = Wide::default();
+        for found in on_threads(pieces, threads, |piece| self.fill(piece, &scan, prices))? {
+            for (all, part) in wide.iter_mut().zip(found) {
+                all.extend(part);
+            }
+        }
+        Ok(wide)
     }
 
     /// Only the verdict of every pool: [`Report::liquidatable`] of [`Portfolio::check`], for less.
@@ -230,8 +285,8 @@ impl Portfolio {
         let scan = self.scan(prices)?;
         let mut mask = vec![false; self.len()];
         let size = piece_size(self.len(), threads);
-        let pieces = mask.chunks_mut(size).zip((0..).step_by(size)).collect();
-        on_threads(pieces, |(piece, first)| self.fill_mask(piece, first, &scan, prices))?;
+        let pieces = mask.chunks_mut(size).zip((0..).step_by(size));
+        on_threads(pieces, threads, |(own, first)| self.fill_mask(own, first, &scan, prices))?;
         Ok(mask)
     }
 

@@ -19,9 +19,9 @@ pub mod withdrawal;
 
 pub use assess::{AssetMargin, PoolMargin, Status};
 pub use builder::{PoolKey, PoolPlace, PortfolioBuilder};
-pub use check::{Column, Report};
+pub use check::{Column, Report, ReportSlices};
 pub use explain::{Explanation, LegLine};
 pub use leg::{Leg, LegSide, PoolKind};
-pub use portfolio::{Balance, OpenInterest, PoolId, Portfolio};
+pub use portfolio::{Balance, Memory, OpenInterest, PoolId, Portfolio};
 pub use price::{BankruptcyPrice, Flip, LiquidationPrice};
 pub use withdrawal::{Binding, Withdrawal};

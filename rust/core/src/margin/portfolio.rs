@@ -52,6 +52,15 @@ impl From<Holding> for Balance {
     }
 }
 
+/// How many bytes a portfolio holds, the tables of a scan aside: those do not grow with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// Names, and the keys of the pools.
+    pub names: usize,
+    /// What the pools hold.
+    pub pools: usize,
+}
+
 /// What all pools hold of one instrument, in lots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OpenInterest {
@@ -106,6 +115,25 @@ impl Portfolio {
     #[must_use]
     pub fn leg_count(&self) -> usize {
         self.blocks.iter().map(Block::leg_count).sum()
+    }
+
+    /// How many rows (what a pool holds in one asset) are in the 64-bit lanes, prices aside.
+    #[must_use]
+    pub fn lane_count(&self) -> usize {
+        self.blocks.iter().map(Block::lane_count).sum()
+    }
+
+    /// Bytes held.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        let keys = self.keys.capacity() * size_of::<(u32, u32)>();
+        let heads = self.heads.capacity() * size_of::<PoolHead>();
+        let blocks = self.blocks.capacity() * size_of::<Block>();
+        let held = self.blocks.iter().map(Block::bytes).sum::<usize>();
+        Memory {
+            names: self.accounts.bytes() + self.pool_names.bytes() + keys,
+            pools: held + heads + blocks,
+        }
     }
 
     /// All pools, in order.

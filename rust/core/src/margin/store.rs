@@ -428,6 +428,12 @@ impl Block {
         self.pools
     }
 
+    /// How many of its rows are in the lanes, prices aside.
+    pub(super) fn lane_count(&self) -> usize {
+        let wide = self.wide.iter().map(|group| group.rows.len()).sum::<usize>();
+        self.assets.len() - self.slow.len() - wide
+    }
+
     pub(super) fn row_count(&self) -> usize {
         self.assets.len()
     }
