@@ -9,47 +9,6 @@ import pytest
 
 import aivora_core as ac
 
-CARD = """schema = "aivora-card/0"
-name = "assets"
-[asset.USDT]
-quantum = "0.000001"
-[asset.BTC]
-quantum = "0.00000001"
-price_tick = "0.01"
-haircuts = [{ floor = "0", haircut = "0.05" }, { floor = "1", haircut = "0.1" }]
-liability_weight = "1.1"
-[rules]
-settlement = "USDT"
-valuation = "USDT"
-withdrawal_profit = "0.5"
-taker_fee = "0.0005"
-[[instrument]]
-symbol = "BTCUSDT"
-kind = "linear"
-price_tick = "0.1"
-mark_tick = "0.1"
-lot = "0.001"
-[instrument.tiers]
-by = "notional"
-brackets = [{ floor = "0", maintenance = "0.005", max_leverage = "100" }]
-[[instrument]]
-symbol = "BTCUSD"
-kind = "inverse"
-settlement = "BTC"
-price_tick = "0.1"
-mark_tick = "0.1"
-lot = "1"
-multiplier = "100"
-[instrument.tiers]
-by = "notional"
-brackets = [{ floor = "0", maintenance = "0.01", max_leverage = "50" }]
-"""
-
-
-@pytest.fixture(scope="module")
-def venue() -> ac.Venue:
-    return ac.Venue.from_toml(CARD)
-
 
 def multi(venue: ac.Venue, balances: dict[str, str], **tables: Any) -> ac.Portfolio:
     """One pool of several assets."""

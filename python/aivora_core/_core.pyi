@@ -294,6 +294,18 @@ class Portfolio:
         npt.NDArray[np.bool_],
         list[_Int64 | None],
     ]: ...
+    def set_position(
+        self,
+        index: int,
+        instrument: str,
+        leg: str,
+        quantity: _Exact,
+        entry: _Exact | None,
+        cost: _Exact | None,
+        accrued: _Exact,
+        entry_rounding: str | None,
+    ) -> None: ...
+    def set_balance(self, index: int, asset: str, amount: _Exact, interest: _Exact) -> None: ...
     def liquidatable(self, prices: Prices, threads: int) -> npt.NDArray[np.bool_]: ...
     def memory(self) -> tuple[int, int]: ...
     @property

@@ -398,8 +398,8 @@ class Report:
                 table[name] = column.tolist()
         return table
 
-    def _memory(self) -> tuple[Any, ...] | None:
-        """The columns, where they can be written again: amounts in 64 bits."""
+    def columns(self) -> tuple[Any, ...] | None:
+        """The five columns; None where amounts need more than 64 bits."""
         amounts = (self.equity, self.initial, self.maintenance)
         narrow = all(column.dtype == np.int64 for column in amounts)
         return (*amounts, self.status, self.liquidatable) if narrow else None
@@ -579,14 +579,11 @@ class Portfolio:
         entry_rounding: str | None,
         float_rounding: str | None,
     ) -> Portfolio:
-        if entry_rounding not in (None, "against_account"):
-            limit = "must be 'against_account' or None"
-            raise _core._error("out_of_range", "entry_rounding", repr(entry_rounding), limit, None)
         names = ("positions", "collateral", "orders", "pools")
         positions, collateral, orders, pools = (
             columns(table, name) for table, name in zip(tables, names, strict=True)
         )
-        entry = "ceil" if entry_rounding else None
+        entry = _entry_rounding(entry_rounding)
         core = _core.Portfolio(venue, positions, collateral, orders, pools, entry, float_rounding)
         return cls(venue, core)
 
@@ -676,7 +673,7 @@ class Portfolio:
             ``length_mismatch`` or ``bad_column`` for a report that cannot be used again.
         """
         amounts, status, liquidatable, shown = self._core.check(
-            prices, threads, ratio, distance, None if out is None else out._memory()
+            prices, threads, ratio, distance, None if out is None else out.columns()
         )
         equity, initial, maintenance = (
             column if isinstance(column, np.ndarray) else np.array(column, dtype=object)
@@ -834,6 +831,75 @@ class Account:
             reason=reason if price is None else None,
         )
 
+    def set_position(
+        self,
+        instrument: str,
+        quantity: int | str | Decimal,
+        *,
+        entry: int | str | Decimal | None = None,
+        cost: int | str | Decimal | None = None,
+        accrued: int | str | Decimal = 0,
+        leg: str = "net",
+        entry_rounding: str | None = None,
+    ) -> None:
+        """Set what is held on a leg, in place; a quantity of 0 takes it away.
+
+        A change of size writes a few numbers; a new leg packs the pool's neighbourhood anew. Open
+        orders and the chosen leverage stay as they are.
+
+        Parameters
+        ----------
+        instrument, quantity, entry, cost, accrued, leg
+            As in the positions table, in units; one of ``entry`` and ``cost``.
+        entry_rounding : {"against_account"}, optional
+            As in `Portfolio.from_tables`.
+
+        Raises
+        ------
+        TableError, NumberError, FloatGivenError, UnknownNameError
+            As in `Portfolio.from_tables`. The portfolio is as it was then.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> venue = ac.Venue.load("demo")
+        >>> pf = ac.Portfolio.from_tables(venue, collateral=[{"account": "a", "amount": "900"}])
+        >>> pf["a"].set_position("BTC", "1", entry="64000")
+        >>> pf.check(ac.Prices(venue, mark={"BTC": "63500"})).liquidatable.tolist()
+        [False]
+        """
+        rounding = _entry_rounding(entry_rounding)
+        self._core.set_position(
+            self._place, instrument, leg, quantity, entry, cost, accrued, rounding
+        )
+
+    def set_balance(
+        self,
+        asset: str,
+        amount: int | str | Decimal,
+        *,
+        interest: int | str | Decimal = 0,
+    ) -> None:
+        """Set the balance in an asset and the interest owed on it, in place.
+
+        Raises
+        ------
+        TableError
+            ``bad_collateral`` for another asset than the one of a pool of one asset.
+        NumberError, FloatGivenError, UnknownNameError
+            As in `Portfolio.from_tables`. The portfolio is as it was then.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> venue = ac.Venue.load("demo")
+        >>> pf = ac.Portfolio.from_tables(venue, collateral=[{"account": "a", "amount": "1"}])
+        >>> pf["a"].set_balance("USDT", "2.5")
+        >>> pf.check(ac.Prices(venue)).equity.tolist()
+        [2500000]
+        """
+        self._core.set_balance(self._place, asset, amount, interest)
+
     def withdrawable(
         self, asset: str, prices: Prices, *, books: dict[str, Book] | None = None
     ) -> Withdrawal:
@@ -864,6 +930,14 @@ class Account:
     def __repr__(self) -> str:
         """Name the pool."""
         return f"<Account {self.account}/{self.pool} of venue {self._venue.name}>"
+
+
+def _entry_rounding(name: str | None) -> str | None:
+    """The core's name of how an average entry that gives no whole cost is rounded."""
+    if name not in (None, "against_account"):
+        limit = "must be 'against_account' or None"
+        raise _core._error("out_of_range", "entry_rounding", repr(name), limit, None)
+    return "ceil" if name else None
 
 
 def _verdict(liquidatable: bool) -> str:  # noqa: FBT001 - a column of the native row

@@ -170,9 +170,9 @@ def run(a: argparse.Namespace) -> Answer:
     if firing:
         units = ", ".join(sorted(set(report.asset)))
         lines += ["", f"Liquidatable: {len(firing)} pools, the furthest below first ({units})"]
-        lines.append(_rows(report, firing[:5], given.venue))
+        lines.append(_rows(report, firing[:5]))
     lines += ["", "Nearest to it among the others"]
-    lines.append(_rows(report, nearest[:5], given.venue))
+    lines.append(_rows(report, nearest[:5]))
     if worst:
         key = (report.account[worst[0]], report.pool[worst[0]])
         story, told = _exit(given, given.portfolio[key], a.seed)
@@ -204,7 +204,7 @@ def _row(report: Report, place: int) -> dict[str, Any]:
     return row | {"buffer": amount(buffer, report.quanta[row["asset"]])}
 
 
-def _rows(report: Report, places: list[int], venue: Venue) -> str:
+def _rows(report: Report, places: list[int]) -> str:
     rows = []
     for place in places:
         row = _row(report, place)
@@ -337,7 +337,7 @@ def check(a: argparse.Namespace) -> Answer:
         "counts": report.counts(),
         "pools": [_row(report, place) for place in order + rest],
     }
-    text = f"{report!r}\n\n{_rows(report, places, given.venue)}"
+    text = f"{report!r}\n\n{_rows(report, places)}"
     if len(places) < len(report):
         text += f"\n  ... {len(report) - len(places):,} more; --rows N shows N"
     notes = "".join(f"\n{note}" for note in given.notes)

@@ -1,21 +1,21 @@
 //! `Portfolio`, the native half: packed once, checked many times. Python's `portfolio.py` gives it its manners.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use aivora::data::{self, InstrumentId};
 use aivora::execution::withdrawable_after_exits;
 use aivora::margin::{
     self, Column, Explanation, Flip, LegSide, OpenInterest, PoolId, ReportSlices, Withdrawal,
 };
-use aivora::numbers::{Error, ErrorKind, Rounding};
+use aivora::numbers::{Error, ErrorKind, Quanta, Rounding};
 use numpy::{Element, IntoPyArray, PyArray1, PyArrayMethods, PyReadwriteArray1};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::book::Book;
-use crate::convert::to_decimal_or_overflow;
+use crate::convert::{decimal, to_decimal_or_overflow};
 use crate::errors::raise;
 use crate::prices::Prices;
 use crate::tables::{COLLATERAL, ORDERS, OffGrid, POOLS, POSITIONS, Reader, Table, Tables};
@@ -24,17 +24,28 @@ use crate::venue::Venue;
 /// Every pool of every account of one venue.
 #[pyclass(frozen, module = "aivora_core._core")]
 pub(crate) struct Portfolio {
-    inner: Arc<margin::Portfolio>,
+    venue: Arc<data::Venue>,
+    inner: RwLock<margin::Portfolio>,
     off_grid: Vec<OffGrid>,
 }
 
 impl Portfolio {
+    /// The portfolio as it is. A poisoned lock holds a whole portfolio all the same: each change is made in one step.
+    fn read(&self) -> RwLockReadGuard<'_, margin::Portfolio> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, margin::Portfolio> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn instrument(&self, symbol: &str) -> PyResult<InstrumentId> {
-        self.inner.venue().find(symbol).map_err(raise)
+        self.venue.find(symbol).map_err(raise)
     }
 
     fn pool(&self, index: usize) -> PyResult<PoolId> {
-        let id = self.inner.pools().nth(index);
+        let mut pools = self.read().pools();
+        let id = pools.nth(index);
         id.ok_or_else(|| raise(Error::invariant("pool index")))
     }
 }
@@ -50,8 +61,9 @@ impl Portfolio {
         let (mut ratios, mut distances) = (Vec::new(), Vec::new());
         if ratio || distance {
             py.detach(|| {
-                for pool in self.inner.pools() {
-                    let margin = self.inner.assess(pool, prices)?;
+                let portfolio = self.read();
+                for pool in portfolio.pools() {
+                    let margin = portfolio.assess(pool, prices)?;
                     ratios.push(margin.ratio_ppm());
                     distances.push(margin.distance_ppm());
                 }
@@ -72,7 +84,7 @@ impl Portfolio {
         for (symbol, book) in books.iter() {
             let id = self.instrument(symbol.cast::<PyString>()?.to_str()?)?;
             let book = book.cast::<Book>()?.get().copy(py)?;
-            let own = self.inner.venue().instrument(id).map_err(raise)?;
+            let own = self.venue.instrument(id).map_err(raise)?;
             if **book.instrument() != *own {
                 let limit = format!("must be a book of {} of this venue", own.symbol());
                 let value = book.instrument().symbol();
@@ -95,6 +107,8 @@ fn column(py: Python<'_>, column: Column) -> PyResult<Bound<'_, PyAny>> {
         Err(wide) => Ok(PyList::new(py, wide.iter().collect::<Vec<_>>())?.into_any()),
     }
 }
+
+type Columns<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>);
 
 /// The arrays of a report that is used again.
 type OutArrays<'py> = (
@@ -162,30 +176,31 @@ impl Portfolio {
             pools: Table::read("pools", pools, POOLS).map_err(raise)?,
         };
         let (inner, off_grid) = reader.read(&tables)?;
-        Ok(Self { inner: Arc::new(inner), off_grid })
+        Ok(Self { venue: venue.inner.clone(), inner: RwLock::new(inner), off_grid })
     }
 
     fn __len__(&self) -> usize {
-        self.inner.len()
+        self.read().len()
     }
 
     /// How many legs it holds.
     #[getter]
     fn leg_count(&self) -> usize {
-        self.inner.leg_count()
+        self.read().leg_count()
     }
 
     /// SHA-256 of the card's hash and all that is held, in hex.
     fn digest(&self, py: Python<'_>) -> PyResult<String> {
-        py.detach(|| self.inner.digest()).map(|d| d.to_string()).map_err(raise)
+        py.detach(|| self.read().digest()).map(|d| d.to_string()).map_err(raise)
     }
 
     /// SHA-256 of the columns that `check` gives, with the hashes of what they come from, in hex.
     fn report_digest(&self, py: Python<'_>, prices: &Prices) -> PyResult<String> {
         let prices = prices.snapshot();
         py.detach(|| {
-            let report = self.inner.check(&prices, 1)?;
-            Ok(report.digest(self.inner.digest()?, prices.digest()).to_string())
+            let portfolio = self.read();
+            let report = portfolio.check(&prices, 1)?;
+            Ok(report.digest(portfolio.digest()?, prices.digest()).to_string())
         })
         .map_err(raise)
     }
@@ -200,24 +215,31 @@ impl Portfolio {
     }
 
     /// Accounts, pool names and the assets that the pools are checked in, in order.
-    fn keys(&self) -> PyResult<(Vec<&str>, Vec<&str>, Vec<&str>)> {
-        let row = |pool| {
-            let (account, name) = self.inner.key(pool)?;
-            Ok((account, name, self.inner.venue().asset(self.inner.asset(pool)?)?.name()))
-        };
-        self.inner.pools().map(row).collect::<aivora::numbers::Result<_>>().map_err(raise)
+    fn keys<'py>(&self, py: Python<'py>) -> PyResult<Columns<'py>> {
+        let portfolio = self.read();
+        let columns = [PyList::empty(py), PyList::empty(py), PyList::empty(py)];
+        for pool in portfolio.pools() {
+            let (account, name) = portfolio.key(pool).map_err(raise)?;
+            let asset = portfolio.asset(pool).and_then(|id| self.venue.asset(id)).map_err(raise)?;
+            for (column, text) in columns.iter().zip([account, name, asset.name()]) {
+                column.append(text)?;
+            }
+        }
+        Ok(columns.into())
     }
 
     /// The asset that one pool is checked in.
     fn asset(&self, index: usize) -> PyResult<&str> {
-        let asset = self.inner.asset(self.pool(index)?).map_err(raise)?;
-        Ok(self.inner.venue().asset(asset).map_err(raise)?.name())
+        let pool = self.pool(index)?;
+        let asset = self.read().asset(pool).map_err(raise)?;
+        Ok(self.venue.asset(asset).map_err(raise)?.name())
     }
 
+    #[allow(clippy::type_complexity)] // unpacked at once by the one caller
     /// Of each instrument: long lots, short lots, long legs, short legs.
     fn open_interest(&self, py: Python<'_>) -> PyResult<Vec<(String, i128, i128, u64, u64)>> {
-        let found = py.detach(|| self.inner.open_interest()).map_err(raise)?;
-        let symbols = self.inner.venue().instruments().iter().map(|i| i.symbol().to_owned());
+        let found = py.detach(|| self.read().open_interest()).map_err(raise)?;
+        let symbols = self.venue.instruments().iter().map(|i| i.symbol().to_owned());
         let row = |(symbol, o): (String, OpenInterest)| {
             (symbol, o.long, o.short, o.long_legs, o.short_legs)
         };
@@ -225,18 +247,21 @@ impl Portfolio {
     }
 
     /// The key of one pool.
-    fn key(&self, index: usize) -> PyResult<(&str, &str)> {
-        self.inner.key(self.pool(index)?).map_err(raise)
+    fn key(&self, index: usize) -> PyResult<(String, String)> {
+        let pool = self.pool(index)?;
+        let portfolio = self.read();
+        let (account, name) = portfolio.key(pool).map_err(raise)?;
+        Ok((account.to_owned(), name.to_owned()))
     }
 
     /// The places of an account's pools.
     fn of_account(&self, account: &str) -> Vec<usize> {
-        self.inner.of_account(account).map(PoolId::index).collect()
+        self.read().of_account(account).map(PoolId::index).collect()
     }
 
     /// The place of one pool.
     fn find(&self, account: &str, pool: &str) -> PyResult<usize> {
-        self.inner.find(account, pool).map(PoolId::index).map_err(raise)
+        self.read().find(account, pool).map(PoolId::index).map_err(raise)
     }
 
     /// Equity, initial, maintenance, status and liquidatable, in the arrays given or in new ones; ratio and distance where
@@ -258,6 +283,7 @@ impl Portfolio {
     )> {
         let prices = prices.snapshot();
         let threads = usize::try_from(threads).unwrap_or(0); // 0 is refused by the core, with its limit
+        #[allow(clippy::single_match_else)] // two ways of one length
         let amounts = match out {
             Some((equity, initial, maintenance, status, liquidatable)) => {
                 let mut places = (
@@ -274,7 +300,7 @@ impl Portfolio {
                     status: slice(&mut places.3)?,
                     liquidatable: slice(&mut places.4)?,
                 };
-                let beside = py.detach(|| self.inner.check_into(&prices, threads, slices));
+                let beside = py.detach(|| self.read().check_into(&prices, threads, slices));
                 let columns = [&equity, &initial, &maintenance];
                 let amounts: Vec<Bound<'py, PyAny>> = columns
                     .into_iter()
@@ -284,7 +310,7 @@ impl Portfolio {
                 (amounts.try_into(), status, liquidatable)
             }
             None => {
-                let report = py.detach(|| self.inner.check(&prices, threads)).map_err(raise)?;
+                let report = py.detach(|| self.read().check(&prices, threads)).map_err(raise)?;
                 let amounts = [report.equity, report.initial, report.maintenance];
                 let amounts: PyResult<Vec<_>> =
                     amounts.into_iter().map(|c| column(py, c)).collect();
@@ -307,20 +333,82 @@ impl Portfolio {
     ) -> PyResult<Bound<'py, PyArray1<bool>>> {
         let prices = prices.snapshot();
         let threads = usize::try_from(threads).unwrap_or(0);
-        let mask = py.detach(|| self.inner.liquidatable(&prices, threads)).map_err(raise)?;
+        let mask = py.detach(|| self.read().liquidatable(&prices, threads)).map_err(raise)?;
         Ok(mask.into_pyarray(py))
+    }
+
+    /// Sets what is held on a leg of a pool: quantity and average entry or cost, in units.
+    #[allow(clippy::too_many_arguments)] // the columns of the positions table
+    fn set_position(
+        &self,
+        py: Python<'_>,
+        index: usize,
+        instrument: &str,
+        leg: &str,
+        quantity: &Bound<'_, PyAny>,
+        entry: Option<&Bound<'_, PyAny>>,
+        cost: Option<&Bound<'_, PyAny>>,
+        accrued: &Bound<'_, PyAny>,
+        entry_rounding: Option<&str>,
+    ) -> PyResult<()> {
+        let (pool, id) = (self.pool(index)?, self.instrument(instrument)?);
+        let side = LegSide::from_name(leg).map_err(raise)?;
+        let rounding = named(entry_rounding)?.unwrap_or(Rounding::Exact);
+        let of = self.venue.instrument(id).map_err(raise)?;
+        let whole = |value: &Bound<'_, PyAny>, field: &str| {
+            let quanta = decimal(value, field)?.whole(of.quantum(), field)?;
+            Quanta::new(quanta, field)
+        };
+        let read = || {
+            let lots = of.quantity(decimal(quantity, "quantity")?, "quantity")?;
+            let cost = match (entry, cost) {
+                (Some(entry), None) => {
+                    let entry = decimal(entry, "entry")?;
+                    Quanta::new(of.cost(lots, entry, rounding, "entry")?, "entry")?
+                }
+                (None, Some(cost)) => whole(cost, "cost")?,
+                (None, None) if lots.get() == 0 => Quanta::default(),
+                _ => {
+                    let limit = "give entry or cost, one of them";
+                    return Err(Error::new(ErrorKind::BadColumn, "entry", "both or none", limit));
+                }
+            };
+            Ok(margin::Position { lots, cost, accrued: whole(accrued, "accrued")? })
+        };
+        let position = read().map_err(raise)?;
+        py.detach(|| self.write().set_position(pool, id, side, position)).map_err(raise)
+    }
+
+    /// Sets the balance of a pool in an asset and the interest owed on it, in units.
+    fn set_balance(
+        &self,
+        py: Python<'_>,
+        index: usize,
+        asset: &str,
+        amount: &Bound<'_, PyAny>,
+        interest: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let (pool, id) = (self.pool(index)?, self.venue.find_asset(asset).map_err(raise)?);
+        let quantum = self.venue.asset(id).map_err(raise)?.quantum();
+        let whole = |value: &Bound<'_, PyAny>, field: &str| {
+            Quanta::new(decimal(value, field)?.whole(quantum, field)?, field)
+        };
+        let amount = whole(amount, "amount").map_err(raise)?.get();
+        let interest = whole(interest, "interest").map_err(raise)?.get();
+        let balance = margin::Balance { asset: id, amount, interest };
+        py.detach(|| self.write().set_balance(pool, balance)).map_err(raise)
     }
 
     /// Bytes held: of names, of pools.
     fn memory(&self) -> (usize, usize) {
-        let memory = self.inner.memory();
+        let memory = self.read().memory();
         (memory.names, memory.pools)
     }
 
     /// How many rows (what a pool holds in one asset) are in the 64-bit lanes, prices aside.
     #[getter]
     fn lane_count(&self) -> usize {
-        self.inner.lane_count()
+        self.read().lane_count()
     }
 
     /// One pool's row and everything it was computed from, in whole units.
@@ -330,7 +418,8 @@ impl Portfolio {
         index: usize,
         prices: &Prices,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let found = self.inner.explain(self.pool(index)?, &prices.snapshot()).map_err(raise)?;
+        let pool = self.pool(index)?;
+        let found = self.read().explain(pool, &prices.snapshot()).map_err(raise)?;
         explanation(py, &found)
     }
 
@@ -345,8 +434,9 @@ impl Portfolio {
     ) -> PyResult<(i64, bool, Option<FlipRow<'py>>, Option<FlipRow<'py>>)> {
         let (pool, id) = (self.pool(index)?, self.instrument(symbol)?);
         let prices = prices.snapshot();
-        let found = py.detach(|| self.inner.liquidation_price(pool, id, &prices)).map_err(raise)?;
-        let instrument = self.inner.venue().instrument(id).map_err(raise)?;
+        let found =
+            py.detach(|| self.read().liquidation_price(pool, id, &prices)).map_err(raise)?;
+        let instrument = self.venue.instrument(id).map_err(raise)?;
         let price = |ticks| to_decimal_or_overflow(py, instrument.mark_price(ticks), "price");
         let row = |flip: Flip| -> PyResult<FlipRow<'py>> {
             Ok((flip.mark, price(flip.mark)?, flip.price, price(flip.price)?, flip.liquidatable))
@@ -368,8 +458,8 @@ impl Portfolio {
         let (pool, id) = (self.pool(index)?, self.instrument(symbol)?);
         let side = LegSide::from_name(leg).map_err(raise)?;
         let found =
-            self.inner.bankruptcy_price(pool, id, side, &prices.snapshot()).map_err(raise)?;
-        let instrument = self.inner.venue().instrument(id).map_err(raise)?;
+            self.read().bankruptcy_price(pool, id, side, &prices.snapshot()).map_err(raise)?;
+        let instrument = self.venue.instrument(id).map_err(raise)?;
         let shown = |t| to_decimal_or_overflow(py, instrument.order_price(t), "price");
         let price = found.price.map(shown).transpose()?;
         Ok((found.price, price, found.quote, found.allotted, found.unbounded))
@@ -385,14 +475,14 @@ impl Portfolio {
         prices: &Prices,
         books: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<(i128, i128, &'static str, i128, i128)> {
-        let (pool, venue) = (self.pool(index)?, self.inner.venue());
+        let (pool, venue) = (self.pool(index)?, &self.venue);
         let asset = venue.find_asset(asset).map_err(raise)?;
         let prices = prices.snapshot();
         let found = match books {
-            None => self.inner.withdrawable(pool, asset, &prices, &[]),
+            None => self.read().withdrawable(pool, asset, &prices, &[]),
             Some(books) => {
                 let books = self.books(py, books)?;
-                withdrawable_after_exits(&self.inner, pool, asset, &prices, |id| {
+                withdrawable_after_exits(&self.read(), pool, asset, &prices, |id| {
                     books.get(&id).ok_or_else(|| {
                         let symbol = venue.instrument(id).map_or("?", |i| i.symbol());
                         let limit = "the pool has a position in it: its exit needs a book";
@@ -429,31 +519,7 @@ fn explanation<'py>(py: Python<'py>, found: &Explanation) -> PyResult<Bound<'py,
     dict.set_item("distance_ppm", found.margin.distance_ppm())?;
     dict.set_item("card", found.card.to_string())?;
     dict.set_item("prices", found.prices.to_string())?;
-    let assets = PyList::empty(py);
-    for (name, a) in &found.assets {
-        let row = PyDict::new(py);
-        row.set_item("asset", name)?;
-        row.set_item("price_ticks", a.price)?;
-        let numbers = [
-            ("balance", a.balance.amount),
-            ("interest", a.balance.interest),
-            ("pnl", a.pnl),
-            ("accrued", a.accrued),
-            ("equity", a.equity),
-            ("initial", a.initial),
-            ("maintenance", a.maintenance),
-            ("notional", a.notional),
-            ("value", a.value),
-            ("initial_value", a.initial_value),
-            ("maintenance_value", a.maintenance_value),
-            ("notional_value", a.notional_value),
-        ];
-        for (name, value) in numbers {
-            row.set_item(name, value)?;
-        }
-        assets.append(row)?;
-    }
-    dict.set_item("assets", assets)?;
+    dict.set_item("assets", asset_rows(py, found)?)?;
     let legs = PyList::empty(py);
     for line in &found.legs {
         let (leg, m) = (&line.leg, &line.margin);
@@ -494,4 +560,32 @@ fn explanation<'py>(py: Python<'py>, found: &Explanation) -> PyResult<Bound<'py,
     }
     dict.set_item("legs", legs)?;
     Ok(dict)
+}
+
+fn asset_rows<'py>(py: Python<'py>, found: &Explanation) -> PyResult<Bound<'py, PyList>> {
+    let assets = PyList::empty(py);
+    for (name, a) in &found.assets {
+        let row = PyDict::new(py);
+        row.set_item("asset", name)?;
+        row.set_item("price_ticks", a.price)?;
+        let numbers = [
+            ("balance", a.balance.amount),
+            ("interest", a.balance.interest),
+            ("pnl", a.pnl),
+            ("accrued", a.accrued),
+            ("equity", a.equity),
+            ("initial", a.initial),
+            ("maintenance", a.maintenance),
+            ("notional", a.notional),
+            ("value", a.value),
+            ("initial_value", a.initial_value),
+            ("maintenance_value", a.maintenance_value),
+            ("notional_value", a.notional_value),
+        ];
+        for (name, value) in numbers {
+            row.set_item(name, value)?;
+        }
+        assets.append(row)?;
+    }
+    Ok(assets)
 }

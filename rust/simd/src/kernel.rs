@@ -1,4 +1,5 @@
 //! The kernels: sums over the legs of each row, by every path, and their safe twins.
+#![allow(clippy::needless_bitwise_bool)] // no branches
 #![allow(clippy::inline_always)] // a path's code is compiled with its features only where it is inlined
 
 use crate::path::Path;
@@ -99,6 +100,76 @@ impl Columns<'_> {
     }
 }
 
+/// Where the sums of a row go.
+trait Sink {
+    /// How many rows it takes.
+    fn len(&self) -> usize;
+
+    /// Takes the sums of a row.
+    ///
+    /// # Safety
+    /// The row is below its length.
+    #[allow(unsafe_code)]
+    unsafe fn put_unchecked<const INITIAL: bool>(&mut self, row: usize, sums: Sums);
+
+    /// Takes the sums of a row where it has a place for it.
+    fn put<const INITIAL: bool>(&mut self, row: usize, sums: Sums) {
+        if row < self.len() {
+            #[allow(unsafe_code)]
+            // SAFETY: just checked.
+            unsafe {
+                self.put_unchecked::<INITIAL>(row, sums);
+            }
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+impl Sink for Columns<'_> {
+    fn len(&self) -> usize {
+        Columns::len(self)
+    }
+
+    #[inline(always)]
+    unsafe fn put_unchecked<const INITIAL: bool>(&mut self, row: usize, sums: Sums) {
+        // SAFETY: the length is that of the shortest column, and the row is below it.
+        unsafe {
+            let cash = *self.cash.get_unchecked(row);
+            *self.equity.get_unchecked_mut(row) = cash.wrapping_add(sums.value);
+            *self.maintenance.get_unchecked_mut(row) = sums.maintenance.cast_signed();
+            if INITIAL {
+                *self.initial.get_unchecked_mut(row) = sums.initial.cast_signed();
+            }
+        }
+    }
+}
+
+/// Only whether the check fires.
+struct Verdicts<'a> {
+    strict: bool,
+    cash: &'a [i64],
+    out: &'a mut [bool],
+    all: u64,
+}
+
+#[allow(unsafe_code)]
+impl Sink for Verdicts<'_> {
+    fn len(&self) -> usize {
+        self.cash.len().min(self.out.len())
+    }
+
+    #[inline(always)]
+    unsafe fn put_unchecked<const INITIAL: bool>(&mut self, row: usize, sums: Sums) {
+        // SAFETY: the row is below the length of both.
+        let (cash, out) =
+            unsafe { (*self.cash.get_unchecked(row), self.out.get_unchecked_mut(row)) };
+        let (equity, required) = (cash.wrapping_add(sums.value), sums.maintenance.cast_signed());
+        let tie = !self.strict & (equity == required);
+        *out = (required > 0) & ((equity < required) | tie);
+        self.all |= sums.maintenance;
+    }
+}
+
 /// Rows with the same number of legs, and where the sums of each go.
 #[derive(Debug, Clone)]
 pub struct Group<L> {
@@ -194,41 +265,61 @@ impl<L: Held> Group<L> {
             && self.outputs <= out.len();
         if fits {
             match table.fractions {
-                0 => self.by_path::<INITIAL, false>(table, path, out),
-                _ => self.by_path::<INITIAL, true>(table, path, out),
+                0 => self.by_path::<_, INITIAL, false>(table, path, out),
+                _ => self.by_path::<_, INITIAL, true>(table, path, out),
             }
         }
         fits
     }
 
-    #[allow(unsafe_code)]
-    fn by_path<const INITIAL: bool, const FRACTION: bool>(
+    /// Whether the check fires for every row, each at its place in `out`: maintenance above 0, and `cash` with the row's
+    /// values below it (or, not `strict`, equal to it). Gives all maintenance sums or'ed together: from half of [`crate::POISON`] on, some row has a
+    /// leg too large for the table, and its verdict means nothing. None, and nothing written, where the table, `cash` or `out` is too short for the group.
+    pub fn verdicts(
         &self,
         table: &Table,
         path: Path,
-        out: &mut Columns<'_>,
+        strict: bool,
+        cash: &[i64],
+        out: &mut [bool],
+    ) -> Option<u64> {
+        let fits = self.instruments <= table.len()
+            && self.rates <= table.rate_count()
+            && self.outputs <= out.len().min(cash.len());
+        let mut sink = Verdicts { strict, cash, out, all: 0 };
+        if fits {
+            match table.fractions {
+                0 => self.by_path::<_, false, false>(table, path, &mut sink),
+                _ => self.by_path::<_, false, true>(table, path, &mut sink),
+            }
+        }
+        fits.then_some(sink.all)
+    }
+
+    #[allow(unsafe_code)]
+    fn by_path<S: Sink, const INITIAL: bool, const FRACTION: bool>(
+        &self,
+        table: &Table,
+        path: Path,
+        out: &mut S,
     ) {
         #[cfg(target_arch = "x86_64")]
         if path != Path::Scalar && path.is_there() {
             // SAFETY: the processor has the features, and `sums` has checked what `vector::run` asks of the group.
             unsafe {
                 match path {
-                    Path::Avx512 => vector::avx512::<L, INITIAL, FRACTION>(self, table, out),
-                    _ => vector::avx2::<L, INITIAL, FRACTION>(self, table, out),
+                    Path::Avx512 => vector::avx512::<L, S, INITIAL, FRACTION>(self, table, out),
+                    _ => vector::avx2::<L, S, INITIAL, FRACTION>(self, table, out),
                 }
             }
             return;
         }
         let _ = path;
-        self.twin::<INITIAL, FRACTION>(table, out);
+        self.twin::<S, INITIAL, FRACTION>(table, out);
     }
 
     /// The safe twin of every kernel.
-    fn twin<const INITIAL: bool, const FRACTION: bool>(
-        &self,
-        table: &Table,
-        out: &mut Columns<'_>,
-    ) {
+    fn twin<S: Sink, const INITIAL: bool, const FRACTION: bool>(&self, table: &Table, out: &mut S) {
         let read = |held: &L| -> Option<Sums> {
             let leg = held.leg();
             let at = usize::from(leg.instrument);
@@ -255,15 +346,7 @@ impl<L: Held> Group<L> {
         };
         for (place, legs) in self.places.iter().zip(self.legs.chunks_exact(self.width)) {
             let sums = legs.iter().filter_map(read).fold(Sums::default(), Sums::plus);
-            let at = usize::from(*place);
-            let slots = out.equity.get_mut(at).zip(out.maintenance.get_mut(at));
-            if let (Some((equity, maintenance)), Some(cash)) = (slots, out.cash.get(at)) {
-                *equity = cash.wrapping_add(sums.value);
-                *maintenance = sums.maintenance.cast_signed();
-            }
-            if INITIAL && let Some(initial) = out.initial.get_mut(at) {
-                *initial = sums.initial.cast_signed();
-            }
+            out.put::<INITIAL>(usize::from(*place), sums);
         }
     }
 }
@@ -314,7 +397,7 @@ mod vector {
         _mm512_broadcastd_epi32, _mm512_load_si512, _mm512_mask_cmpgt_epi32_mask,
     };
 
-    use super::{Columns, Group, Held, Sums, worth};
+    use super::{Group, Held, Sink, Sums, worth};
     use crate::table::{Bracket, Brackets, Head, Table};
 
     /// How a path finds the bracket of a size: by the number of thresholds below it, at most twelve of thirteen brackets.
@@ -407,10 +490,10 @@ mod vector {
     /// # Safety
     /// Every instrument and chosen rate of the group is in the table and every place in `out`; those of [`Choose::bracket`].
     #[inline(always)]
-    unsafe fn run<L: Held, C: Choose, const INITIAL: bool, const FRACTION: bool>(
+    unsafe fn run<L: Held, S: Sink, C: Choose, const INITIAL: bool, const FRACTION: bool>(
         group: &Group<L>,
         table: &Table,
-        out: &mut Columns<'_>,
+        out: &mut S,
     ) {
         let at = Starts {
             heads: table.heads.as_ptr(),
@@ -420,15 +503,15 @@ mod vector {
         // SAFETY: by the caller.
         unsafe {
             match group.width {
-                1 => rows::<L, C, INITIAL, FRACTION, 1>(group, at, out),
-                2 => rows::<L, C, INITIAL, FRACTION, 2>(group, at, out),
-                3 => rows::<L, C, INITIAL, FRACTION, 3>(group, at, out),
-                4 => rows::<L, C, INITIAL, FRACTION, 4>(group, at, out),
-                5 => rows::<L, C, INITIAL, FRACTION, 5>(group, at, out),
-                6 => rows::<L, C, INITIAL, FRACTION, 6>(group, at, out),
-                7 => rows::<L, C, INITIAL, FRACTION, 7>(group, at, out),
-                8 => rows::<L, C, INITIAL, FRACTION, 8>(group, at, out),
-                _ => rows::<L, C, INITIAL, FRACTION, 0>(group, at, out),
+                1 => rows::<L, S, C, INITIAL, FRACTION, 1>(group, at, out),
+                2 => rows::<L, S, C, INITIAL, FRACTION, 2>(group, at, out),
+                3 => rows::<L, S, C, INITIAL, FRACTION, 3>(group, at, out),
+                4 => rows::<L, S, C, INITIAL, FRACTION, 4>(group, at, out),
+                5 => rows::<L, S, C, INITIAL, FRACTION, 5>(group, at, out),
+                6 => rows::<L, S, C, INITIAL, FRACTION, 6>(group, at, out),
+                7 => rows::<L, S, C, INITIAL, FRACTION, 7>(group, at, out),
+                8 => rows::<L, S, C, INITIAL, FRACTION, 8>(group, at, out),
+                _ => rows::<L, S, C, INITIAL, FRACTION, 0>(group, at, out),
             }
         }
     }
@@ -438,12 +521,13 @@ mod vector {
     /// # Safety
     /// Those of [`run`].
     #[inline(always)]
-    unsafe fn rows<L, C, const INITIAL: bool, const FRACTION: bool, const K: usize>(
+    unsafe fn rows<L, S, C, const INITIAL: bool, const FRACTION: bool, const K: usize>(
         group: &Group<L>,
         at: Starts,
-        out: &mut Columns<'_>,
+        out: &mut S,
     ) where
         L: Held,
+        S: Sink,
         C: Choose,
     {
         let width = if K == 0 { group.width } else { K };
@@ -454,13 +538,7 @@ mod vector {
                 for held in legs {
                     sums = sums.plus(leg::<L, C, INITIAL, FRACTION>(at, held));
                 }
-                let at = usize::from(*place);
-                let cash = *out.cash.get_unchecked(at);
-                *out.equity.get_unchecked_mut(at) = cash.wrapping_add(sums.value);
-                *out.maintenance.get_unchecked_mut(at) = sums.maintenance.cast_signed();
-                if INITIAL {
-                    *out.initial.get_unchecked_mut(at) = sums.initial.cast_signed();
-                }
+                out.put_unchecked::<INITIAL>(usize::from(*place), sums);
             }
         }
     }
@@ -468,24 +546,24 @@ mod vector {
     /// # Safety
     /// Those of [`run`].
     #[target_feature(enable = "avx2,bmi2,popcnt")]
-    pub(super) unsafe fn avx2<L: Held, const INITIAL: bool, const FRACTION: bool>(
+    pub(super) unsafe fn avx2<L: Held, S: Sink, const INITIAL: bool, const FRACTION: bool>(
         group: &Group<L>,
         table: &Table,
-        out: &mut Columns<'_>,
+        out: &mut S,
     ) {
         // SAFETY: by the caller; compiled with the features of the path.
-        unsafe { run::<L, Avx2, INITIAL, FRACTION>(group, table, out) }
+        unsafe { run::<L, S, Avx2, INITIAL, FRACTION>(group, table, out) }
     }
 
     /// # Safety
     /// Those of [`run`].
     #[target_feature(enable = "avx512f,avx2,bmi2,popcnt")]
-    pub(super) unsafe fn avx512<L: Held, const INITIAL: bool, const FRACTION: bool>(
+    pub(super) unsafe fn avx512<L: Held, S: Sink, const INITIAL: bool, const FRACTION: bool>(
         group: &Group<L>,
         table: &Table,
-        out: &mut Columns<'_>,
+        out: &mut S,
     ) {
         // SAFETY: by the caller; compiled with the features of the path.
-        unsafe { run::<L, Avx512, INITIAL, FRACTION>(group, table, out) }
+        unsafe { run::<L, S, Avx512, INITIAL, FRACTION>(group, table, out) }
     }
 }

@@ -337,12 +337,12 @@ fn read_assets(root: &Node<'_>) -> Result<Vec<Asset>> {
         return Err(Error::new(ErrorKind::BadCard, "asset", names.len(), limit));
     }
     let valuation = root.get("rules")?.find("valuation").map(|n| n.text()).transpose()?;
-    let quantum_of = |name| match table.find(name) {
-        Some(node) => Ok((name, node.get("quantum")?.positive()?)),
-        None => {
+    let quantum_of = |name| {
+        let Some(node) = table.find(name) else {
             let limit = format!("must be an asset of the card: {}", names.join(", "));
-            Err(Error::new(ErrorKind::BadCard, "rules.valuation", name, limit))
-        }
+            return Err(Error::new(ErrorKind::BadCard, "rules.valuation", name, limit));
+        };
+        Ok((name, node.get("quantum")?.positive()?))
     };
     let valuation = valuation.map(quantum_of).transpose()?;
     let other = |name| valuation.filter(|(v, _)| *v != name).map(|(_, quantum)| quantum);

@@ -1,6 +1,6 @@
 //! From rows in any order to a packed portfolio.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::data::{AssetId, InstrumentId, Tiers, Venue};
@@ -12,7 +12,7 @@ use super::lanes::Lanes;
 use super::leg::{Leg, LegSide, PoolKind};
 use super::names::Names;
 use super::portfolio::{PoolHead, Portfolio};
-use super::store::{Block, Context, Draft, Holding, POOLS_PER_BLOCK};
+use super::store::{Block, Context, Draft, Holding, POOLS_PER_BLOCK, rank};
 use super::wide::Wide;
 
 /// Which pool a row speaks of.
@@ -383,12 +383,19 @@ impl PortfolioBuilder {
         for pools in order.chunks(POOLS_PER_BLOCK) {
             draft.clear();
             for pool in pools {
-                heads.push(self.draft_pool(PoolPlace(*pool), &mut draft)?);
+                heads.push(self.draft_pool(PoolPlace(*pool), &mut draft, &rates)?);
             }
             blocks.push(Block::pack(&draft, &context)?);
         }
         let key = |pool: &u32| self.pools.get(index(*pool)).map(|p| (p.account, p.name));
         let wide = Wide::new(&self.venue, &rates);
+        let mut chosen_for = BTreeMap::new();
+        if !self.chosen_for.is_empty() {
+            let numbers: HashMap<u32, usize> = order.iter().copied().zip(0..).collect();
+            let number = |pool: &u32| numbers.get(pool).copied().unwrap_or(usize::MAX);
+            let own = self.chosen_for.iter().map(|((p, id), rate)| ((number(p), *id), *rate));
+            chosen_for.extend(own);
+        }
         Ok(Portfolio {
             keys: order.iter().filter_map(key).collect(),
             venue: self.venue,
@@ -399,6 +406,7 @@ impl PortfolioBuilder {
             prepared: Prepared::default(),
             lanes,
             wide,
+            chosen_for,
             rates,
         })
     }
@@ -446,7 +454,7 @@ impl PortfolioBuilder {
     }
 
     /// Appends a pool's rows to the draft of its block.
-    fn draft_pool(&self, at: PoolPlace, draft: &mut Draft) -> Result<PoolHead> {
+    fn draft_pool(&self, at: PoolPlace, draft: &mut Draft, rates: &[Rate]) -> Result<PoolHead> {
         let pool = self.pools.get(index(at.0)).ok_or_else(lost)?;
         let (kind, first) = (pool.kind.unwrap_or(PoolKind::Cross), draft.legs.len());
         let mut next = pool.legs;
@@ -479,7 +487,7 @@ impl PortfolioBuilder {
         let rules = self.venue.rules();
         let multi = pool.multi.unwrap_or(rules.multi);
         let asset = draft.close_pool(&self.venue, multi, first, holdings, || self.label(at))?;
-        Ok(PoolHead { kind, multi, asset })
+        Ok(PoolHead { kind, multi, asset, chosen: rank(rates, pool.chosen)? })
     }
 }
 

@@ -345,13 +345,7 @@ impl Portfolio {
                 slow.extend((0..maintenance.len()).filter(|p| is_poisoned(maintenance, *p)));
                 slow.sort_unstable();
             }
-            let by_wide = Self::by_wide(block, scan, &mut slow);
-            let general = slow.into_iter().map(|pool| -> Result<(usize, WideSums)> {
-                let m = self.assess_here(PoolId(first + pool), prices)?;
-                Ok((pool, [m.equity, m.initial, m.maintenance]))
-            });
-            for found in by_wide.into_iter().map(Ok).chain(general) {
-                let (pool, values) = found?;
+            let mut write = |pool: usize, values: WideSums| -> Result<()> {
                 let [e, n, m] = values;
                 let flags = status.get_mut(pool).zip(liquidatable.get_mut(pool));
                 let (code, fires) = flags.ok_or_else(broken)?;
@@ -365,9 +359,24 @@ impl Portfolio {
                         beside.push((first + pool, value));
                     }
                 }
+                Ok(())
+            };
+            if block.is_plain() {
+                for (row, sums) in block.wide().iter().flat_map(|group| group.sums(&scan.wide)) {
+                    match sums {
+                        Some(sums) => write(row, sums)?,
+                        None => slow.push(row),
+                    }
+                }
+            }
+            for pool in slow {
+                let m = self.assess_here(PoolId(first + pool), prices)?;
+                write(pool, [m.equity, m.initial, m.maintenance])?;
             }
         }
-        wide.iter_mut().for_each(|column| column.sort_unstable_by_key(|(row, _)| *row));
+        for column in &mut wide {
+            column.sort_unstable_by_key(|(row, _)| *row);
+        }
         Ok(wide)
     }
 
@@ -380,22 +389,42 @@ impl Portfolio {
         prices: &Prices,
     ) -> Result<()> {
         let mut scratch = Scratch::default();
-        let [mut equity, mut initial, mut maintenance] = [const { [0_i64; POOLS_PER_BLOCK] }; 3];
-        let mut status = [0_u8; POOLS_PER_BLOCK];
         for (own, first) in mask.chunks_mut(POOLS_PER_BLOCK).zip((first..).step_by(POOLS_PER_BLOCK))
         {
             let block = self.blocks.get(first / POOLS_PER_BLOCK).ok_or_else(broken)?;
-            let size = own.len();
-            let columns = [&mut equity, &mut initial, &mut maintenance];
-            let out = columns.map(|column| column.get_mut(..size).unwrap_or(&mut []));
-            let mut slow = self.block_sums::<false>(block, first, scan, out, &mut scratch)?;
-            let sums = (&equity[..], &initial[..], maintenance.get(..size).unwrap_or(&[]));
-            let all = flags(scan.path, scan.strict, sums, &mut status, own);
-            if all >= POISONED {
-                slow.extend((0..size).filter(|p| is_poisoned(&maintenance, *p)));
+            let mut slow = Vec::new();
+            if block.is_plain() {
+                let all = block.verdicts(&scan.table, scan.path, scan.strict, own);
+                slow.extend(block.slow_rows());
+                if all.ok_or_else(broken)? >= POISON >> 1 {
+                    // Some row has a leg past the table: all of them are summed once more, and looked at.
+                    scratch.resize(block.row_count());
+                    if !block.sums::<false>(&scan.table, scan.path, scratch.columns()) {
+                        return Err(broken());
+                    }
+                    slow.extend((0..own.len()).filter(|p| is_poisoned(&scratch.2, *p)));
+                }
+            } else {
+                Self::row_sums::<false>(block, scan, &mut scratch)?;
+                for (pool, fires) in own.iter_mut().enumerate() {
+                    match self.in_lanes::<false>(block, pool, first, scan, &scratch) {
+                        Some((e, _, m)) => {
+                            *fires = is_liquidatable(i128::from(e), i128::from(m), scan.strict);
+                        }
+                        None => slow.push(pool),
+                    }
+                }
             }
-            for (pool, [e, _, m]) in Self::by_wide(block, scan, &mut slow) {
-                *own.get_mut(pool).ok_or_else(broken)? = is_liquidatable(e, m, scan.strict);
+            if block.is_plain() {
+                for (row, sums) in block.wide().iter().flat_map(|group| group.sums(&scan.wide)) {
+                    match sums {
+                        Some([e, _, m]) => {
+                            let fires = is_liquidatable(e, m, scan.strict);
+                            *own.get_mut(row).ok_or_else(broken)? = fires;
+                        }
+                        None => slow.push(row),
+                    }
+                }
             }
             for pool in slow {
                 let found = self.assess_here(PoolId(first + pool), prices)?;
@@ -403,20 +432,6 @@ impl Portfolio {
             }
         }
         Ok(())
-    }
-
-    /// The sums of the rows past the lanes, where rows are pools; those that the wide path does not hold either join the slow ones.
-    fn by_wide(block: &Block, scan: &Scan, slow: &mut Vec<usize>) -> Vec<(usize, WideSums)> {
-        let mut found = Vec::new();
-        if block.is_plain() {
-            for (row, sums) in block.wide().iter().flat_map(|group| group.sums(&scan.wide)) {
-                match sums {
-                    Some(sums) => found.push((row, sums)),
-                    None => slow.push(row),
-                }
-            }
-        }
-        found
     }
 
     /// Equity and requirements of a block's pools; those that it names, ascending, are not in the lanes, and 0.
@@ -428,28 +443,33 @@ impl Portfolio {
         [equity, initial, maintenance]: [&mut [i64]; 3],
         scratch: &mut Scratch,
     ) -> Result<Vec<usize>> {
-        let by_path = |out| block.sums::<INITIAL>(&scan.table, scan.path, out);
         if block.is_plain() {
-            let done = by_path([equity, initial, maintenance]);
+            let out = [equity, initial, maintenance];
+            let done = block.sums::<INITIAL>(&scan.table, scan.path, out);
             return if done { Ok(block.slow_rows().collect()) } else { Err(broken()) };
         }
         let mut slow = Vec::new();
-        scratch.resize(block.row_count());
-        let Scratch(e, n, m) = scratch;
-        if !by_path([e, n, m]) {
-            return Err(broken());
-        }
+        Self::row_sums::<INITIAL>(block, scan, scratch)?;
         let outputs = equity.iter_mut().zip(initial).zip(maintenance);
         for (pool, ((e, n), m)) in outputs.enumerate() {
-            match self.in_lanes::<INITIAL>(block, pool, first, scan, scratch) {
-                Some(found) => (*e, *n, *m) = found,
-                None => {
-                    (*e, *n, *m) = (0, 0, 0);
-                    slow.push(pool);
-                }
+            let found = self.in_lanes::<INITIAL>(block, pool, first, scan, scratch);
+            (*e, *n, *m) = found.unwrap_or_default();
+            if found.is_none() {
+                slow.push(pool);
             }
         }
         Ok(slow)
+    }
+
+    /// The sums of a block's rows, where rows are not its pools.
+    fn row_sums<const INITIAL: bool>(
+        block: &Block,
+        scan: &Scan,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        scratch.resize(block.row_count());
+        let done = block.sums::<INITIAL>(&scan.table, scan.path, scratch.columns());
+        if done { Ok(()) } else { Err(broken()) }
     }
 
     /// A pool's equity, initial and maintenance from the sums of its rows; none where the lanes do not hold it.
@@ -463,20 +483,27 @@ impl Portfolio {
     ) -> Option<(i64, i64, i64)> {
         let head = self.heads.get(first + pool)?;
         let (mut equity, mut initial, mut maintenance) = (0_i64, 0_i64, 0_i64);
-        for row in block.rows_of(pool) {
-            let (e, n, m) = (*equities.get(row)?, *initials.get(row)?, *maintenances.get(row)?);
-            if m >= POISONED || block.is_slow(row) {
+        let rows = block.rows_of(pool);
+        let own = equities.get(rows.clone())?.iter().zip(initials.get(rows.clone())?);
+        let own = own.zip(maintenances.get(rows.clone())?).zip(block.assets(rows.clone())?);
+        let slow = block.has_slow();
+        for ((((e, n), m), asset), row) in own.zip(rows) {
+            let (e, mut n, mut m) = (*e, *n, *m);
+            if m >= POISONED || (slow && block.is_slow(row)) {
                 return None;
             }
-            let fixed = block.fixed().get(row).copied().unwrap_or_default();
-            let (n, m) = (n.wrapping_add(fixed[0]), m.wrapping_add(fixed[1]));
-            let asset = block.asset(row)?;
-            let (e, n, m) = if !head.multi || asset == head.asset {
+            if let Some([fixed_n, fixed_m]) = block.fixed().get(row) {
+                (n, m) = (n.wrapping_add(*fixed_n), m.wrapping_add(*fixed_m));
+            }
+            let (e, n, m) = if !head.multi || *asset == head.asset {
                 (e, n, m)
             } else {
                 let counts = scan.values.get(asset.index())?.as_ref()?;
-                let n = if INITIAL { counts.requirement(n)? } else { 0 };
-                (counts.value(e)?, n, counts.requirement(m)?)
+                let required = |amount| match amount {
+                    0 => Some(0),
+                    amount => counts.requirement(amount),
+                };
+                (counts.value(e)?, if INITIAL { required(n)? } else { 0 }, required(m)?)
             };
             // At most 256 assets: the valuation asset's own sums are below 2^61, the values of the others 2^54 each.
             equity = equity.wrapping_add(e);
@@ -499,6 +526,10 @@ fn is_poisoned(maintenance: &[i64], row: usize) -> bool {
 struct Scratch(Vec<i64>, Vec<i64>, Vec<i64>);
 
 impl Scratch {
+    fn columns(&mut self) -> [&mut [i64]; 3] {
+        [&mut self.0, &mut self.1, &mut self.2]
+    }
+
     fn resize(&mut self, rows: usize) {
         for column in [&mut self.0, &mut self.1, &mut self.2] {
             column.resize(rows, 0);

@@ -25,6 +25,7 @@ const FINE_DEN: i64 = 4_095;
 
 /// How a venue's rules are taken apart for the kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // each is a question with two answers
 pub(super) struct Shape {
     /// Maintenance does not depend on the price: it is added as a constant.
     pub(super) fixed_maintenance: bool,

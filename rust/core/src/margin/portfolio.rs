@@ -1,6 +1,7 @@
 //! A portfolio: every pool of every account, packed once, checked many times, changed in place.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::data::{AssetId, InstrumentId, Venue};
@@ -33,6 +34,8 @@ pub(super) struct PoolHead {
     pub(super) multi: bool,
     /// What it is checked in.
     pub(super) asset: AssetId,
+    /// Place of the pool's chosen initial rate in the portfolio's rates; 0 is none.
+    pub(super) chosen: u16,
 }
 
 /// One asset of a pool: the balance, and the interest owed on it, in quanta.
@@ -88,6 +91,8 @@ pub struct Portfolio {
     pub(super) rates: Vec<Rate>,
     pub(super) lanes: Lanes,
     pub(super) wide: Wide,
+    /// Chosen rates that hold for one instrument of a pool.
+    pub(super) chosen_for: BTreeMap<(usize, InstrumentId), Rate>,
     /// The table of the last prices: most scans change few of them.
     pub(super) prepared: Prepared,
 }

@@ -125,7 +125,7 @@ fn check_row(
 ) -> Result<()> {
     let owed = legs.iter().try_fold(holding.interest, |sum, leg| sum.checked_add(leg.accrued));
     let cash = owed.and_then(|owed| holding.balance.checked_sub(owed));
-    if !cash.is_some_and(|c| c.unsigned_abs() <= QUANTA_MAX.unsigned_abs()) {
+    if cash.is_none_or(|c| c.unsigned_abs() > QUANTA_MAX.unsigned_abs()) {
         return Err(Error::overflow("collateral − accrued", label()));
     }
     for leg in legs {
@@ -349,18 +349,52 @@ impl Block {
         path: Path,
         [equity, initial, maintenance]: [&mut [i64]; 3],
     ) -> bool {
-        // Rows without legs are what they have; rows that are not in the lanes have no cash there.
-        let wide = self.wide.iter().flat_map(|group| &group.rows);
-        let bare = self.bare.iter().chain(wide).copied();
-        let bare = bare.chain(self.slow.iter().map(|(row, _)| *row));
-        for row in bare.map(index) {
-            let slots = equity.get_mut(row).zip(initial.get_mut(row)).zip(maintenance.get_mut(row));
-            let (Some(((e, n), m)), Some(cash)) = (slots, self.cash.get(row)) else { return false };
-            (*e, *n, *m) = (*cash, 0, 0);
+        let wide: usize = self.wide.iter().map(|group| group.rows.len()).sum();
+        // Rows without legs are what they have; rows that are not in the lanes have no cash there. Many of either are
+        // written all at once, with those that the kernels write after.
+        if (self.bare.len() + self.slow.len() + wide) * 8 > self.assets.len() {
+            if equity.len() != self.cash.len() {
+                return false;
+            }
+            equity.copy_from_slice(&self.cash);
+            initial.fill(0);
+            maintenance.fill(0);
+        } else {
+            let wide = self.wide.iter().flat_map(|group| &group.rows);
+            let bare = self.bare.iter().chain(wide).copied();
+            let bare = bare.chain(self.slow.iter().map(|(row, _)| *row));
+            for row in bare.map(index) {
+                let slots =
+                    equity.get_mut(row).zip(initial.get_mut(row)).zip(maintenance.get_mut(row));
+                let (Some(((e, n), m)), Some(cash)) = (slots, self.cash.get(row)) else {
+                    return false;
+                };
+                (*e, *n, *m) = (*cash, 0, 0);
+            }
         }
         let mut out = Columns { cash: &self.cash, equity, initial, maintenance };
         self.plain.iter().all(|group| group.sums::<INITIAL>(table, path, &mut out))
             && self.ordered.iter().all(|group| group.sums::<INITIAL>(table, path, &mut out))
+    }
+
+    /// Whether the check fires for each row in the lanes, and all maintenance sums or'ed together; of other rows it says
+    /// nothing. None where `out` is too short.
+    pub(super) fn verdicts(
+        &self,
+        table: &Table,
+        path: Path,
+        strict: bool,
+        out: &mut [bool],
+    ) -> Option<u64> {
+        // A row without legs requires nothing.
+        for row in &self.bare {
+            *out.get_mut(index(*row))? = false;
+        }
+        let plain = self.plain.iter().map(|g| g.verdicts(table, path, strict, &self.cash, out));
+        let all = plain.collect::<Option<Vec<u64>>>()?;
+        let ordered = self.ordered.iter().map(|g| g.verdicts(table, path, strict, &self.cash, out));
+        let orders = ordered.collect::<Option<Vec<u64>>>()?;
+        Some(all.into_iter().chain(orders).fold(0, |all, own| all | own))
     }
 
     /// Of each row in the lanes, what is added to its initial and maintenance sums; empty where nothing is.
@@ -384,7 +418,7 @@ impl Block {
             self.slow.binary_search_by_key(&row, |(r, _)| *r).is_ok()
                 || self.wide.iter().any(|group| group.rows.binary_search(&row).is_ok())
         };
-        !(self.slow.is_empty() && self.wide.is_empty()) && u32::try_from(row).is_ok_and(found)
+        self.has_slow() && u32::try_from(row).is_ok_and(found)
     }
 
     /// Rows past the lanes, by how many legs they have.
@@ -392,22 +426,103 @@ impl Block {
         &self.wide
     }
 
-    pub(super) fn asset(&self, row: usize) -> Option<AssetId> {
-        self.assets.get(row).copied()
+    /// Whether some rows are not in the lanes.
+    pub(super) fn has_slow(&self) -> bool {
+        !(self.slow.is_empty() && self.wide.is_empty())
     }
 
-    /// What it was packed from.
-    pub(super) fn unpack(&self, context: &Context<'_>) -> Result<Draft> {
+    /// The assets of some rows.
+    pub(super) fn assets(&self, rows: Range<usize>) -> Option<&[AssetId]> {
+        self.assets.get(rows)
+    }
+
+    /// What it was packed from, with one pool changed: `change` has its holdings and legs, and closes it anew.
+    pub(super) fn unpack(
+        &self,
+        context: &Context<'_>,
+        pool: usize,
+        change: impl FnOnce(&mut Draft, Vec<Holding>, Vec<Leg>) -> Result<()>,
+    ) -> Result<Draft> {
         let mut draft = Draft { valued: self.valued, ..Draft::default() };
-        for pool in 0..self.pools {
-            draft.rows.push(place(self.rows_of(pool).len())?);
-        }
-        for row in 0..self.assets.len() {
-            let legs = self.legs_of(row);
-            draft.holdings.push((self.holding(row)?, place(legs.len())?));
-            draft.legs.extend(self.row_legs(row, context)?);
+        let mut change = Some(change);
+        for number in 0..self.pools {
+            let (mut holdings, mut legs) = (Vec::new(), Vec::new());
+            for row in self.rows_of(number) {
+                let own = self.row_legs(row, context)?;
+                holdings.push((self.holding(row)?, place(own.len())?));
+                legs.extend(own);
+            }
+            if number == pool
+                && let Some(change) = change.take()
+            {
+                change(&mut draft, holdings.into_iter().map(|(h, _)| h).collect(), legs)?;
+            } else {
+                draft.rows.push(place(holdings.len())?);
+                draft.holdings.extend(holdings);
+                draft.legs.extend(legs);
+            }
         }
         Ok(draft)
+    }
+
+    /// Sets the balance and the interest of a row in the lanes; false, and nothing changed, where its shape would change.
+    pub(super) fn set_holding(&mut self, row: usize, new: &Holding) -> Result<bool> {
+        let old = self.holding(row)?;
+        let (Ok(narrow), Ok(number)) = (i64::try_from(new.balance), u32::try_from(row)) else {
+            return Ok(false);
+        };
+        let known = old.asset == new.asset && new.interest == 0 && !self.more.contains_key(&number);
+        let gone = old.balance == 0 || new.balance == 0;
+        if !known || (gone && self.valued) || self.is_slow(row) {
+            return Ok(false);
+        }
+        let moved = self.cash.get(row).and_then(|cash| {
+            let cash = i128::from(*cash) + new.balance - old.balance;
+            i64::try_from(cash).ok().filter(|c| c.unsigned_abs() <= CASH_MAX)
+        });
+        let Some(moved) = moved else { return Ok(false) };
+        let places = self.cash.get_mut(row).zip(self.balances.get_mut(row));
+        let (cash, balance) = places.ok_or_else(|| Error::invariant("row place"))?;
+        (*cash, *balance) = (moved, narrow);
+        Ok(true)
+    }
+
+    /// Sets the lots and the cost of a leg in the lanes; false, and nothing changed, where its shape would change.
+    pub(super) fn set_leg(&mut self, row: usize, new: &Leg, context: &Context<'_>) -> Result<bool> {
+        let slots = self.legs_of(row);
+        let legs = self.row_legs(row, context)?;
+        let found = legs.iter().position(|l| (l.instrument, l.side) == (new.instrument, new.side));
+        let (Some(at), Ok(number)) = (found, u16::try_from(row)) else { return Ok(false) };
+        let old = legs.get(at).ok_or_else(|| Error::invariant("leg place"))?;
+        let plain = |leg: &Leg| leg.accrued == 0 && !leg.has_orders() && leg.lots != 0;
+        let (Ok(lots), Ok(cost)) = (i32::try_from(new.lots), i64::try_from(new.cost)) else {
+            return Ok(false);
+        };
+        let slot = slots.start + at;
+        let beside = u32::try_from(slot).is_ok_and(|slot| self.extras.contains_key(&slot));
+        let same = plain(old) && plain(new) && old.chosen == new.chosen && !beside;
+        if !same || !self.fixed.is_empty() {
+            return Ok(false);
+        }
+        let width = slots.len();
+        let group = self.plain.iter_mut().find(|group| group.width() == width);
+        let Some(group) = group else { return Ok(false) };
+        let Ok(place) = group.places().binary_search(&number) else { return Ok(false) };
+        let moved = self.cash.get(row).and_then(|cash| {
+            let cash = i128::from(*cash) + old.cost - new.cost;
+            i64::try_from(cash).ok().filter(|c| c.unsigned_abs() <= CASH_MAX)
+        });
+        let (Some(moved), Some(leg)) = (moved, group.legs().get(place * width + at).copied())
+        else {
+            return Ok(false);
+        };
+        if !group.replace(place * width + at, LaneLeg { lots, ..leg }) {
+            return Ok(false);
+        }
+        let places = self.cash.get_mut(row).zip(self.costs.get_mut(slot));
+        let (cash, known) = places.ok_or_else(|| Error::invariant("row place"))?;
+        (*cash, *known) = (moved, cost);
+        Ok(true)
     }
 
     /// The rows of its pool number `pool`.
@@ -422,10 +537,6 @@ impl Block {
     pub(super) fn legs_of(&self, row: usize) -> Range<usize> {
         let at = |i: usize| self.legs.get(i).copied().map_or(0, index);
         at(row)..at(row + 1)
-    }
-
-    pub(super) fn pool_count(&self) -> usize {
-        self.pools
     }
 
     /// How many of its rows are in the lanes, prices aside.
@@ -447,8 +558,8 @@ impl Block {
         &'a self,
         lanes: &'a Lanes,
     ) -> impl Iterator<Item = (u16, i64)> + 'a {
-        let plain = self.plain.iter().flat_map(|group| group.legs());
-        let ordered = self.ordered.iter().flat_map(|group| group.legs()).map(|l| &l.leg);
+        let plain = self.plain.iter().flat_map(Group::legs);
+        let ordered = self.ordered.iter().flat_map(Group::legs).map(|l| &l.leg);
         let lane = |leg: &LaneLeg| (lanes.instrument(leg.instrument), i64::from(leg.lots));
         let slow = self.slow_legs.iter().map(|leg| (leg.instrument, leg.lots));
         let wide = self.wide.iter().flat_map(WideGroup::all_legs);
@@ -538,7 +649,7 @@ impl Block {
     }
 }
 
-fn rank(rates: &[Rate], rate: Option<Rate>) -> Result<u16> {
+pub(super) fn rank(rates: &[Rate], rate: Option<Rate>) -> Result<u16> {
     let place = rate.map_or(Ok(0), |r| rates.binary_search(&r));
     place.ok().and_then(|p| u16::try_from(p).ok()).ok_or_else(|| Error::invariant("rate"))
 }

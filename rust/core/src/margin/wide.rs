@@ -5,6 +5,8 @@
 //! 2^100. A size past that shows in the row's sum, and the row takes the general path, as those do that hold contracts which
 //! divide by the price, or open orders.
 
+use std::hint::select_unpredictable;
+
 use crate::data::{Instrument, TierBy, Tiers, Venue};
 use crate::numbers::Rate;
 
@@ -15,6 +17,21 @@ use super::leg::Leg;
 const BRACKETS: usize = 12;
 /// Largest notional of one leg.
 const AMOUNT_MAX: i128 = 1 << 95;
+/// Places for thresholds: those past the brackets are passed by no size.
+const STEPS: usize = 15;
+/// Thresholds that every size but 0 passes.
+const NOTHING: [i64; STEPS] = {
+    let mut thresholds = [i64::MAX; STEPS];
+    let mut place = 0;
+    while place < BRACKETS {
+        #[allow(clippy::indexing_slicing)] // below twelve of fifteen, at compile time
+        {
+            thresholds[place] = 0;
+        }
+        place += 1;
+    }
+    thresholds
+};
 /// What a leg past the table adds to the maintenance sum.
 const POISON: i128 = 1 << 110;
 
@@ -93,7 +110,7 @@ impl WideBracket {
 struct WideEntry {
     /// Quanta a lot, signed; 0 where the table does not hold it.
     lot: i64,
-    thresholds: [i64; BRACKETS],
+    thresholds: [i64; STEPS],
     brackets: [WideBracket; BRACKETS + 1],
 }
 
@@ -150,8 +167,7 @@ impl Wide {
 
     /// A table without prices: every size is too large.
     pub(super) fn table(&self) -> WideTable {
-        let empty =
-            WideEntry { lot: 0, thresholds: [0; BRACKETS], brackets: [TOO_LARGE; BRACKETS + 1] };
+        let empty = WideEntry { lot: 0, thresholds: NOTHING, brackets: [TOO_LARGE; BRACKETS + 1] };
         WideTable { entries: vec![empty; self.steps.len()], rates: self.rates.clone() }
     }
 
@@ -160,7 +176,7 @@ impl Wide {
         let (Some(steps), Some(entry)) = (self.steps.get(at), table.entries.get_mut(at)) else {
             return;
         };
-        (entry.lot, entry.thresholds) = (0, [0; BRACKETS]);
+        (entry.lot, entry.thresholds) = (0, NOTHING);
         entry.brackets = [TOO_LARGE; BRACKETS + 1];
         let value = mark.and_then(|mark| of.contract().lot_value(mark)).filter(|v| v.num == 0);
         let size = value.and_then(|value| i64::try_from(value.whole).ok()).filter(|size| *size > 0);
@@ -179,7 +195,8 @@ impl Wide {
             last = i64::try_from(end.min(room)).unwrap_or(i64::MAX);
             (*threshold, *slot) = (last, step.bracket);
         }
-        entry.thresholds.iter_mut().skip(steps.len()).for_each(|threshold| *threshold = last);
+        let rest = entry.thresholds.iter_mut().take(BRACKETS).skip(steps.len());
+        rest.for_each(|threshold| *threshold = last);
     }
 }
 
@@ -195,14 +212,27 @@ fn steps(instrument: &Instrument) -> Vec<Step> {
     brackets.iter().zip(next).map(step).take(BRACKETS).collect()
 }
 
+impl WideEntry {
+    /// How many thresholds are below a size: they ascend, so four steps find it, and none of them branches.
+    #[inline]
+    fn reached(&self, size: i64) -> usize {
+        let mut place = 0;
+        for step in [8, 4, 2, 1] {
+            // The places are 7, 3 and 11, and so on: at most 14.
+            let below = self.thresholds.get(place + step - 1).is_some_and(|t| size > *t);
+            place = select_unpredictable(below, place + step, place);
+        }
+        place
+    }
+}
+
 impl WideTable {
     #[inline]
     fn add(&self, sums: &mut WideSums, leg: &WideLeg) -> Option<()> {
         let entry = self.entries.get(usize::from(leg.instrument))?;
         let chosen = self.rates.get(usize::from(leg.chosen))?;
         let size = leg.lots.wrapping_abs();
-        let reached = entry.thresholds.iter().map(|t| usize::from(size > *t)).sum::<usize>();
-        let bracket = entry.brackets.get(reached)?;
+        let bracket = entry.brackets.get(entry.reached(size))?;
         let value = i128::from(leg.lots).wrapping_mul(i128::from(entry.lot));
         // Past 2^95 the bracket is the one that does not look at it.
         let notional = value.unsigned_abs() & ((1 << 96) - 1);
