@@ -241,7 +241,7 @@ BROKEN: list[tuple[str, Callable[[Tree], None]]] = [
     ("given.event", put("given", "event", value=[])),
     ("given.entry_rounding", put("given", "entry_rounding", value="up")),
     ("given.collateral[0].amount", put("given", "collateral", 0, "amount", value=5)),
-    ("given.collateral[0].asset", put("given", "collateral", 0, "asset", value="USDT")),
+    ("given.collateral[0].asset", put("given", "collateral", 0, "asset", value=5)),
     ("given.collateral[0].account", drop("given", "collateral", 0, "account")),
     ("given.positions[0]", put("given", "positions", value=[POSITION])),
     (

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from aivora_core.audit import oracle
-from aivora_core.audit.oracle import Card, Flip, Leg, OracleError, Pool
+from aivora_core.audit.oracle import Balance, Card, Flip, Leg, OracleError, Pool
 
 Row = dict[str, Any]
 FLAT = {"by": "notional", "brackets": [{"floor": 0, "maintenance": "0.1", "initial": "0.2"}]}
@@ -55,7 +55,7 @@ def plain(tiers: Row = FLAT, **rules: object) -> Card:
 
 
 def pool(collateral: int, *legs: Leg) -> Pool:
-    return Pool("alice", "cross", "cross", collateral, legs)
+    return Pool("alice", "cross", "cross", "single", "USDT", (Balance("USDT", collateral),), legs)
 
 
 def brackets(*rows: tuple[int, str], **tiers: object) -> Row:
@@ -259,10 +259,10 @@ def test_tables_become_pools() -> None:
     short = Leg("BTC", "short", -2000, -(10**6), 500_000, bids=1000, asks=2000)
     chosen = Leg("BTC", "net", 1500, 96_000_750_000, leverage=Fraction(25, 2))
     assert made == [
-        Pool("a", "cross", "cross", 3, ()),
-        Pool("a", "iso", "isolated", 0, (chosen,)),
-        Pool("b", "cross", "cross", 0, (short,)),
-        Pool("c", "cross", "cross", -1_250_000, ()),
+        Pool("a", "cross", "cross", "single", "USDT", (Balance("USDT", 3),), ()),
+        Pool("a", "iso", "isolated", "single", "USDT", (), (chosen,)),
+        Pool("b", "cross", "cross", "single", "USDT", (), (short,)),
+        Pool("c", "cross", "cross", "single", "USDT", (Balance("USDT", -1_250_000),), ()),
     ]
 
 

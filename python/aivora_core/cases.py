@@ -168,20 +168,25 @@ _TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("account", "instrument", "quantity"),
         ("pool", "leg", "entry", "cost", "accrued"),
     ),
-    "collateral": (("account", "amount"), ("pool",)),
+    "collateral": (("account", "amount"), ("pool", "asset", "interest")),
     "orders": (("account", "instrument", "side", "quantity"), ("pool", "leg")),
-    "pools": (("account",), ("pool", "kind", "instrument", "leverage")),
+    "pools": (("account",), ("pool", "kind", "mode", "instrument", "leverage")),
 }
 _WORDS = {
     "leg": ("net", "long", "short"),
     "side": ("buy", "sell"),
     "kind": ("cross", "isolated", "sub_account"),
+    "mode": ("single", "multi"),
+    "exit": ("books",),
 }
 _STAGES = ("card", "portfolio", "prices", "check", "book")
 _STATUSES = ("safe", "below_initial", "liquidatable", "bankrupt")
 _VERDICTS = ("safe", "liquidatable")
+_BINDINGS = ("balance", "initial", "exit_unfilled", "unknown_fee")
+_REASONS = ("no_positive_price", "no_finite_price")
 
 _POOL = (
+    "asset",
     "equity",
     "initial",
     "maintenance",
@@ -204,10 +209,34 @@ _FLIP = tuple(
     for kind in ("price", "mark", "becomes")
     for side in ("below", "above")
 )
-_BANKRUPTCY = ("bankruptcy_price", "bankruptcy_quote", "allotted")
+_BANKRUPTCY = ("bankruptcy_price", "bankruptcy_reason", "bankruptcy_quote", "allotted")
+_ASSET = (
+    "asset_pnl",
+    "asset_equity",
+    "asset_value",
+    "asset_initial",
+    "asset_maintenance",
+    "asset_initial_value",
+    "asset_maintenance_value",
+)
+_WITHDRAWAL = ("withdrawable", "withdrawal_binding", "withdrawal_equity")
+_INTEREST = ("open_interest_long", "open_interest_short", "open_interest_imbalance")
 _WALK = ("walk_filled", "walk_unfilled", "walk_cost", "walk_fee", "walk_worst", "walk_vwap")
 _BOOK = (*_WALK, "max_quantity")
-_NULLABLE = {*_FLIP, "bankruptcy_price", "walk_fee", "walk_worst", "walk_vwap"}
+_NULLABLE = {
+    *_FLIP,
+    "bankruptcy_price",
+    "bankruptcy_reason",
+    "walk_fee",
+    "walk_worst",
+    "walk_vwap",
+}
+_WORD_VALUES = {
+    "status": _STATUSES,
+    "withdrawal_binding": _BINDINGS,
+    "bankruptcy_reason": _REASONS,
+    **{what: _VERDICTS for what in _FLIP if "becomes" in what},
+}
 _WALK_BY = ("quantity", "notional")
 _MAX_BY = ("slippage_bps", "cost", "limit")
 
@@ -366,9 +395,10 @@ def _given(node: object, read: _Reader) -> dict[str, Any]:
     if "entry_rounding" in given:
         read.word(given["entry_rounding"], "given.entry_rounding", ("against_account",))
     _tables(given, read)
-    prices = read.table(given.get("prices", {"mark": {}}), "given.prices", ("mark",))
-    for symbol, mark in read.named(prices["mark"], "given.prices.mark").items():
-        read.text(mark, f"given.prices.mark.{symbol}")
+    prices = read.table(given.get("prices", {"mark": {}}), "given.prices", ("mark",), ("asset",))
+    for kind in prices:
+        for name, price in read.named(prices[kind], f"given.prices.{kind}").items():
+            read.text(price, f"given.prices.{kind}.{name}")
     for symbol, sides in read.named(given.get("books", {}), "given.books").items():
         _levels(sides, f"given.books.{symbol}", read)
     return given
@@ -398,8 +428,8 @@ def _levels(node: object, key: str, read: _Reader) -> None:
 
 def _expectation(node: object, key: str, read: _Reader, given: Mapping[str, Any]) -> Expectation:
     row = read.table(node, key, ("what", "of", "value"), ("tolerance", "why"))
-    known = (*_POOL, *_LEG, *_FLIP, *_BANKRUPTCY, *_BOOK, "error")
-    what = read.word(row["what"], f"{key}.what", known)
+    checked = (*_POOL, *_LEG, *_FLIP, *_BANKRUPTCY, *_ASSET, *_WITHDRAWAL, *_INTEREST)
+    what = read.word(row["what"], f"{key}.what", (*checked, *_BOOK, "error"))
     of = _of(what, row["of"], f"{key}.of", read)
     if what in _BOOK or (what == "error" and "instrument" in of):
         read.word(of["instrument"], f"{key}.of.instrument", list(given.get("books", {})))
@@ -412,38 +442,55 @@ def _expectation(node: object, key: str, read: _Reader, given: Mapping[str, Any]
             read.bad(f"{key}.tolerance", tolerance, "must not be negative")
         if not why:
             read.bad(f"{key}.why", why, "a tolerance needs its reason")
-        if not isinstance(row["value"], str) or what in {"status", "error"} or "becomes" in what:
+        if not isinstance(row["value"], str) or what in {*_WORD_VALUES, "asset", "error"}:
             read.bad(f"{key}.tolerance", tolerance, "only a number has a tolerance")
     return Expectation(what, of, row["value"], tolerance, why)
 
 
+_ASKED_OF: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
+    # questions, what they are asked of: required keys, optional keys
+    (_POOL, ("account",), ("pool",)),
+    ((*_LEG, *_BANKRUPTCY), ("account", "instrument"), ("pool", "leg")),
+    (_FLIP, ("account", "instrument"), ("pool",)),
+    (_ASSET, ("account", "asset"), ("pool",)),
+    (_WITHDRAWAL, ("account", "asset"), ("pool", "exit")),
+    (_INTEREST, ("instrument",), ()),
+    (_WALK, ("instrument", "side"), (*_WALK_BY, "limit")),
+    (("max_quantity",), ("instrument", "side"), _MAX_BY),
+    (
+        ("error",),
+        ("stage",),
+        ("account", "pool", "asset", "exit", "instrument", "side", *_WALK_BY, *_MAX_BY),
+    ),
+)
+
+
 def _of(what: str, node: object, key: str, read: _Reader) -> dict[str, str]:
     """Check what a question is asked of."""
-    bounds = {*_WALK_BY, *_MAX_BY}
-    required: tuple[str, ...] = ("account",)
-    optional: tuple[str, ...] = ("pool",)
-    if what in _LEG or what in _BANKRUPTCY:
-        required, optional = ("account", "instrument"), ("pool", "leg")
-    elif what in _FLIP:
-        required = ("account", "instrument")
-    elif what in _BOOK:
-        required, optional = ("instrument", "side"), tuple(sorted(bounds))
-    elif what == "error":
-        required, optional = ("stage",), ("instrument", "side", *sorted(bounds))
+    required, optional = next(
+        (required, optional) for names, required, optional in _ASKED_OF if what in names
+    )
     of = read.texts(read.table(node, key, required, optional), key)
     if "stage" in of:
         read.word(of["stage"], f"{key}.stage", _STAGES)
     if what in _WALK:
         read.one_of(of, key, _WALK_BY)
-        read.table(of, key, required, (*_WALK_BY, "limit"))
     if what == "max_quantity":
         read.one_of(of, key, _MAX_BY)
-        read.table(of, key, required, _MAX_BY)
     if what == "error" and len(of) > 1:
-        read.word(of["stage"], f"{key}.stage", ("book",))
-        read.table(of, key, ("stage", "instrument", "side"), bounds)
-        read.one_of(of, key, (*_WALK_BY, *_MAX_BY))
+        _refused_question(of, key, read)
     return of
+
+
+def _refused_question(of: Mapping[str, str], key: str, read: _Reader) -> None:
+    """Check the question that an expected error names: a withdrawal, or one to a book."""
+    if "account" in of:
+        read.word(of["stage"], f"{key}.stage", ("check",))
+        read.table(of, key, ("stage", "account", "asset"), ("pool", "exit"))
+    else:
+        read.word(of["stage"], f"{key}.stage", ("book",))
+        read.table(of, key, ("stage", "instrument", "side"), {*_WALK_BY, *_MAX_BY})
+        read.one_of(of, key, (*_WALK_BY, *_MAX_BY))
 
 
 def _value(what: str, node: object, key: str, read: _Reader) -> None:
@@ -453,11 +500,9 @@ def _value(what: str, node: object, key: str, read: _Reader) -> None:
     elif what == "liquidatable":
         if not isinstance(node, bool):
             read.bad(key, node, "must be true or false")
-    elif what == "status":
-        read.word(node, key, _STATUSES)
-    elif "becomes" in what:
-        read.word(node, key, _VERDICTS)
-    elif what == "error":
+    elif what in _WORD_VALUES:
+        read.word(node, key, _WORD_VALUES[what])
+    elif what in {"asset", "error"}:
         read.text(node, key)
     else:
         read.number(node, key)
@@ -487,6 +532,9 @@ class _Engine(Protocol):
     def leg(self, of: Mapping[str, str]) -> Answers: ...
     def flips(self, of: Mapping[str, str]) -> Answers: ...
     def bankruptcy(self, of: Mapping[str, str]) -> Answers: ...
+    def asset(self, of: Mapping[str, str]) -> Answers: ...
+    def withdrawal(self, of: Mapping[str, str]) -> Answers: ...
+    def interest(self, of: Mapping[str, str]) -> Answers: ...
     def walk(self, of: Mapping[str, str]) -> Answers: ...
     def max_quantity(self, of: Mapping[str, str]) -> Answers: ...
 
@@ -548,19 +596,19 @@ def _prepare(engine: _Engine) -> None:
 
 
 def _answer(engine: _Engine, what: str, of: Mapping[str, str]) -> Value:
-    if what in _POOL:
-        found = _asked(engine, "check", lambda: engine.pool(of))
-    elif what in _LEG:
-        found = _asked(engine, "check", lambda: engine.leg(of))
-    elif what in _FLIP:
-        found = _asked(engine, "check", lambda: engine.flips(of))
-    elif what in _BANKRUPTCY:
-        found = _asked(engine, "check", lambda: engine.bankruptcy(of))
-    elif what in _WALK:
-        found = _asked(engine, "book", lambda: engine.walk(of))
-    else:
-        found = _asked(engine, "book", lambda: engine.max_quantity(of))
-    return found[what]
+    questions = (
+        (_POOL, "check", engine.pool),
+        (_LEG, "check", engine.leg),
+        (_FLIP, "check", engine.flips),
+        (_BANKRUPTCY, "check", engine.bankruptcy),
+        (_ASSET, "check", engine.asset),
+        (_WITHDRAWAL, "check", engine.withdrawal),
+        (_INTEREST, "check", engine.interest),
+        (_WALK, "book", engine.walk),
+        (_BOOK, "book", engine.max_quantity),
+    )
+    stage, question = next((stage, ask) for names, stage, ask in questions if what in names)
+    return _asked(engine, stage, lambda: question(of))[what]
 
 
 def _failures(case: Case, engine: _Engine) -> Iterator[Mismatch]:
@@ -588,7 +636,9 @@ def _error_failures(case: Case, engine: _Engine) -> Iterator[Mismatch]:
     code: str | None = None
     try:
         _prepare(engine)
-        if one.of.keys() & set(_WALK_BY):
+        if "account" in one.of:
+            _answer(engine, "withdrawable", one.of)
+        elif one.of.keys() & set(_WALK_BY):
             _answer(engine, "walk_filled", one.of)
         elif len(one.of) > 1:
             _answer(engine, "max_quantity", one.of)
@@ -635,9 +685,9 @@ def _rows(given: Mapping[str, Any]) -> dict[str, Any]:
     return {table: given.get(table, []) for table in _TABLES}
 
 
-def _marks(given: Mapping[str, Any]) -> dict[str, str]:
-    marks: dict[str, str] = given.get("prices", {}).get("mark", {})
-    return marks
+def _prices(given: Mapping[str, Any], kind: str) -> dict[str, str]:
+    prices: dict[str, str] = given.get("prices", {}).get(kind, {})
+    return prices
 
 
 def _side(of: Mapping[str, str]) -> Literal["buy", "sell"]:
@@ -679,7 +729,8 @@ class _Core:
 
     @cached_property
     def _prices(self) -> ac.Prices:
-        return ac.Prices(self._venue, mark=_marks(self._given))
+        marks, assets = (_prices(self._given, kind) for kind in ("mark", "asset"))
+        return ac.Prices(self._venue, mark=marks, asset=assets)
 
     @cached_property
     def _report(self) -> ac.Report:
@@ -697,8 +748,8 @@ class _Core:
 
     def pool(self, of: Mapping[str, str]) -> Answers:
         row = self._report.row(of["account"], of.get("pool", "cross"))
-        quantum = Fraction(self._venue.quantum)
-        answers: Answers = {name: row[name] for name in ("status", "liquidatable")}
+        quantum = Fraction(self._venue.assets[row["asset"]]["quantum"])
+        answers: Answers = {name: row[name] for name in ("asset", "status", "liquidatable")}
         for name in ("equity", "initial", "maintenance"):
             answers[name] = row[name] * quantum
         for name in ("ratio_ppm", "distance_ppm"):
@@ -729,8 +780,39 @@ class _Core:
         found = self._account(of).bankruptcy_price(of["instrument"], self._prices, leg=leg)
         return {
             "bankruptcy_price": _exact(found.price),
+            "bankruptcy_reason": found.reason,
             "bankruptcy_quote": _exact(found.quote),
             "allotted": _exact(found.allotted),
+        }
+
+    def asset(self, of: Mapping[str, str]) -> Answers:
+        rows = self._account(of).explain(self._prices).to_dict()["assets"]
+        for row in rows:
+            if row["asset"] == of["asset"]:
+                return {name: _exact(row[name.removeprefix("asset_")]) for name in _ASSET}
+        raise _Refused("check", "unknown_asset")
+
+    def withdrawal(self, of: Mapping[str, str]) -> Answers:
+        books = self._books if "exit" in of else None
+        account = self._account(of)
+        found = account.withdrawable(of["asset"], self._prices, books=books)
+        row = self._report.row(of["account"], of.get("pool", "cross"))
+        quantum = Fraction(self._venue.assets[row["asset"]]["quantum"])
+        return {
+            "withdrawable": _exact(found.amount),
+            "withdrawal_binding": found.binding,
+            "withdrawal_equity": found.equity_quanta * quantum,
+        }
+
+    def interest(self, of: Mapping[str, str]) -> Answers:
+        found = self._portfolio.open_interest()
+        if of["instrument"] not in found:
+            raise _Refused("check", "unknown_instrument")
+        row = found[of["instrument"]]
+        return {
+            "open_interest_long": _exact(row.long),
+            "open_interest_short": _exact(row.short),
+            "open_interest_imbalance": _exact(row.imbalance),
         }
 
     def walk(self, of: Mapping[str, str]) -> Answers:
@@ -770,7 +852,7 @@ class _Oracle:
         return (
             ("card", lambda: self._card),
             ("portfolio", lambda: self._pools),
-            ("prices", lambda: self._ticks),
+            ("prices", lambda: (self._ticks, self._asset_ticks)),
             ("check", lambda: self._assessments),
             ("book", lambda: self._books),
         )
@@ -808,7 +890,7 @@ class _Oracle:
     @cached_property
     def _ticks(self) -> dict[str, int]:
         ticks: dict[str, int] = {}
-        for symbol, mark in _marks(self._given).items():
+        for symbol, mark in _prices(self._given, "mark").items():
             tick = self._instrument(symbol).mark_tick
             ticks[symbol] = self._whole(mark, tick, "mark")
             if ticks[symbol] < 1:
@@ -816,9 +898,22 @@ class _Oracle:
         return ticks
 
     @cached_property
+    def _asset_ticks(self) -> dict[str, int]:
+        ticks: dict[str, int] = {}
+        for name, price in _prices(self._given, "asset").items():
+            tick = self._card.asset(name).price_tick
+            if tick is None:
+                raise oracle.OracleError("unknown_asset", "asset", name)
+            ticks[name] = self._whole(price, tick, "asset")
+            if ticks[name] < 1:
+                raise oracle.OracleError("bad_price", "asset", price)
+        return ticks
+
+    @cached_property
     def _assessments(self) -> dict[tuple[str, str], oracle.Assessment]:
         return {
-            key: oracle.assess(self._card, pool, self._ticks) for key, pool in self._pools.items()
+            key: oracle.assess(self._card, pool, self._ticks, self._asset_ticks)
+            for key, pool in self._pools.items()
         }
 
     @cached_property
@@ -848,8 +943,9 @@ class _Oracle:
 
     def pool(self, of: Mapping[str, str]) -> Answers:
         found = self._assessments[self._at(of)]
-        quantum = self._card.rules.quantum
+        quantum = self._card.assets[found.asset].quantum
         return {
+            "asset": found.asset,
             "equity": found.equity * quantum,
             "initial": found.initial * quantum,
             "maintenance": found.maintenance * quantum,
@@ -862,7 +958,7 @@ class _Oracle:
 
     def leg(self, of: Mapping[str, str]) -> Answers:
         wanted = (of["instrument"], of.get("leg", "net"))
-        quantum = self._card.rules.quantum
+        quantum = self._instrument(of["instrument"]).quantum
         for found in self._assessments[self._at(of)].legs:
             if (found.leg.instrument, found.leg.leg) == wanted:
                 return {
@@ -879,7 +975,8 @@ class _Oracle:
         symbol = of["instrument"]
         tick = self._instrument(symbol).mark_tick
         pool = self._pools[self._at(of)]
-        found = oracle.liquidation_price(self._card, pool, self._ticks, symbol)
+        assets = self._asset_ticks
+        found = oracle.liquidation_price(self._card, pool, self._ticks, symbol, assets)
         answers: Answers = {}
         for side, flip in zip(("below", "above"), found, strict=True):
             there = None if isinstance(flip, str) else flip
@@ -891,17 +988,53 @@ class _Oracle:
     def bankruptcy(self, of: Mapping[str, str]) -> Answers:
         symbol, leg = of["instrument"], of.get("leg", "net")
         pool = self._pools[self._at(of)]
-        found = oracle.bankruptcy_price(self._card, pool, self._ticks, symbol, leg)
-        tick, quantum = self._instrument(symbol).price_tick, self._card.rules.quantum
+        assets, own = self._asset_ticks, self._instrument(symbol)
+        found = oracle.bankruptcy_price(self._card, pool, self._ticks, symbol, leg, assets)
+        tick, quantum = own.price_tick, own.quantum
         return {
             "bankruptcy_price": None if found.price is None else found.price * tick,
+            "bankruptcy_reason": found.reason,
             "bankruptcy_quote": found.quote * quantum,
             "allotted": found.allotted * quantum,
         }
 
+    def asset(self, of: Mapping[str, str]) -> Answers:
+        key = self._at(of)
+        own = self._card.asset(of["asset"]).quantum
+        counted = self._card.assets[self._pools[key].asset].quantum
+        for row in self._assessments[key].assets:
+            if row.asset == of["asset"]:
+                names = {name: name.removeprefix("asset_") for name in _ASSET}
+                return {
+                    name: getattr(row, of_row) * (counted if "value" in name else own)
+                    for name, of_row in names.items()
+                }
+        raise oracle.OracleError("unknown_asset", "asset", of["asset"])
+
+    def withdrawal(self, of: Mapping[str, str]) -> Answers:
+        pool = self._pools[self._at(of)]
+        books = self._books if "exit" in of else None
+        found = oracle.withdrawable(
+            self._card, pool, self._ticks, of["asset"], self._asset_ticks, books
+        )
+        return {
+            "withdrawable": found.amount * self._card.assets[of["asset"]].quantum,
+            "withdrawal_binding": found.binding,
+            "withdrawal_equity": found.equity * self._card.assets[pool.asset].quantum,
+        }
+
+    def interest(self, of: Mapping[str, str]) -> Answers:
+        own = self._instrument(of["instrument"])
+        found = oracle.open_interest(self._card, self._pools.values())[own.symbol]
+        return {
+            "open_interest_long": found.long * own.lot,
+            "open_interest_short": found.short * own.lot,
+            "open_interest_imbalance": (found.long - found.short) * own.lot,
+        }
+
     def walk(self, of: Mapping[str, str]) -> Answers:
         own, books = self._instrument(of["instrument"]), self._books[of["instrument"]]
-        quantum, side, fee = self._card.rules.quantum, of["side"], own.taker_fee
+        quantum, side, fee = own.quantum, of["side"], own.taker_fee
         per = own.quanta_per_price_tick_lot
         limit = self._whole(of["limit"], own.price_tick, "limit") if "limit" in of else None
         if "quantity" in of:
@@ -927,7 +1060,7 @@ class _Oracle:
             bound = oracle.number(of["slippage_bps"], "slippage_bps")
             lots = oracle.max_quantity_slippage(*books, per, side, bound)
         elif "cost" in of:
-            cost = self._whole(of["cost"], self._card.rules.quantum, "cost")
+            cost = self._whole(of["cost"], own.quantum, "cost")
             lots = oracle.max_quantity_cost(*books, per, side, cost)
         else:
             limit = self._whole(of["limit"], own.price_tick, "limit")

@@ -292,15 +292,27 @@ class Explanation:
             for row in raw["legs"]
         )
         card = oracle.Card.from_tree(_tree(self.venue.text))
-        collateral = raw["assets"][0]["balance"]
-        pool = oracle.Pool(raw["account"], raw["pool"], raw["kind"], collateral, legs)
+        balances = tuple(
+            oracle.Balance(row["asset"], row["balance"], row["interest"]) for row in raw["assets"]
+        )
+        account, name, kind = raw["account"], raw["pool"], raw["kind"]
+        pool = oracle.Pool(account, name, kind, raw["mode"], raw["asset"], balances, legs)
         marks = {row["instrument"]: row["mark_ticks"] for row in raw["legs"]}
-        found = oracle.assess(card, pool, marks)
+        assets = {
+            row["asset"]: row["price_ticks"]
+            for row in raw["assets"]
+            if row["price_ticks"] is not None
+        }
+        found = oracle.assess(card, pool, marks, assets)
         pairs = [(name, raw[name], getattr(found, name)) for name in _SUMS]
         pairs.append(("status", raw["status"], STATUSES[found.status]))
         for mine, theirs in zip(raw["legs"], found.legs, strict=True):
             at = f"{mine['instrument']} {mine['leg']}"
             pairs += [(f"{at} {name}", mine[name], getattr(theirs, name)) for name in _STEPS]
+        rows = {row.asset: row for row in found.assets}
+        for mine in raw["assets"]:
+            of = rows[mine["asset"]]
+            pairs += [(f"{of.asset} {name}", mine[name], getattr(of, name)) for name in _ASSET]
         for name, mine, theirs in pairs:
             if mine != theirs:
                 limit = f"the oracle finds {theirs}"
@@ -338,6 +350,18 @@ class Explanation:
 
 
 _SUMS = ("equity", "initial", "maintenance", "liquidatable", "ratio_ppm", "distance_ppm")
+_ASSET = (
+    "balance",
+    "interest",
+    "pnl",
+    "accrued",
+    "equity",
+    "value",
+    "initial",
+    "maintenance",
+    "initial_value",
+    "maintenance_value",
+)
 _STEPS = ("value", "pnl", "notional", "maintenance", "initial", "exposure", "fee")
 
 

@@ -347,7 +347,7 @@ class Builder:
         self.case = case
         self.columns = Columns.draw(rng)
         self.card = oracle.Card.from_tree(case.tree)
-        self.quantum = self.card.rules.quantum
+        self.quantum = self.card.assets[self.card.rules.settlement].quantum
 
     def add(self, account: str, pool: str) -> None:
         """Add one pool without its collateral."""

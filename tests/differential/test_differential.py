@@ -404,7 +404,7 @@ def read_book(case: generators.BookCase) -> Books:
         for levels in (case.bids, case.asks)
     ]
     book = ac.Book(venue[own.symbol], bids=sides[0], asks=sides[1])
-    return Books(case, own, book, oracle.Card.from_tree(case.tree).rules.quantum)
+    return Books(case, own, book, own.quantum)
 
 
 def same_walk(books: Books, found: Any, want: oracle.Walk, where: str) -> None:

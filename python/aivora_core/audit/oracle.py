@@ -1,12 +1,12 @@
 """The shipped oracle: the margin specification once more, in plain fractions.
 
 This module is the independent second implementation of ``docs/spec`` (numbers, card, margin,
-book). It is written from that text, it imports nothing of ``aivora_core``, and it is slow on
-purpose: every rate is a `fractions.Fraction`, every amount an ``int``, and every line is meant
-to be read beside the sentence it comes from. The core must agree with it bit for bit.
+collateral, book). It is written from that text, it imports nothing of ``aivora_core``, and it is
+slow on purpose: every rate is a `fractions.Fraction`, every amount an ``int``, and every line is
+meant to be read beside the sentence it comes from. The core must agree with it bit for bit.
 
 Units, everywhere below: a quantity is in lots, a mark in mark ticks, an order price in price
-ticks, an amount in quanta of the settlement asset.
+ticks, the price of an asset in its own ticks, an amount in quanta of its asset.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from itertools import pairwise
 from math import ceil, floor, lcm
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Assessment",
+    "Asset",
+    "AssetAssessment",
+    "Balance",
     "Bankruptcy",
     "Bracket",
     "Card",
@@ -31,11 +35,14 @@ __all__ = [
     "Instrument",
     "Leg",
     "LegAssessment",
+    "OpenInterest",
     "OracleError",
     "Pool",
     "Rules",
+    "Slice",
     "Tiers",
     "Walk",
+    "Withdrawal",
     "assess",
     "bankruptcy_price",
     "check_book",
@@ -45,11 +52,13 @@ __all__ = [
     "max_quantity_slippage",
     "mid_price",
     "number",
+    "open_interest",
     "pools_from_tables",
     "rate",
     "verdict",
     "walk",
     "walk_notional",
+    "withdrawable",
 ]
 
 TICKS_MAX = 10**17
@@ -57,9 +66,13 @@ LOTS_MAX = 10**18
 QUANTA_MAX = 10**36
 RATE_TERM_MAX = 10**9
 QUANTA_PER_TICK_LOT_MAX = 10**12
+QUANTA_TICKS_PER_LOT_MAX = 10**18  # k of an inverse contract
+UNIT_VALUE_TERM_MAX = 10**18
 DENOMINATOR_MAX = 10**9
 DENOMINATOR_SLOPE_MAX = 10**12
 EXPONENT_MAX = 1000
+ASSETS_MAX = 256
+SLICES_MAX = 16
 INSTRUMENTS_MAX = 4096
 BRACKETS_MAX = 64
 LEGS_MAX = 4096
@@ -251,7 +264,9 @@ class Rules:
     """The rules of a venue, as the card's ``[rules]`` names them."""
 
     settlement: str
-    quantum: Fraction
+    valuation: str | None
+    margin_mode: str
+    withdrawal_profit: Fraction
     trigger: str
     maintenance_basis: str
     initial_basis: str
@@ -259,6 +274,30 @@ class Rules:
     closing_fee: str
     bankruptcy_fee: str
     equity_allotment: str
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of a positive balance with its haircut: from ``floor`` quanta to the next slice."""
+
+    floor: int
+    haircut: Fraction
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One asset of a card.
+
+    ``unit_value`` is the value of one quantum for each tick of its price, in quanta of the
+    valuation asset: 1 for the valuation asset itself, None on a card without one.
+    """
+
+    name: str
+    quantum: Fraction
+    price_tick: Fraction | None
+    slices: tuple[Slice, ...]
+    liability_weight: Fraction
+    unit_value: Fraction | None
 
 
 @dataclass(frozen=True)
@@ -290,7 +329,7 @@ class Tiers:
     initial_base: Fraction = Fraction(0)
     slope_per_lot: Fraction = Fraction(0)
 
-    def index(self, value: int, lots: int) -> int | None:
+    def index(self, value: Fraction | int, lots: int) -> int | None:
         """Find the last bracket whose floor is at most ``value`` quanta (or ``lots``)."""
         if self.by == "size_slope":
             return None
@@ -301,13 +340,18 @@ class Tiers:
 
 @dataclass(frozen=True)
 class Instrument:
-    """One linear instrument.
+    """One instrument.
 
-    ``price_tick`` and ``mark_tick`` are prices, ``lot`` a quantity; ``k`` is in quanta per mark
-    tick and lot; ``taker_fee`` is a rate, or None when it is unknown.
+    ``price_tick`` and ``mark_tick`` are prices, ``lot`` a quantity, ``quantum`` that of the
+    asset ``settlement``; ``k`` is in quanta per mark tick and lot (for an inverse contract
+    quanta times mark ticks per lot); ``taker_fee`` is a rate, or None when it is unknown.
     """
 
     symbol: str
+    kind: str
+    settlement: str
+    quantum: Fraction
+    value_rounding: str
     price_tick: Fraction
     mark_tick: Fraction
     lot: Fraction
@@ -330,8 +374,53 @@ class Instrument:
 
     @property
     def quanta_per_price_tick_lot(self) -> int:
-        """``K`` of the specification: quanta per price tick and lot."""
+        """``K`` of the specification: quanta per price tick and lot (linear and quanto)."""
         return self.k * self.mark_ticks_per_price_tick
+
+    @property
+    def is_inverse(self) -> bool:
+        """Whether the contract is worth a fixed amount of quote currency, paid in the coin."""
+        return self.kind == "inverse"
+
+    @property
+    def is_per_contract(self) -> bool:
+        """Whether the value of one contract is rounded, not that of the position."""
+        return self.value_rounding == "per_contract"
+
+    def contract_value(self, price: Fraction) -> int:
+        """Value one contract (1.0 of quantity) at a price in units: nearest, ties to even."""
+        if self.is_inverse:
+            return round(self.multiplier / (price * self.quantum))
+        return round(price * self.multiplier / self.quantum)
+
+    def exact_value(self, lots: int, mark: int) -> Fraction:
+        """Value a position before any rounding, signed, in quanta."""
+        if self.is_inverse:
+            return Fraction(-lots * self.k, mark)
+        return Fraction(lots * mark * self.k)
+
+    def rounded_value(self, lots: int, mark: int) -> int:
+        """Value a position at a mark in ticks: signed, in quanta, rounded as its card says."""
+        if self.is_per_contract:
+            value = _whole(lots * self.lot, "lot") * self.contract_value(mark * self.mark_tick)
+            return -value if self.is_inverse else value
+        return floor(self.exact_value(lots, mark))
+
+    def value(self, lots: int, mark: int) -> int:
+        """Value a position as `rounded_value` does; past the bound of amounts is an overflow."""
+        return _amount(self.rounded_value(lots, mark), "value")
+
+    def measure(self, lots: int, mark: int) -> Fraction:
+        """Size up ``lots`` for the choice of a bracket: the value before one division rounds."""
+        if self.is_per_contract:
+            return Fraction(abs(self.value(lots, mark)))
+        return abs(self.exact_value(lots, mark))
+
+    def added_value(self, lots: int, mark: int) -> int:
+        """``R``: what ``lots`` of open orders are valued at, rounded up."""
+        if self.is_per_contract:
+            return abs(self.value(lots, mark))
+        return _amount(ceil(abs(self.exact_value(lots, mark))), "orders")
 
 
 _CARD_KEYS = {
@@ -352,11 +441,28 @@ _RULE_VALUES = {
     "closing_fee": ("none", "mark", "bankruptcy"),
     "bankruptcy_fee": ("none", "taker"),
     "equity_allotment": ("maintenance_share",),
+    "margin_mode": ("single", "multi"),
 }  # the first of each is the default
-_RULE_KEYS = {"settlement": True, "taker_fee": False, **dict.fromkeys(_RULE_VALUES, False)}
+_RULE_KEYS = {
+    "settlement": True,
+    "valuation": False,
+    "withdrawal_profit": False,
+    "taker_fee": False,
+    **dict.fromkeys(_RULE_VALUES, False),
+}
+_ASSET_KEYS = {
+    "quantum": True,
+    "price_tick": False,
+    "haircut": False,
+    "haircuts": False,
+    "liability_weight": False,
+}
+_SLICE_KEYS = {"floor": True, "haircut": True}
 _INSTRUMENT_KEYS = {
     "symbol": True,
     "kind": True,
+    "settlement": False,
+    "value_rounding": False,
     "price_tick": True,
     "mark_tick": True,
     "lot": True,
@@ -378,10 +484,11 @@ _BRACKET_KEYS = {
 
 @dataclass(frozen=True)
 class Card:
-    """A venue card: its rules and its instruments by symbol."""
+    """A venue card: its rules, its assets by name and its instruments by symbol."""
 
     name: str
     rules: Rules
+    assets: Mapping[str, Asset]
     instruments: Mapping[str, Instrument]
 
     @classmethod
@@ -411,16 +518,23 @@ class Card:
         if re.fullmatch(r"[a-z0-9_-]+", name) is None:
             raise OracleError("bad_value", "name", name)
         rules, venue_fee = _read_rules(table)
+        assets = _read_assets(table["asset"], rules)
         rows = _list(table["instrument"], "instrument")
         if len(rows) > INSTRUMENTS_MAX:
             raise OracleError("limit_exceeded", "instrument", len(rows), INSTRUMENTS_MAX)
         instruments: dict[str, Instrument] = {}
         for row in rows:
-            instrument = _read_instrument(row, rules, venue_fee)
+            instrument = _read_instrument(row, rules, assets, venue_fee)
             if instrument.symbol in instruments:
                 raise OracleError("duplicate", "symbol", instrument.symbol)
             instruments[instrument.symbol] = instrument
-        return cls(name=name, rules=rules, instruments=instruments)
+        return cls(name=name, rules=rules, assets=assets, instruments=instruments)
+
+    def asset(self, name: object) -> Asset:
+        """Give an asset by name; ``unknown_asset`` where the card has none."""
+        if not isinstance(name, str) or name not in self.assets:
+            raise OracleError("unknown_asset", "asset", name)
+        return self.assets[name]
 
 
 def _no_floats(node: object, field: str) -> None:
@@ -467,47 +581,147 @@ def _one_of(node: object, field: str, allowed: Sequence[str]) -> str:
 
 
 def _read_rules(table: Mapping[str, object]) -> tuple[Rules, Fraction | None]:
-    """Read ``[rules]``, the settlement asset's quantum and the venue's taker fee."""
+    """Read ``[rules]`` and the venue's taker fee; the assets they name must be there."""
     row = _table(table["rules"], "rules", _RULE_KEYS)
     settlement = _text(row["settlement"], "settlement")
-    assets = table["asset"]
-    if not isinstance(assets, dict) or settlement not in assets:
-        raise OracleError("missing_key", f"asset.{settlement}")
-    quanta: dict[str, Fraction] = {}
-    for name, node in assets.items():
-        asset = _table(node, f"asset.{name}", {"quantum": True})
-        quanta[name] = _positive(asset["quantum"], "quantum")
+    valuation = _text(row["valuation"], "valuation") if "valuation" in row else None
+    for name in (settlement, valuation):
+        if name is not None and (
+            not isinstance(table["asset"], dict) or name not in table["asset"]
+        ):
+            raise OracleError("bad_value", f"asset.{name}", name)
     chosen = {
         key: _one_of(row.get(key, allowed[0]), key, allowed)
         for key, allowed in _RULE_VALUES.items()
     }
+    if chosen["margin_mode"] == "multi" and valuation is None:
+        raise OracleError("missing_key", "valuation")
+    profit = rate(row.get("withdrawal_profit", 0), "withdrawal_profit")
     fee = rate(row["taker_fee"], "taker_fee") if "taker_fee" in row else None
-    return Rules(settlement=settlement, quantum=quanta[settlement], **chosen), fee
+    own = Rules(settlement=settlement, valuation=valuation, withdrawal_profit=profit, **chosen)
+    return own, fee
 
 
-def _read_instrument(node: object, rules: Rules, venue_fee: Fraction | None) -> Instrument:
+def _read_assets(node: object, rules: Rules) -> dict[str, Asset]:
+    """Read ``[asset.NAME]``: what a balance of each counts in the valuation asset."""
+    if not isinstance(node, dict):
+        raise OracleError("bad_value", "asset", node)
+    if len(node) > ASSETS_MAX:
+        raise OracleError("limit_exceeded", "asset", len(node), ASSETS_MAX)
+    rows = {name: _table(row, f"asset.{name}", _ASSET_KEYS) for name, row in node.items()}
+    quanta = {name: _positive(row["quantum"], "quantum") for name, row in rows.items()}
+    base = None if rules.valuation is None else quanta[rules.valuation]
+    assets: dict[str, Asset] = {}
+    for name, row in rows.items():
+        if base is None or name == rules.valuation:
+            for key in row:
+                if key != "quantum":
+                    raise OracleError("unknown_key", f"asset.{name}.{key}", row[key])
+            one = None if base is None else Fraction(1)
+            assets[name] = Asset(name, quanta[name], None, (), Fraction(1), one)
+        else:
+            assets[name] = _read_valued_asset(name, row, quanta[name], base)
+    return assets
+
+
+def _read_valued_asset(
+    name: str, row: Mapping[str, object], quantum: Fraction, base: Fraction
+) -> Asset:
+    """Read an asset that is valued in another one; ``base`` is the quantum of that one."""
+    if "price_tick" not in row:
+        raise OracleError("missing_key", f"asset.{name}.price_tick")
+    if ("haircut" in row) == ("haircuts" in row):
+        raise OracleError("missing_key", f"asset.{name}.haircut")
+    tick = _positive(row["price_tick"], "price_tick")
+    weight = rational(row.get("liability_weight", 1), "liability_weight")
+    if weight < 1:
+        raise OracleError("out_of_range", "liability_weight", weight, 1)
+    if weight.numerator > RATE_TERM_MAX or weight.denominator > RATE_TERM_MAX:
+        raise OracleError("out_of_range", "liability_weight", weight, RATE_TERM_MAX)
+    unit = tick * quantum / base
+    if unit.numerator > UNIT_VALUE_TERM_MAX or unit.denominator > UNIT_VALUE_TERM_MAX:
+        raise OracleError("out_of_range", "price_tick", unit, UNIT_VALUE_TERM_MAX)
+    if "haircut" in row:
+        slices = [Slice(0, rate(row["haircut"], "haircut"))]
+    else:
+        slices = _read_slices(row["haircuts"], quantum)
+    common = lcm(*(one.haircut.denominator for one in slices))
+    if common > DENOMINATOR_MAX:
+        raise OracleError("limit_exceeded", "haircuts", common, DENOMINATOR_MAX)
+    return Asset(name, quantum, tick, tuple(slices), weight, unit)
+
+
+def _read_slices(node: object, quantum: Fraction) -> list[Slice]:
+    """Read haircuts by slice: the first floor is 0, floors rise, haircuts do not fall."""
+    rows = _list(node, "haircuts")
+    if len(rows) > SLICES_MAX:
+        raise OracleError("limit_exceeded", "haircuts", len(rows), SLICES_MAX)
+    slices: list[Slice] = []
+    for given in rows:
+        row = _table(given, "haircuts", _SLICE_KEYS)
+        low = _whole(number(row["floor"], "floor") / quantum, "floor")
+        own = Slice(low, rate(row["haircut"], "haircut"))
+        if not slices and own.floor != 0:
+            raise OracleError("bad_value", "floor", own.floor, 0)
+        if slices and own.floor <= slices[-1].floor:
+            raise OracleError("bad_value", "floor", own.floor, slices[-1].floor)
+        if slices and own.haircut < slices[-1].haircut:
+            raise OracleError("bad_value", "haircut", own.haircut, slices[-1].haircut)
+        slices.append(own)
+    return slices
+
+
+def _read_instrument(
+    node: object, rules: Rules, assets: Mapping[str, Asset], venue_fee: Fraction | None
+) -> Instrument:
     row = _table(node, "instrument", _INSTRUMENT_KEYS)
     symbol = _text(row["symbol"], "symbol")
-    _one_of(row["kind"], "kind", ("linear",))
+    kind = _one_of(row["kind"], "kind", ("linear", "quanto", "inverse"))
+    settlement = _text(row.get("settlement", rules.settlement), "settlement")
+    if settlement not in assets:
+        raise OracleError("bad_value", "settlement", settlement)
+    quantum = assets[settlement].quantum
     price_tick = _positive(row["price_tick"], "price_tick")
     mark_tick = _positive(row["mark_tick"], "mark_tick")
     lot = _positive(row["lot"], "lot")
     multiplier = _positive(row.get("multiplier", 1), "multiplier")
     marks_per_price = _whole(price_tick / mark_tick, "price_tick")
-    k = _whole(mark_tick * lot * multiplier / rules.quantum, "k")
-    if k * marks_per_price > QUANTA_PER_TICK_LOT_MAX:  # K, and so k as well
-        raise OracleError("out_of_range", "k", k, QUANTA_PER_TICK_LOT_MAX)
-    per_price_tick = k * (price_tick / mark_tick)
-    if per_price_tick > QUANTA_PER_TICK_LOT_MAX:
-        raise OracleError("out_of_range", "K", per_price_tick, QUANTA_PER_TICK_LOT_MAX)
+    if kind == "inverse":
+        k = _whole(lot * multiplier / (mark_tick * quantum), "k")
+        if k > QUANTA_TICKS_PER_LOT_MAX:
+            raise OracleError("out_of_range", "k", k, QUANTA_TICKS_PER_LOT_MAX)
+    else:
+        k = _whole(mark_tick * lot * multiplier / quantum, "k")
+        if k * marks_per_price > QUANTA_PER_TICK_LOT_MAX:  # K, and so k as well
+            raise OracleError("out_of_range", "K", k * marks_per_price, QUANTA_PER_TICK_LOT_MAX)
+    roundings = ("position", "per_contract")
+    rounding = _one_of(row.get("value_rounding", "position"), "value_rounding", roundings)
+    if rounding == "per_contract":
+        _whole(lot, "lot")
     fee = rate(row["taker_fee"], "taker_fee") if "taker_fee" in row else venue_fee
     if fee is None and (rules.closing_fee != "none" or rules.bankruptcy_fee != "none"):
         raise OracleError("missing_key", f"{symbol}.taker_fee")
-    tiers = _read_tiers(row["tiers"], rules, lot, fee)
-    return Instrument(symbol, price_tick, mark_tick, lot, multiplier, k, fee, tiers)
+    return Instrument(
+        symbol=symbol,
+        kind=kind,
+        settlement=settlement,
+        quantum=quantum,
+        value_rounding=rounding,
+        price_tick=price_tick,
+        mark_tick=mark_tick,
+        lot=lot,
+        multiplier=multiplier,
+        k=k,
+        taker_fee=fee,
+        tiers=_read_tiers(row["tiers"], rules, (quantum, lot), fee),
+    )
 
 
-def _read_tiers(node: object, rules: Rules, lot: Fraction, fee: Fraction | None) -> Tiers:
+def _read_tiers(
+    node: object, rules: Rules, grids: tuple[Fraction, Fraction], fee: Fraction | None
+) -> Tiers:
+    """Read tiers; ``grids`` are the settlement asset's quantum and the lot."""
+    quantum, lot = grids
     by = node.get("by") if isinstance(node, dict) else None
     if by == "size_slope":
         return _read_slope(node, rules, lot, fee)
@@ -520,14 +734,14 @@ def _read_tiers(node: object, rules: Rules, lot: Fraction, fee: Fraction | None)
     if len(nodes) > BRACKETS_MAX:
         raise OracleError("limit_exceeded", "brackets", len(nodes), BRACKETS_MAX)
     rows = [_table(n, "bracket", _BRACKET_KEYS) for n in nodes]
-    grid = rules.quantum if by == "notional" else lot
+    grid = quantum if by == "notional" else lot
     brackets: list[Bracket] = []
     for i, bracket_row in enumerate(rows):
         bracket = _read_bracket(bracket_row, rules, grid, fee)
         _check_cap(bracket, rows[i + 1] if i + 1 < len(rows) else None, grid)
         previous = brackets[-1] if brackets else None
         bracket = _follow(bracket, previous, derived=deduction == "derived")
-        _check_published(bracket_row, bracket, rules.quantum)
+        _check_published(bracket_row, bracket, quantum)
         brackets.append(bracket)
     rates = [bracket.maintenance for bracket in brackets]
     _check_denominator(rates, rules, fee, DENOMINATOR_MAX)
@@ -675,14 +889,33 @@ class Leg:
 
 
 @dataclass(frozen=True)
+class Balance:
+    """What a pool holds of one asset, and the interest it owes on it, in quanta."""
+
+    asset: str
+    amount: int
+    interest: int = 0
+
+
+@dataclass(frozen=True)
 class Pool:
-    """One pool: the unit that is checked. ``collateral`` is in quanta."""
+    """One pool: the unit that is checked.
+
+    ``asset`` is the one it is checked in: its own in mode ``single``, the valuation asset in
+    mode ``multi``. Each asset has at most one of the ``balances``.
+    """
 
     account: str
     name: str
     kind: str
-    collateral: int
+    mode: str
+    asset: str
+    balances: tuple[Balance, ...]
     legs: tuple[Leg, ...]
+
+    def balance(self, asset: str) -> Balance:
+        """Give the balance of an asset; nothing where the pool has none."""
+        return next((own for own in self.balances if own.asset == asset), Balance(asset, 0))
 
 
 _ROW_KEYS = {
@@ -705,6 +938,8 @@ _ROW_KEYS = {
         "asset": False,
         "amount": False,
         "amount_quanta": False,
+        "interest": False,
+        "interest_quanta": False,
     },
     "orders": {
         "account": True,
@@ -719,12 +954,14 @@ _ROW_KEYS = {
         "account": True,
         "pool": False,
         "kind": False,
+        "mode": False,
         "instrument": False,
         "leverage": False,
     },
 }
 _LEGS = ("net", "long", "short")
 _KINDS = ("cross", "isolated", "sub_account")
+_MODES = ("single", "multi")
 
 Row = dict[str, object]
 PoolKey = tuple[str, str]
@@ -760,12 +997,17 @@ def _scaled(row: Row, name: str, unit: str, grid: Fraction) -> int:
     return _whole(value if key.endswith(unit) else value / grid, key)
 
 
-def _cost(row: Row, card: Card, instrument: Instrument, lots: int, rounding: str | None) -> int:
+def _cost(row: Row, instrument: Instrument, lots: int, rounding: str | None) -> int:
     """Read the cost basis in quanta, or work it out from the average entry price."""
     if _either(row, ("entry", "cost", "cost_quanta")) != "entry":
-        return _given(_scaled(row, "cost", "quanta", card.rules.quantum), QUANTA_MAX, "cost")
-    entry = _positive(row["entry"], "entry") / instrument.mark_tick
-    cost = lots * entry * instrument.k
+        return _given(_scaled(row, "cost", "quanta", instrument.quantum), QUANTA_MAX, "cost")
+    entry = _positive(row["entry"], "entry")
+    if instrument.is_per_contract:
+        value = _whole(lots * instrument.lot, "lot") * instrument.contract_value(entry)
+        return _amount(-value if instrument.is_inverse else value, "cost")
+    if instrument.is_inverse:
+        return _amount(ceil(-lots * instrument.k * instrument.mark_tick / entry), "cost")
+    cost = lots * entry / instrument.mark_tick * instrument.k
     if rounding == "against_account":
         return _amount(ceil(cost), "cost")
     return _amount(_whole(cost, "entry"), "cost")
@@ -776,7 +1018,8 @@ class _Draft:
     """A pool while its rows are gathered."""
 
     kind: str | None = None
-    collateral: int | None = None
+    mode: str | None = None
+    balances: dict[str, Balance] = field(default_factory=dict)
     leverage: Fraction | None = None
     leverages: dict[str, Fraction | None] = field(default_factory=dict)
     positions: dict[tuple[str, str], tuple[int, int, int]] = field(default_factory=dict)
@@ -802,13 +1045,14 @@ def pools_from_tables(
         ``quantity_lots``, one of ``entry``, ``cost``, ``cost_quanta``, and optionally
         ``accrued`` or ``accrued_quanta``.
     collateral : Iterable[Mapping[str, object]]
-        ``account``, ``pool``, ``asset`` (the settlement asset), ``amount`` or
-        ``amount_quanta``.
+        ``account``, ``pool``, ``asset`` (the card's settlement asset), ``amount`` or
+        ``amount_quanta``, and optionally ``interest`` or ``interest_quanta``.
     orders : Iterable[Mapping[str, object]]
         ``account``, ``pool``, ``instrument``, ``leg``, ``side`` (buy or sell), ``quantity`` or
         ``quantity_lots``.
     pools : Iterable[Mapping[str, object]]
-        ``account``, ``pool``, ``kind`` ("cross"), ``instrument``, ``leverage``.
+        ``account``, ``pool``, ``kind`` ("cross"), ``mode`` (the card's ``margin_mode``),
+        ``instrument``, ``leverage``.
     entry_rounding : str or None
         ``against_account``, or None: a cost that is not whole is then ``off_grid``.
 
@@ -821,7 +1065,8 @@ def pools_from_tables(
     ------
     OracleError
         ``off_grid``, ``overflow``, ``float_given``, ``bad_number``, ``duplicate``,
-        ``unknown_instrument``, ``bad_value``, ``bad_leg``, ``bad_pool`` or ``limit_exceeded``.
+        ``unknown_instrument``, ``unknown_asset``, ``bad_value``, ``bad_leg``, ``bad_pool``,
+        ``bad_collateral`` or ``limit_exceeded``.
     """
     if entry_rounding not in {None, "exact", "against_account"}:
         raise OracleError("bad_value", "entry_rounding", entry_rounding)
@@ -835,7 +1080,7 @@ def pools_from_tables(
     for key, row in _rows("collateral", collateral):
         _gather_collateral(card, drafts.setdefault(key, _Draft()), row)
     ordered = sorted(drafts, key=lambda key: (key[0].encode(), key[1].encode()))
-    return [_finish(key, drafts[key]) for key in ordered]
+    return [_finish(card, key, drafts[key]) for key in ordered]
 
 
 def _symbol(card: Card, row: Row) -> str:
@@ -851,6 +1096,11 @@ def _gather_pool(card: Card, draft: _Draft, row: Row) -> None:
         if draft.kind not in {None, kind}:
             raise OracleError("bad_pool", "kind", kind, draft.kind)
         draft.kind = kind
+    if "mode" in row:
+        mode = _one_of(row["mode"], "mode", _MODES)
+        if draft.mode not in {None, mode}:
+            raise OracleError("duplicate", "mode", mode, draft.mode)
+        draft.mode = mode
     chosen = _leverage(row["leverage"], "leverage") if "leverage" in row else None
     if "instrument" in row:
         symbol = _symbol(card, row)
@@ -870,12 +1120,13 @@ def _gather_position(card: Card, draft: _Draft, row: Row, rounding: str | None) 
     lots = _given(_scaled(row, "quantity", "lots", instrument.lot), LOTS_MAX, "quantity")
     if (leg == "long" and lots < 0) or (leg == "short" and lots > 0):
         raise OracleError("bad_leg", "quantity", lots, leg)
-    cost = _cost(row, card, instrument, lots, rounding)
-    if cost * lots < 0 or (cost != 0 and lots == 0):  # signed like the quantity
+    cost = _cost(row, instrument, lots, rounding)
+    direction = -lots if instrument.is_inverse else lots
+    if cost * direction < 0 or (cost != 0 and lots == 0):  # signed like the value
         raise OracleError("bad_leg", "cost", cost, lots)
     accrued = 0
     if "accrued" in row or "accrued_quanta" in row:
-        owed = _scaled(row, "accrued", "quanta", card.rules.quantum)
+        owed = _scaled(row, "accrued", "quanta", instrument.quantum)
         accrued = _given(owed, QUANTA_MAX, "accrued")
     if (symbol, leg) in draft.positions:
         raise OracleError("duplicate", "positions", (symbol, leg))
@@ -896,17 +1147,33 @@ def _gather_order(card: Card, draft: _Draft, row: Row) -> None:
 
 
 def _gather_collateral(card: Card, draft: _Draft, row: Row) -> None:
-    asset = row.get("asset", card.rules.settlement)
-    if asset != card.rules.settlement:
-        raise OracleError("bad_value", "asset", asset, card.rules.settlement)
-    given = _scaled(row, "amount", "quanta", card.rules.quantum)
-    amount = _given(given, QUANTA_MAX, "collateral")
-    if draft.collateral is not None:
-        raise OracleError("duplicate", "collateral", amount)
-    draft.collateral = amount
+    asset = card.asset(row.get("asset", card.rules.settlement))
+    amount = _given(_scaled(row, "amount", "quanta", asset.quantum), QUANTA_MAX, "collateral")
+    interest = 0
+    if "interest" in row or "interest_quanta" in row:
+        interest = _scaled(row, "interest", "quanta", asset.quantum)
+        if interest < 0:
+            raise OracleError("out_of_range", "interest", interest, 0)
+        _given(interest, QUANTA_MAX, "interest")
+    if asset.name in draft.balances:
+        raise OracleError("duplicate", "collateral", asset.name)
+    draft.balances[asset.name] = Balance(asset.name, amount, interest)
 
 
-def _finish(key: PoolKey, draft: _Draft) -> Pool:
+def _pool_asset(card: Card, draft: _Draft, legs: Iterable[Leg]) -> tuple[str, str]:
+    """Give a pool's mode and the asset it is checked in; a leg that does not exist names none."""
+    mode = draft.mode or card.rules.margin_mode
+    if mode == "multi":
+        if card.rules.valuation is None:
+            raise OracleError("bad_collateral", "mode", mode, "valuation")
+        return mode, card.rules.valuation
+    named = {*draft.balances, *(card.instruments[leg.instrument].settlement for leg in legs)}
+    if len(named) > 1:
+        raise OracleError("bad_collateral", "asset", sorted(named), 1)
+    return mode, next(iter(named), card.rules.settlement)
+
+
+def _finish(card: Card, key: PoolKey, draft: _Draft) -> Pool:
     """Make the pool of a draft: legs that exist, with the leverage that holds for each."""
     legs: list[Leg] = []
     for symbol, side in sorted({*draft.positions, *draft.orders}):
@@ -927,7 +1194,9 @@ def _finish(key: PoolKey, draft: _Draft) -> Pool:
         raise OracleError("bad_pool", "isolated", sorted(held), 1)
     if len(legs) > LEGS_MAX:
         raise OracleError("limit_exceeded", "legs", len(legs), LEGS_MAX)
-    return Pool(key[0], key[1], kind, draft.collateral or 0, tuple(legs))
+    mode, asset = _pool_asset(card, draft, legs)
+    balances = tuple(draft.balances[name] for name in sorted(draft.balances))
+    return Pool(key[0], key[1], kind, mode, asset, balances, tuple(legs))
 
 
 # --- margin.md: requirements of one leg -------------------------------------------------------
@@ -976,12 +1245,11 @@ class _Requirement(NamedTuple):
 
 
 def _notional(instrument: Instrument, leg: Leg, mark: int) -> int:
-    return _amount(abs(leg.quantity) * mark * instrument.k, "notional")
+    return abs(instrument.value(leg.quantity, mark))
 
 
 def _pnl(instrument: Instrument, leg: Leg, mark: int) -> int:
-    value = _amount(leg.quantity * mark * instrument.k, "value")
-    return _amount(value - leg.cost, "pnl")
+    return _amount(instrument.value(leg.quantity, mark) - leg.cost, "pnl")
 
 
 def _exposure(leg: Leg) -> int:
@@ -996,7 +1264,7 @@ def _exposure(leg: Leg) -> int:
     return _lots(exposure, "exposure")
 
 
-def _initial_rate(instrument: Instrument, leg: Leg, value: int, lots: int) -> Fraction:
+def _initial_rate(instrument: Instrument, leg: Leg, value: Fraction | int, lots: int) -> Fraction:
     """Take the larger of the bracket's initial rate and ``1/L``."""
     tiers = instrument.tiers
     at = tiers.index(value, lots)
@@ -1012,7 +1280,7 @@ def _initial_rate(instrument: Instrument, leg: Leg, value: int, lots: int) -> Fr
 
 
 def _maintenance_terms(
-    rules: Rules, instrument: Instrument, value: int, lots: int
+    rules: Rules, instrument: Instrument, value: Fraction | int, lots: int
 ) -> tuple[int | None, Fraction, Fraction]:
     """Bracket, maintenance rate and deduction for a value in quanta and a size in lots."""
     tiers = instrument.tiers
@@ -1029,24 +1297,28 @@ def _maintenance_terms(
     return None, own, Fraction(0)
 
 
-def _closing_fee(rules: Rules, instrument: Instrument, leg: Leg, notional: int) -> int:
+def _closing_fee(rules: Rules, instrument: Instrument, leg: Leg, mark: int) -> int:
     """``F``: the closing fee at bankruptcy, in quanta; 0 unless the card asks for it."""
     if rules.closing_fee != "bankruptcy":
         return 0
-    cost = abs(leg.cost)
-    value = notional if rules.initial_basis == "mark" else cost
-    rate_q = _initial_rate(instrument, leg, value, abs(leg.quantity))
-    return ceil(cost * (1 - leg.sign * rate_q) * instrument.known_fee)
+    cost, size = abs(leg.cost), abs(leg.quantity)
+    value = instrument.measure(size, mark) if rules.initial_basis == "mark" else cost
+    rate_q = _initial_rate(instrument, leg, value, size)
+    sign = -leg.sign if instrument.is_inverse else leg.sign
+    return ceil(cost * (1 - sign * rate_q) * instrument.known_fee)
 
 
 def _maintenance(rules: Rules, instrument: Instrument, leg: Leg, mark: int) -> _Requirement:
-    notional = _notional(instrument, leg, mark)
-    value = notional if rules.maintenance_basis == "mark" else abs(leg.cost)
-    bracket, own, deduction = _maintenance_terms(rules, instrument, value, abs(leg.quantity))
+    notional, size = _notional(instrument, leg, mark), abs(leg.quantity)
+    if rules.maintenance_basis == "mark":
+        value, measure = notional, instrument.measure(size, mark)
+    else:
+        value, measure = abs(leg.cost), Fraction(abs(leg.cost))
+    bracket, own, deduction = _maintenance_terms(rules, instrument, measure, size)
     exact = value * own - deduction
     if rules.closing_fee == "mark":
         exact += notional * instrument.known_fee
-    fee = _closing_fee(rules, instrument, leg, notional)
+    fee = _closing_fee(rules, instrument, leg, mark)
     total = _amount(max(0, ceil(exact) + fee), "maintenance")
     return _Requirement(value, bracket, own, deduction, exact, fee, total)
 
@@ -1055,18 +1327,20 @@ def _assess_leg(rules: Rules, instrument: Instrument, leg: Leg, mark: int) -> Le
     notional = _notional(instrument, leg, mark)
     need = _maintenance(rules, instrument, leg, mark)
     exposure = _exposure(leg)
+    added = instrument.added_value(exposure - abs(leg.quantity), mark)
     if rules.initial_basis == "mark":
-        initial_value = exposure * mark * instrument.k
+        initial_value = notional + added
+        measure = instrument.measure(leg.quantity, mark) + added
     else:
-        added = exposure - abs(leg.quantity)
-        initial_value = abs(leg.cost) + added * mark * instrument.k
+        initial_value = abs(leg.cost) + added
+        measure = Fraction(initial_value)
     _amount(initial_value, "initial_value")
-    initial_rate = _initial_rate(instrument, leg, initial_value, exposure)
+    initial_rate = _initial_rate(instrument, leg, measure, exposure)
     initial_exact = initial_value * initial_rate
     return LegAssessment(
         leg=leg,
         mark=mark,
-        value=leg.quantity * mark * instrument.k,
+        value=instrument.value(leg.quantity, mark),
         pnl=_pnl(instrument, leg, mark),
         notional=notional,
         exposure=exposure,
@@ -1077,7 +1351,7 @@ def _assess_leg(rules: Rules, instrument: Instrument, leg: Leg, mark: int) -> Le
         maintenance_exact=need.exact,
         maintenance=need.total,
         initial_value=initial_value,
-        initial_bracket=instrument.tiers.index(initial_value, exposure),
+        initial_bracket=instrument.tiers.index(measure, exposure),
         initial_rate=initial_rate,
         initial_exact=initial_exact,
         initial=_amount(ceil(initial_exact) + need.fee, "initial"),
@@ -1085,20 +1359,88 @@ def _assess_leg(rules: Rules, instrument: Instrument, leg: Leg, mark: int) -> Le
     )
 
 
+# --- collateral.md: what an asset counts ------------------------------------------------------
+
+
+def _worth(asset: Asset, price: int) -> Fraction:
+    """``t u``: what one quantum counts before any haircut, in quanta of the valuation asset."""
+    if asset.unit_value is None:
+        raise OracleError("bad_collateral", "valuation", asset.name)
+    return price * asset.unit_value
+
+
+def _exact_value(asset: Asset, price: int, equity: Fraction | int) -> Fraction:
+    """Value an equity in one asset before the rounding, haircuts and weight included."""
+    worth = _worth(asset, price)
+    if equity < 0:
+        return worth * equity * asset.liability_weight
+    if not asset.slices:
+        return worth * equity
+    counted = Fraction(0)
+    for at, own in enumerate(asset.slices):
+        rest = equity - own.floor
+        if at + 1 < len(asset.slices):
+            rest = min(rest, asset.slices[at + 1].floor - own.floor)
+        counted += max(Fraction(0), Fraction(rest)) * (1 - own.haircut)
+    return worth * counted
+
+
+def _value_of(asset: Asset, price: int, equity: int) -> int:
+    """Value an equity in one asset: down, and so a liability up; in the valuation's quanta."""
+    return _amount(floor(_exact_value(asset, price, equity)), "value")
+
+
+def _price_of(asset: Asset, assets: Mapping[str, int]) -> int:
+    """Give the price of an asset in ticks; 1 for the valuation asset itself."""
+    if asset.price_tick is None and asset.unit_value is not None:
+        return 1
+    if asset.name not in assets:
+        raise OracleError("missing_price", "asset", asset.name)
+    return _ticks(assets[asset.name], "asset")
+
+
+@dataclass(frozen=True)
+class AssetAssessment:
+    """What a pool holds and owes in one asset.
+
+    ``balance`` to ``notional`` are quanta of the asset (``equity`` is ``e_A``), ``price`` its
+    price in ticks (None where none is needed), and the four ``..._value`` and ``value`` are
+    quanta of the asset that the pool is checked in.
+    """
+
+    asset: str
+    balance: int
+    interest: int
+    pnl: int
+    accrued: int
+    equity: int
+    initial: int
+    maintenance: int
+    notional: int
+    price: int | None
+    value: int
+    initial_value: int
+    maintenance_value: int
+    notional_value: int
+
+
 # --- margin.md: the check ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What a pool comes to: amounts in quanta, ``status`` 0 to 3, display columns in ppm."""
+    """What a pool comes to, in quanta of ``asset``; ``status`` 0 to 3, display columns in ppm."""
 
+    asset: str
     equity: int
     initial: int
     maintenance: int
+    notional: int
     status: int
     liquidatable: bool
     ratio_ppm: int
     distance_ppm: int
+    assets: tuple[AssetAssessment, ...]
     legs: tuple[LegAssessment, ...]
 
 
@@ -1130,8 +1472,59 @@ def _distance_ppm(equity: int, maintenance: int, notional: int) -> int:
     return _saturated(floor(Fraction((equity - maintenance) * 10**6, notional)))
 
 
-def assess(card: Card, pool: Pool, marks: Mapping[str, int]) -> Assessment:
-    """Check one pool at the given marks.
+def _held(card: Card, pool: Pool) -> list[str]:
+    """Name the assets that a pool has to do with, in alphabetical order."""
+    names = {own.asset for own in pool.balances}
+    names |= {card.instruments[leg.instrument].settlement for leg in pool.legs}
+    return sorted(names)
+
+
+def _assess_asset(
+    card: Card,
+    pool: Pool,
+    legs: Sequence[LegAssessment],
+    name: str,
+    assets: Mapping[str, int],
+) -> AssetAssessment:
+    """Add up what a pool holds in one asset and value it in the asset of the check."""
+    own = [leg for leg in legs if card.instruments[leg.leg.instrument].settlement == name]
+    held, asset = pool.balance(name), card.asset(name)
+    pnl = _amount(sum(leg.pnl for leg in own), "pnl")
+    accrued = _amount(sum(leg.leg.accrued for leg in own), "accrued")
+    equity = _amount(held.amount - held.interest + pnl - accrued, "equity")
+    initial = _amount(sum(leg.initial for leg in own), "initial")
+    maintenance = _amount(sum(leg.maintenance for leg in own), "maintenance")
+    notional = _amount(sum(leg.notional for leg in own), "notional")
+    price: int | None = None
+    values = (equity, initial, maintenance, notional)
+    if pool.mode == "multi" and (equity != 0 or own):
+        price = _price_of(asset, assets)
+        worth = _worth(asset, price)
+        values = (
+            _value_of(asset, price, equity),
+            _amount(ceil(worth * initial), "initial"),
+            _amount(ceil(worth * maintenance), "maintenance"),
+            _amount(ceil(worth * notional), "notional"),
+        )
+    return AssetAssessment(
+        name,
+        held.amount,
+        held.interest,
+        pnl,
+        accrued,
+        equity,
+        initial,
+        maintenance,
+        notional,
+        price,
+        *values,
+    )
+
+
+def assess(
+    card: Card, pool: Pool, marks: Mapping[str, int], assets: Mapping[str, int] | None = None
+) -> Assessment:
+    """Check one pool at the given marks and prices of assets.
 
     Parameters
     ----------
@@ -1141,11 +1534,13 @@ def assess(card: Card, pool: Pool, marks: Mapping[str, int]) -> Assessment:
         The pool.
     marks : Mapping[str, int]
         Mark of each instrument, in mark ticks.
+    assets : Mapping[str, int] or None
+        Price of each asset in its own ticks; pools of one asset need none.
 
     Returns
     -------
     Assessment
-        Equity, requirements, status and every step of each leg.
+        Equity, requirements, status, every step of each leg and of each asset.
 
     Raises
     ------
@@ -1157,12 +1552,11 @@ def assess(card: Card, pool: Pool, marks: Mapping[str, int]) -> Assessment:
         _assess_leg(rules, card.instruments[leg.instrument], leg, _mark(marks, leg.instrument))
         for leg in pool.legs
     )
-    pnl = sum(leg.pnl for leg in legs)
-    accrued = sum(leg.accrued for leg in pool.legs)
-    equity = _amount(pool.collateral + pnl - accrued, "equity")
-    initial = _amount(sum(leg.initial for leg in legs), "initial")
-    maintenance = _amount(sum(leg.maintenance for leg in legs), "maintenance")
-    notional = _amount(sum(leg.notional for leg in legs), "notional")
+    rows = tuple(_assess_asset(card, pool, legs, name, assets or {}) for name in _held(card, pool))
+    equity = _amount(sum(row.value for row in rows), "equity")
+    initial = _amount(sum(row.initial_value for row in rows), "initial")
+    maintenance = _amount(sum(row.maintenance_value for row in rows), "maintenance")
+    notional = _amount(sum(row.notional_value for row in rows), "notional")
     liquidatable = _is_liquidatable(rules, equity, maintenance)
     if equity < 0:
         status = BANKRUPT
@@ -1173,15 +1567,58 @@ def assess(card: Card, pool: Pool, marks: Mapping[str, int]) -> Assessment:
     else:
         status = SAFE
     return Assessment(
+        asset=pool.asset,
         equity=equity,
         initial=initial,
         maintenance=maintenance,
+        notional=notional,
         status=status,
         liquidatable=liquidatable,
         ratio_ppm=_ratio_ppm(equity, maintenance),
         distance_ppm=_distance_ppm(equity, maintenance, notional),
+        assets=rows,
         legs=legs,
     )
+
+
+@dataclass(frozen=True)
+class OpenInterest:
+    """What all pools hold of one instrument: positive sums in lots, and counts of legs."""
+
+    long: int
+    short: int
+    long_legs: int
+    short_legs: int
+
+
+def open_interest(card: Card, pools: Iterable[Pool]) -> dict[str, OpenInterest]:
+    """Add up the positions of all pools, by instrument.
+
+    Parameters
+    ----------
+    card : Card
+        The venue.
+    pools : Iterable[Pool]
+        Every pool of it.
+
+    Returns
+    -------
+    dict[str, OpenInterest]
+        One entry for every instrument of the card, by symbol.
+    """
+    sizes: dict[str, list[int]] = {symbol: [] for symbol in card.instruments}
+    for pool in pools:
+        for leg in pool.legs:
+            sizes[leg.instrument].append(leg.quantity)
+    return {
+        symbol: OpenInterest(
+            long=_amount(sum(lots for lots in own if lots > 0), "open_interest"),
+            short=_amount(-sum(lots for lots in own if lots < 0), "open_interest"),
+            long_legs=sum(lots > 0 for lots in own),
+            short_legs=sum(lots < 0 for lots in own),
+        )
+        for symbol, own in sizes.items()
+    }
 
 
 # --- margin.md: liquidation price -------------------------------------------------------------
@@ -1200,90 +1637,178 @@ class Flip:
     becomes: str
 
 
-class _Stretch(NamedTuple):
-    """Ticks ``low`` to ``high`` whose verdict is known (or None: rounding decides)."""
+class _Point(NamedTuple):
+    """One instrument's legs at one mark: signed values, and requirements, in quanta."""
 
-    low: int
-    high: int
-    verdict: bool | None
+    values: tuple[int, ...]
+    needs: tuple[int, ...]
 
 
 @dataclass
 class _Scene:
-    """One pool seen as a function of one instrument's mark, all others held."""
+    """One pool seen as a function of one instrument's mark, all other prices held.
+
+    ``legs`` are those that move; all settle in one asset. ``equity_asset`` and
+    ``maintenance_asset`` are the rest in that asset (costs and accruals of ``legs`` taken off),
+    ``equity_rest`` and ``maintenance_rest`` the values of all other assets. ``price`` is the
+    asset's, and None in a pool of one asset: nothing is valued there.
+    """
 
     rules: Rules
     instrument: Instrument
+    asset: Asset
     legs: tuple[Leg, ...]
+    price: int | None
+    equity_asset: int
+    maintenance_asset: int
     equity_rest: int
     maintenance_rest: int
     evaluations_max: int
     evaluations: int = 0
+    points: dict[int, _Point] = field(default_factory=dict)
 
-    def sums(self, mark: int) -> tuple[int, int]:
-        """Equity and maintenance at a mark, in quanta."""
-        equity = self.equity_rest
-        maintenance = self.maintenance_rest
-        for leg in self.legs:
-            equity += _pnl(self.instrument, leg, mark) - leg.accrued
-            maintenance += _maintenance(self.rules, self.instrument, leg, mark).total
-        return _amount(equity, "equity"), _amount(maintenance, "maintenance")
+    def point(self, mark: int) -> _Point:
+        """Evaluate the legs that move; each new mark counts as one evaluation."""
+        if mark not in self.points:
+            self.evaluations += 1
+            if self.evaluations > self.evaluations_max:
+                raise OracleError(
+                    "limit_exceeded", "evaluations", self.evaluations, self.evaluations_max
+                )
+            self.points[mark] = self._point(mark)
+        return self.points[mark]
 
-    def slack(self, mark: int) -> Fraction:
-        """Equity less maintenance *before* the rounding of the legs' requirements."""
-        slack = Fraction(self.equity_rest - self.maintenance_rest)
-        for leg in self.legs:
-            need = _maintenance(self.rules, self.instrument, leg, mark)
-            slack += _pnl(self.instrument, leg, mark) - leg.accrued
-            slack -= need.exact + need.fee
-        return slack
+    def _point(self, mark: int) -> _Point:
+        own = self.instrument
+        return _Point(
+            tuple(own.value(leg.quantity, mark) for leg in self.legs),
+            tuple(_maintenance(self.rules, own, leg, mark).total for leg in self.legs),
+        )
+
+    def equity(self, values: int) -> int:
+        """Equity of the pool when the legs that move are worth ``values`` together."""
+        equity = _amount(self.equity_asset + values, "equity")
+        if self.price is not None:
+            equity = _value_of(self.asset, self.price, equity)
+        return _amount(self.equity_rest + equity, "equity")
+
+    def maintenance(self, needs: int) -> int:
+        """Maintenance of the pool when the legs that move require ``needs`` together."""
+        maintenance = _amount(self.maintenance_asset + needs, "maintenance")
+        if self.price is not None:
+            maintenance = ceil(_worth(self.asset, self.price) * maintenance)
+        return _amount(self.maintenance_rest + maintenance, "maintenance")
 
     def verdict(self, mark: int) -> bool:
         """Tell whether the pool is liquidatable at this mark."""
-        self.evaluations += 1
-        if self.evaluations > self.evaluations_max:
-            raise OracleError(
-                "limit_exceeded", "evaluations", self.evaluations, self.evaluations_max
-            )
-        equity, maintenance = self.sums(mark)
+        at = self.point(mark)
+        equity, maintenance = self.equity(sum(at.values)), self.maintenance(sum(at.needs))
         return _is_liquidatable(self.rules, equity, maintenance)
 
     def within_bounds(self, mark: int) -> bool:
         """Tell whether every amount at this mark is inside the bounds of floor 0."""
         try:
-            self.sums(mark)
+            at = self._point(mark)
+            for leg, value in zip(self.legs, at.values, strict=True):
+                _amount(value - leg.cost, "pnl")
+            self.equity(sum(at.values))
+            self.maintenance(sum(at.needs))
         except OracleError as error:
             if error.code != "overflow":
                 raise
             return False
         return True
 
+    def exact_equity(self, mark: int) -> Fraction:
+        """Equity in the legs' asset with every value before its rounding."""
+        values = (self.instrument.exact_value(leg.quantity, mark) for leg in self.legs)
+        return self.equity_asset + sum(values, Fraction(0))
+
+    def exact_slack(self, mark: int) -> Fraction:
+        """Equity less maintenance of the pool with nothing rounded at all."""
+        own, rules = self.instrument, self.rules
+        needs = Fraction(self.maintenance_asset)
+        for leg in self.legs:
+            at = _maintenance(rules, own, leg, mark)
+            exact = abs(own.exact_value(leg.quantity, mark))
+            by_mark = rules.maintenance_basis == "mark"
+            needs += (exact if by_mark else abs(leg.cost)) * at.rate - at.deduction + at.fee
+            if rules.closing_fee == "mark":
+                needs += exact * own.known_fee
+        equity = self.exact_equity(mark)
+        if self.price is not None:
+            equity = _exact_value(self.asset, self.price, equity)
+            needs *= _worth(self.asset, self.price)
+        return self.equity_rest - self.maintenance_rest + equity - needs
+
+    def rounding(self) -> Fraction:
+        """Bound how far roundings can move equity less maintenance, either way, in quanta."""
+        total = Fraction(0)
+        for leg in self.legs:
+            value = Fraction(0)  # how far a rounded value can be from the exact one
+            if self.instrument.is_per_contract:
+                value = abs(leg.quantity) * self.instrument.lot / 2
+            elif self.instrument.is_inverse:
+                value = Fraction(1)
+            total += value * self.asset.liability_weight  # in equity
+            total += 2 * value + 1  # in the requirement: its rates add up to at most 2
+        if self.price is None:
+            return total
+        return total * _worth(self.asset, self.price) + 2
+
 
 def _scene(
-    card: Card, pool: Pool, marks: Mapping[str, int], symbol: str, evaluations_max: int
+    card: Card,
+    pool: Pool,
+    prices: tuple[Mapping[str, int], Mapping[str, int]],
+    symbol: str,
+    evaluations_max: int,
 ) -> _Scene:
-    equity = pool.collateral
-    maintenance = 0
-    moving: list[Leg] = []
-    for leg in pool.legs:
-        if leg.instrument == symbol:
-            moving.append(leg)
-            continue
-        instrument = card.instruments[leg.instrument]
-        mark = _mark(marks, leg.instrument)
-        equity += _pnl(instrument, leg, mark) - leg.accrued
-        maintenance += _maintenance(card.rules, instrument, leg, mark).total
+    """Look at a pool as a function of one mark; ``prices`` are marks and prices of assets."""
+    marks, assets = prices
+    instrument = card.instruments[symbol]
+    asset = card.asset(instrument.settlement)
+    moving = tuple(leg for leg in pool.legs if leg.instrument == symbol)
+    others = [
+        _assess_leg(card.rules, card.instruments[leg.instrument], leg, _mark(marks, leg.instrument))
+        for leg in pool.legs
+        if leg.instrument != symbol
+    ]
+    equity_rest = maintenance_rest = 0
+    for name in _held(card, pool):
+        if name != asset.name:
+            row = _assess_asset(card, pool, others, name, assets)
+            equity_rest += row.value
+            maintenance_rest += row.maintenance_value
+    held = pool.balance(asset.name)
+    beside = [
+        leg for leg in others if card.instruments[leg.leg.instrument].settlement == asset.name
+    ]
+    equity_asset = held.amount - held.interest
+    equity_asset += sum(leg.pnl - leg.leg.accrued for leg in beside)
+    equity_asset -= sum(leg.cost + leg.accrued for leg in moving)
     return _Scene(
-        card.rules,
-        card.instruments[symbol],
-        tuple(moving),
-        equity,
-        maintenance,
-        evaluations_max,
+        rules=card.rules,
+        instrument=instrument,
+        asset=asset,
+        legs=moving,
+        price=_price_of(asset, assets) if pool.mode == "multi" and moving else None,
+        equity_asset=equity_asset,
+        maintenance_asset=sum(leg.maintenance for leg in beside),
+        equity_rest=equity_rest,
+        maintenance_rest=maintenance_rest,
+        evaluations_max=evaluations_max,
     )
 
 
-def verdict(card: Card, pool: Pool, marks: Mapping[str, int], instrument: str, mark: int) -> bool:
+def verdict(
+    card: Card,
+    pool: Pool,
+    marks: Mapping[str, int],
+    instrument: str,
+    mark: int,
+    assets: Mapping[str, int] | None = None,
+) -> bool:
     """Tell whether the pool is liquidatable with one instrument's mark at ``mark``.
 
     Parameters
@@ -1298,13 +1823,15 @@ def verdict(card: Card, pool: Pool, marks: Mapping[str, int], instrument: str, m
         The symbol whose mark is replaced.
     mark : int
         Its mark, in mark ticks.
+    assets : Mapping[str, int] or None
+        Price of each asset in its own ticks; pools of one asset need none.
 
     Returns
     -------
     bool
         The ``liquidatable`` of the check.
     """
-    return _scene(card, pool, marks, instrument, EVALUATIONS_MAX).verdict(_ticks(mark, "mark"))
+    return assess(card, pool, {**marks, instrument: mark}, assets).liquidatable
 
 
 def _last(low: int, high: int, holds: Callable[[int], bool]) -> int:
@@ -1325,7 +1852,7 @@ def _price_range(scene: _Scene, current: int) -> tuple[int, int]:
     """Bound the ticks around ``current`` at which no bound is passed.
 
     Every bound is on a quantity that is convex or monotone in the mark, so these ticks are one
-    interval and its ends can be bisected.
+    interval around the current mark and its ends can be bisected.
     """
     if scene.within_bounds(TICKS_MAX):
         high = TICKS_MAX
@@ -1337,93 +1864,98 @@ def _price_range(scene: _Scene, current: int) -> tuple[int, int]:
     return current - down, high
 
 
+def _edge(low: int, high: int, holds: Callable[[int], bool]) -> int | None:
+    """Give the first tick of (low, high] at which ``holds`` is no longer as at ``low``.
+
+    ``holds`` changes at most once from ``low`` to ``high``.
+    """
+    first = holds(low)
+    if holds(high) == first:
+        return None
+    return _last(low, high, lambda mark: holds(mark) == first) + 1
+
+
+def _at_least(of: Callable[[int], Fraction], floor: int) -> Callable[[int], bool]:
+    return lambda mark: of(mark) >= floor
+
+
 def _pieces(scene: _Scene, low: int, high: int) -> list[tuple[int, int]]:
-    """Split ``low`` to ``high`` so that no leg changes its bracket inside a piece."""
-    starts = {low}
+    """Split ``low`` to ``high`` where a leg changes its bracket or equity its slice.
+
+    Inside a piece the slack with nothing rounded is a straight line in the mark (for an inverse
+    contract in one over the mark), and each leg's requirement is monotone.
+    """
+    own, starts = scene.instrument, {low}
+    edges: list[int | None] = []
     for leg in scene.legs:
-        per_tick = abs(leg.quantity) * scene.instrument.k
-        if scene.instrument.tiers.by != "notional" or per_tick == 0:
-            continue
-        for bracket in scene.instrument.tiers.brackets:
-            first = ceil(Fraction(bracket.floor, per_tick))  # first tick with N >= floor
-            if low < first <= high:
-                starts.add(first)
+        size = abs(leg.quantity)
+        brackets = own.tiers.brackets if own.tiers.by == "notional" and size else ()
+        for bracket in brackets[1:]:
+            at = bracket.floor
+            edges.append(_edge(low, high, _at_least(partial(own.measure, size), at)))
+    if scene.price is not None:
+        floors = {0, *(one.floor for one in scene.asset.slices)}
+        edges += [_edge(low, high, _at_least(scene.exact_equity, at)) for at in floors]
+    starts |= {edge for edge in edges if edge is not None}
     ordered = sorted(starts)
     ends = [start - 1 for start in ordered[1:]] + [high]
     return list(zip(ordered, ends, strict=True))
 
 
-def _stretches(scene: _Scene, low: int, high: int) -> list[_Stretch]:
-    """Split a piece, in ascending order, into safe, liquidatable and "rounding decides".
+def _known(scene: _Scene, one: int, other: int) -> bool | None:
+    """Tell the verdict that holds at every tick from ``one`` to ``other``, both in one piece.
 
-    Inside a piece the slack before rounding is a straight line, so two points give it exactly.
-    Each of the n legs' requirements is rounded up by less than one quantum. So slack < 0 is
-    liquidatable, slack >= n is safe under either trigger, and between them rounding decides.
+    None where that is not certain; never for a single tick. Two bounds on equity less
+    maintenance are used. Each leg's value and requirement is monotone, so both sums lie between
+    sums of what they are at the two ends. And the slack with nothing rounded is monotone, so it
+    lies between its values at the ends, and the rounded one at most `_Scene.rounding` away.
     """
-    if scene.sums(low)[1] == scene.sums(high)[1] == 0:  # nothing is required in the piece
-        return [_Stretch(low, high, verdict=False)]
-    legs = len(scene.legs)
-    at_low = scene.slack(low)
-    slope = (scene.slack(high) - at_low) / (high - low) if high > low else Fraction(0)
-    if slope == 0:
-        known = True if at_low < 0 else False if at_low >= legs else None
-        return [_Stretch(low, high, known)]
-    root_zero = low - at_low / slope
-    root_legs = low + (legs - at_low) / slope
-    if slope > 0:
-        cuts = (ceil(root_zero), ceil(root_legs))
-        order: tuple[bool | None, ...] = (True, None, False)
-    else:
-        cuts = (floor(root_legs) + 1, floor(root_zero) + 1)
-        order = (False, None, True)
-    first, second = (min(max(cut, low), high + 1) for cut in cuts)
-    bounds = ((low, first - 1), (first, second - 1), (second, high))
-    return [
-        _Stretch(start, end, known)
-        for (start, end), known in zip(bounds, order, strict=True)
-        if start <= end
-    ]
+    first, last = scene.point(one), scene.point(other)
+    values = [sorted(pair) for pair in zip(first.values, last.values, strict=True)]
+    needs = [sorted(pair) for pair in zip(first.needs, last.needs, strict=True)]
+    least_need = scene.maintenance(sum(pair[0] for pair in needs))
+    most_need = scene.maintenance(sum(pair[1] for pair in needs))
+    if most_need == 0:
+        return False
+    least = Fraction(scene.equity(sum(pair[0] for pair in values)) - most_need)
+    most = Fraction(scene.equity(sum(pair[1] for pair in values)) - least_need)
+    if one != other:
+        ends = (scene.exact_slack(one), scene.exact_slack(other))
+        least = max(least, min(ends) - scene.rounding())
+        most = min(most, max(ends) + scene.rounding())
+    strict = scene.rules.trigger == "strict"
+    if least > 0 or (least == 0 and strict):
+        return False
+    if least_need > 0 and (most < 0 or (most == 0 and not strict)):
+        return True
+    if one == other:
+        return scene.verdict(one)
+    return None
 
 
 def _first_change(scene: _Scene, near: int, far: int, *, now: bool) -> int | None:
-    """Find the first tick from ``near`` to ``far`` whose verdict is not ``now``.
+    """Find the first tick from ``near`` to ``far``, in one piece, whose verdict is not ``now``.
 
-    With one leg that moves, equity less maintenance never turns inside a piece (a step of the
-    mark moves equity by q k and the rounded requirement by no more), so it may be bisected.
-    With two legs the ticks are tried one by one.
+    Stretches whose verdict is certain are taken whole, the others are halved, nearest half
+    first, down to single ticks.
     """
     step = 1 if far >= near else -1
-    moving = [leg for leg in scene.legs if leg.quantity != 0]
-    if len(moving) > 1:
-        for mark in range(near, far + step, step):
-            if scene.verdict(mark) != now:
-                return mark
-        return None
-    if scene.verdict(near) != now:
-        return near
-    if scene.verdict(far) == now:
-        return None
-    same = _last(0, abs(far - near), lambda d: scene.verdict(near + step * d) == now)
-    return near + step * (same + 1)
-
-
-def _find(scene: _Scene, stretches: Iterable[_Stretch], *, now: bool, down: bool) -> int | None:
-    """Find the nearest tick with the other verdict; stretches come nearest first."""
-    for stretch in stretches:
-        near, far = (stretch.high, stretch.low) if down else (stretch.low, stretch.high)
-        if stretch.verdict is None:
-            found = _first_change(scene, near, far, now=now)
-            if found is not None:
-                return found
-        elif stretch.verdict != now:
-            return near
+    waiting = [(near, far)]
+    while waiting:
+        one, other = waiting.pop()
+        known = _known(scene, one, other)
+        if known is None:
+            middle = (one + other) // 2 if step > 0 else (one + other + 1) // 2
+            waiting += [(middle + step, other), (one, middle)]
+        elif known != now:
+            return one
     return None
 
 
 def _below(scene: _Scene, current: int, low: int, *, now: bool) -> int | None:
     scene.evaluations = 0
     for start, end in reversed(_pieces(scene, low, current - 1)):
-        found = _find(scene, reversed(_stretches(scene, start, end)), now=now, down=True)
+        found = _first_change(scene, end, start, now=now)
         if found is not None:
             return found
     return None
@@ -1432,7 +1964,7 @@ def _below(scene: _Scene, current: int, low: int, *, now: bool) -> int | None:
 def _above(scene: _Scene, current: int, high: int, *, now: bool) -> int | None:
     scene.evaluations = 0
     for start, end in _pieces(scene, current + 1, high):
-        found = _find(scene, _stretches(scene, start, end), now=now, down=False)
+        found = _first_change(scene, start, end, now=now)
         if found is not None:
             return found
     return None
@@ -1461,6 +1993,7 @@ def liquidation_price(
     pool: Pool,
     marks: Mapping[str, int],
     instrument: str,
+    assets: Mapping[str, int] | None = None,
     evaluations_max: int = EVALUATIONS_MAX,
 ) -> tuple[Flip | str, Flip | str]:
     """Find the nearest marks below and above at which the verdict changes.
@@ -1475,6 +2008,8 @@ def liquidation_price(
         Mark of each instrument, in mark ticks; all but the one asked for are held.
     instrument : str
         The symbol asked for.
+    assets : Mapping[str, int] or None
+        Price of each asset in its own ticks, held too; pools of one asset need none.
     evaluations_max : int
         The bound on evaluations for each direction.
 
@@ -1486,15 +2021,16 @@ def liquidation_price(
     Raises
     ------
     OracleError
-        ``limit_exceeded`` past the number of evaluations, ``missing_price``, ``overflow``.
+        ``limit_exceeded`` past the number of evaluations, ``no_position`` without a leg,
+        ``missing_price``, ``overflow``.
     """
     current = _mark(marks, instrument)
-    scene = _scene(card, pool, marks, instrument, evaluations_max)
+    scene = _scene(card, pool, (marks, assets or {}), instrument, evaluations_max)
+    if not scene.legs:
+        raise OracleError("no_position", "leg", instrument)
     now = scene.verdict(current)
     below: Flip | str = "no_flip_below"
     above: Flip | str = "no_flip_above"
-    if not scene.legs:
-        return below, above
     low, high = _price_range(scene, current)
     mark = _below(scene, current, low, now=now) if current > low else None
     if mark is not None:
@@ -1512,7 +2048,8 @@ def liquidation_price(
 class Bankruptcy:
     """The bankruptcy price of a leg.
 
-    ``price`` is in price ticks (None with a ``reason``); ``quote`` and ``allotted`` in quanta.
+    ``price`` is in price ticks (None with a ``reason``); ``quote`` and ``allotted`` are in
+    quanta of the leg's settlement asset.
     """
 
     price: int | None
@@ -1522,7 +2059,12 @@ class Bankruptcy:
 
 
 def bankruptcy_price(
-    card: Card, pool: Pool, marks: Mapping[str, int], instrument: str, leg: str = "net"
+    card: Card,
+    pool: Pool,
+    marks: Mapping[str, int],
+    instrument: str,
+    leg: str = "net",
+    assets: Mapping[str, int] | None = None,
 ) -> Bankruptcy:
     """Find the price at which closing the full leg loses its allotted equity.
 
@@ -1538,6 +2080,8 @@ def bankruptcy_price(
         Symbol of the leg.
     leg : str
         ``net``, ``long`` or ``short``.
+    assets : Mapping[str, int] or None
+        Price of each asset in its own ticks; pools of one asset need none.
 
     Returns
     -------
@@ -1550,7 +2094,7 @@ def bankruptcy_price(
         ``no_position`` without such a leg, ``no_requirement`` when the pool requires nothing,
         ``overflow`` when the price would pass the bound of prices.
     """
-    assessment = assess(card, pool, marks)
+    assessment = assess(card, pool, marks, assets)
     found = [
         own
         for own in assessment.legs
@@ -1562,41 +2106,41 @@ def bankruptcy_price(
         raise OracleError("no_requirement", "maintenance", 0)
     own = found[0]
     share = Fraction(own.maintenance, assessment.maintenance)
-    allotted = floor(assessment.equity * share)
-    quote = _amount(own.leg.sign * own.notional - allotted, "quote")
-    price = _bankruptcy_ticks(card, own.leg, quote)
-    return Bankruptcy(
-        price=price,
-        reason="no_positive_price" if price is None else None,
-        quote=quote,
-        allotted=allotted,
-    )
+    allotted = _amount(floor(assessment.equity * share), "allotted")
+    quote = _amount(own.value - allotted, "quote")
+    price, reason = _bankruptcy_ticks(card, own.leg, quote)
+    return Bankruptcy(price=price, reason=reason, quote=quote, allotted=allotted)
 
 
-def _bankruptcy_ticks(card: Card, leg: Leg, quote: int) -> int | None:
-    """Bisect for the price; what closing pays (or costs) never falls as the price rises."""
+def _bankruptcy_ticks(card: Card, leg: Leg, quote: int) -> tuple[int | None, str | None]:
+    """Bisect for the price, or say why there is none.
+
+    What closing a long brings in never falls as the price rises, and that of a short never rises.
+    """
     instrument = card.instruments[leg.instrument]
-    lots = abs(leg.quantity)
-    per_tick = lots * instrument.quanta_per_price_tick_lot
-    fee_rate = Fraction(0)
-    if card.rules.bankruptcy_fee == "taker":
-        fee_rate = instrument.known_fee
+    grid = instrument.mark_ticks_per_price_tick
+    last = TICKS_MAX // grid
+    fee_rate = instrument.known_fee if card.rules.bankruptcy_fee == "taker" else Fraction(0)
 
-    def fee(x: int) -> int:
-        return ceil(x * per_tick * fee_rate)
+    def pays(x: int) -> bool:
+        value = instrument.rounded_value(leg.quantity, x * grid)
+        return value - ceil(abs(value) * fee_rate) >= quote
 
-    last = TICKS_MAX // instrument.mark_ticks_per_price_tick
     if leg.sign > 0:
-        if quote <= 0:
-            return None
-        too_low = _last(0, last, lambda x: x == 0 or x * per_tick - fee(x) < quote)
+        if instrument.is_inverse and quote > 0:
+            return None, "no_finite_price"
+        if not instrument.is_inverse and quote <= 0:
+            return None, "no_positive_price"
+        too_low = _last(0, last, lambda x: x == 0 or not pays(x))
         if too_low == last:
             raise OracleError("overflow", "price", quote, last)
-        return too_low + 1
-    paid = _last(0, last + 1, lambda x: x == 0 or x * per_tick + fee(x) <= -quote)
+        return too_low + 1, None
+    if instrument.is_inverse and quote <= 0:  # a short is never worth less than nothing
+        return None, "no_finite_price"
+    paid = _last(0, last + 1, lambda x: x == 0 or pays(x))
     if paid > last:
         raise OracleError("overflow", "price", quote, last)
-    return paid or None
+    return (paid, None) if paid else (None, "no_positive_price")
 
 
 # --- book.md ----------------------------------------------------------------------------------
@@ -1880,3 +2424,121 @@ def max_quantity_limit(bids: Levels, asks: Levels, side: str, limit: int) -> int
     """
     check_book(bids, asks)
     return _available(bids, asks, side, limit)
+
+
+# --- collateral.md: withdrawal ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """How much of an asset may leave a pool.
+
+    ``amount`` and ``balance`` (less the interest owed) are quanta of the asset, ``equity``
+    (before anything leaves) and ``initial`` quanta of the asset the pool is checked in.
+    ``binding`` is ``balance``, ``initial``, ``exit_unfilled`` or ``unknown_fee``.
+    """
+
+    asset: str
+    amount: int
+    balance: int
+    binding: str
+    equity: int
+    initial: int
+
+
+def _exit_cost(
+    instrument: Instrument, leg: LegAssessment, books: Mapping[str, tuple[Levels, Levels]]
+) -> int | str:
+    """Cost of closing a leg against its book, fee included, or why it has no price."""
+    if instrument.symbol not in books:
+        raise OracleError("missing_price", "books", instrument.symbol)
+    bids, asks = books[instrument.symbol]
+    size, side = abs(leg.leg.quantity), "sell" if leg.leg.quantity > 0 else "buy"
+    taken = walk(
+        bids, asks, instrument.quanta_per_price_tick_lot, side, size, fee=instrument.taker_fee
+    )
+    if taken.unfilled:
+        return "exit_unfilled"
+    if taken.fee is None:
+        return "unknown_fee"
+    brings_in = taken.cost if side == "sell" else -taken.cost
+    return max(0, leg.value - brings_in) + taken.fee
+
+
+def withdrawable(
+    card: Card,
+    pool: Pool,
+    marks: Mapping[str, int],
+    asset: str,
+    assets: Mapping[str, int] | None = None,
+    books: Mapping[str, tuple[Levels, Levels]] | None = None,
+) -> Withdrawal:
+    """Find the most of an asset that may leave, so that what stays covers the initial margin.
+
+    Parameters
+    ----------
+    card : Card
+        The venue.
+    pool : Pool
+        The pool.
+    marks : Mapping[str, int]
+        Mark of each instrument, in mark ticks.
+    asset : str
+        The asset that leaves.
+    assets : Mapping[str, int] or None
+        Price of each asset in its own ticks; pools of one asset need none.
+    books : Mapping[str, tuple[list, list]] or None
+        Bids and asks by symbol, as (price ticks, lots), best first: what closing every position
+        against them costs is taken off first.
+
+    Returns
+    -------
+    Withdrawal
+        The largest amount that fits, and what binds.
+
+    Raises
+    ------
+    OracleError
+        ``unknown_asset``, ``missing_price`` (for a position without a book too), ``overflow``.
+    """
+    card.asset(asset)
+    prices = assets or {}
+    own = assess(card, pool, marks, prices)
+    held = pool.balance(asset)
+    balance = held.amount - held.interest
+    reason: str | None = None
+    cuts: dict[str, int] = {}
+    for row in own.assets:
+        cuts[row.asset] = ceil((1 - card.rules.withdrawal_profit) * max(0, row.pnl))
+    for leg in own.legs if books is not None else ():
+        instrument = card.instruments[leg.leg.instrument]
+        if leg.leg.quantity == 0:
+            continue
+        cost = _exit_cost(instrument, leg, books or {})
+        if isinstance(cost, str):
+            reason = reason or cost
+        else:
+            cuts[instrument.settlement] += cost
+
+    def equity(leaving: int) -> int:
+        total = 0
+        for row in own.assets:
+            rest = row.equity - cuts[row.asset] - (leaving if row.asset == asset else 0)
+            _amount(rest, "equity")
+            if pool.mode == "multi" and (rest != 0 or row.price is not None):
+                named = card.asset(row.asset)
+                rest = _value_of(named, _price_of(named, prices), rest)
+            total += rest
+        return _amount(total, "equity")
+
+    most = max(0, balance)
+    now = equity(0)
+    amount = 0
+    if reason is not None:
+        binding = reason
+    elif now < own.initial:
+        binding = "initial"
+    else:
+        amount = _last(0, most, lambda leaving: equity(leaving) >= own.initial)
+        binding = "balance" if amount == most else "initial"
+    return Withdrawal(asset, amount, balance, binding, now, own.initial)
