@@ -339,6 +339,24 @@ impl Portfolio {
             let [equity, initial, maintenance] = amounts;
             let out = [&mut *equity, &mut *initial, &mut *maintenance];
             let mut slow = self.block_sums::<true>(block, first, scan, out, &mut scratch)?;
+            let mut large = Vec::new();
+            if block.is_plain() {
+                for (row, sums) in block.wide().iter().flat_map(|group| group.sums(&scan.wide)) {
+                    let Some(sums) = sums else {
+                        slow.push(row);
+                        continue;
+                    };
+                    let cells = equity.get_mut(row).zip(initial.get_mut(row));
+                    let cells = cells.zip(maintenance.get_mut(row));
+                    let ((e, n), m) = cells.ok_or_else(broken)?;
+                    match sums.map(i64::try_from) {
+                        [Ok(equity), Ok(initial), Ok(maintenance)] if maintenance < POISONED => {
+                            (*e, *n, *m) = (equity, initial, maintenance);
+                        }
+                        _ => large.push((row, sums)),
+                    }
+                }
+            }
             let sums = (&*equity, &*initial, &*maintenance);
             let all = flags(scan.path, scan.strict, sums, status, liquidatable);
             if all >= POISONED {
@@ -361,13 +379,8 @@ impl Portfolio {
                 }
                 Ok(())
             };
-            if block.is_plain() {
-                for (row, sums) in block.wide().iter().flat_map(|group| group.sums(&scan.wide)) {
-                    match sums {
-                        Some(sums) => write(row, sums)?,
-                        None => slow.push(row),
-                    }
-                }
+            for (row, sums) in large {
+                write(row, sums)?;
             }
             for pool in slow {
                 let m = self.assess_here(PoolId(first + pool), prices)?;

@@ -17,14 +17,15 @@ use super::leg::Leg;
 const BRACKETS: usize = 12;
 /// Largest notional of one leg.
 const AMOUNT_MAX: i128 = 1 << 95;
-/// Places for thresholds: those past the brackets are passed by no size.
-const STEPS: usize = 15;
+/// Places for thresholds and brackets: a power of two, so that a masked place is always one of them. Thresholds past the
+/// brackets are passed by no size.
+const STEPS: usize = 16;
 /// Thresholds that every size but 0 passes.
 const NOTHING: [i64; STEPS] = {
     let mut thresholds = [i64::MAX; STEPS];
     let mut place = 0;
     while place < BRACKETS {
-        #[allow(clippy::indexing_slicing)] // below twelve of fifteen, at compile time
+        #[allow(clippy::indexing_slicing)] // below twelve of sixteen, at compile time
         {
             thresholds[place] = 0;
         }
@@ -70,6 +71,12 @@ const TOO_LARGE: WideBracket = WideBracket { maintenance: 0, add: 0, whole: POIS
 fn product(notional: u128, rate: u128) -> (u128, u128) {
     let low = |x: u128| x & u128::from(u64::MAX);
     let (n1, n0, r1, r0) = (notional >> 64, low(notional), rate >> 64, low(rate));
+    if n1 == 0 {
+        // Most notionals: two multiplications less.
+        let bottom = n0 * r0;
+        let top = n0 * r1 + (bottom >> 64);
+        return (top >> 64, (top << 64) | low(bottom));
+    }
     let (bottom, left, right) = (n0 * r0, n0 * r1, n1 * r0);
     let middle = (bottom >> 64) + low(left) + low(right);
     let high = n1 * r1 + (left >> 64) + (right >> 64) + (middle >> 64);
@@ -111,7 +118,7 @@ struct WideEntry {
     /// Quanta a lot, signed; 0 where the table does not hold it.
     lot: i64,
     thresholds: [i64; STEPS],
-    brackets: [WideBracket; BRACKETS + 1],
+    brackets: [WideBracket; STEPS],
 }
 
 /// A bracket before there is a price.
@@ -167,7 +174,7 @@ impl Wide {
 
     /// A table without prices: every size is too large.
     pub(super) fn table(&self) -> WideTable {
-        let empty = WideEntry { lot: 0, thresholds: NOTHING, brackets: [TOO_LARGE; BRACKETS + 1] };
+        let empty = WideEntry { lot: 0, thresholds: NOTHING, brackets: [TOO_LARGE; STEPS] };
         WideTable { entries: vec![empty; self.steps.len()], rates: self.rates.clone() }
     }
 
@@ -177,7 +184,7 @@ impl Wide {
             return;
         };
         (entry.lot, entry.thresholds) = (0, NOTHING);
-        entry.brackets = [TOO_LARGE; BRACKETS + 1];
+        entry.brackets = [TOO_LARGE; STEPS];
         let value = mark.and_then(|mark| of.contract().lot_value(mark)).filter(|v| v.num == 0);
         let size = value.and_then(|value| i64::try_from(value.whole).ok()).filter(|size| *size > 0);
         let Some(size) = size else { return };
@@ -213,16 +220,16 @@ fn steps(instrument: &Instrument) -> Vec<Step> {
 }
 
 impl WideEntry {
-    /// How many thresholds are below a size: they ascend, so four steps find it, and none of them branches.
+    /// The bracket of a size: the thresholds below it are counted in four steps, none of which branches.
     #[inline]
-    fn reached(&self, size: i64) -> usize {
+    #[allow(clippy::indexing_slicing)] // every place is masked to the sixteen there are
+    fn bracket(&self, size: i64) -> &WideBracket {
         let mut place = 0;
         for step in [8, 4, 2, 1] {
-            // The places are 7, 3 and 11, and so on: at most 14.
-            let below = self.thresholds.get(place + step - 1).is_some_and(|t| size > *t);
+            let below = size > self.thresholds[(place + step - 1) % STEPS];
             place = select_unpredictable(below, place + step, place);
         }
-        place
+        &self.brackets[place % STEPS]
     }
 }
 
@@ -232,7 +239,7 @@ impl WideTable {
         let entry = self.entries.get(usize::from(leg.instrument))?;
         let chosen = self.rates.get(usize::from(leg.chosen))?;
         let size = leg.lots.wrapping_abs();
-        let bracket = entry.brackets.get(entry.reached(size))?;
+        let bracket = entry.bracket(size);
         let value = i128::from(leg.lots).wrapping_mul(i128::from(entry.lot));
         // Past 2^95 the bracket is the one that does not look at it.
         let notional = value.unsigned_abs() & ((1 << 96) - 1);
