@@ -46,6 +46,8 @@ pub(super) struct Draft {
     /// Each row, and how many legs it has.
     pub(super) holdings: Vec<(Holding, u32)>,
     pub(super) legs: Vec<Leg>,
+    /// The balances of the pool that is being added.
+    pub(super) given: Vec<Holding>,
     /// Some pools are of several assets.
     pub(super) valued: bool,
 }
@@ -55,34 +57,25 @@ impl Draft {
         self.rows.clear();
         self.holdings.clear();
         self.legs.clear();
+        self.given.clear();
         self.valued = false;
     }
 
-    /// Ends a pool: its legs are those from `first` on, sorted by instrument; `given` are its balances. Splits them into
-    /// rows, and says what the pool is checked in.
+    /// Ends a pool: its legs are those from `first` on, sorted by instrument; its balances are those given. Splits them
+    /// into rows, and says what the pool is checked in.
     pub(super) fn close_pool(
         &mut self,
         venue: &Venue,
         multi: bool,
         first: usize,
-        mut given: Vec<Holding>,
         label: impl Fn() -> String,
     ) -> Result<AssetId> {
         let rules = venue.rules();
         let settles = |leg: &Leg| venue.instrument(leg.instrument).map(Instrument::settlement);
-        let legs = self.legs.get_mut(first..).ok_or_else(|| Error::invariant("draft"))?;
+        let Self { rows, holdings, legs, given, valued } = self;
+        let legs = legs.get_mut(first..).ok_or_else(|| Error::invariant("draft"))?;
         given.sort_unstable_by_key(|holding| holding.asset);
-        self.valued |= multi;
-        let (asset, assets) = if multi {
-            let asset = rules.valuation.ok_or_else(|| Error::invariant("valuation"))?;
-            legs.sort_by_key(|leg| settles(leg).ok());
-            let mut assets: Vec<AssetId> = legs.iter().map(settles).collect::<Result<_>>()?;
-            given.retain(|h| h.balance != 0 || h.interest != 0);
-            assets.extend(given.iter().map(|h| h.asset));
-            assets.sort_unstable();
-            assets.dedup();
-            (asset, assets)
-        } else {
+        if !multi {
             let named = given.first().map(|h| h.asset);
             let asset = named.or(legs.first().map(settles).transpose()?);
             let asset = asset.unwrap_or(rules.settlement_id);
@@ -98,21 +91,34 @@ impl Draft {
                     return Err(Error::new(ErrorKind::BadCollateral, "asset", value, limit));
                 }
             }
-            (asset, vec![asset])
-        };
-        let mut start = first;
+            let holding = given.pop().unwrap_or(Holding { asset, balance: 0, interest: 0 });
+            given.clear();
+            check_row(venue, &holding, legs, &label)?;
+            holdings.push((holding, place(legs.len())?));
+            rows.push(1);
+            return Ok(asset);
+        }
+        *valued = true;
+        let valuation = rules.valuation.ok_or_else(|| Error::invariant("valuation"))?;
+        legs.sort_by_key(|leg| settles(leg).ok());
+        given.retain(|h| h.balance != 0 || h.interest != 0);
+        let mut assets: Vec<AssetId> = legs.iter().map(settles).collect::<Result<_>>()?;
+        assets.extend(given.iter().map(|h| h.asset));
+        assets.sort_unstable();
+        assets.dedup();
+        let mut rest: &[Leg] = legs;
         for asset in &assets {
-            let rest = self.legs.get(start..).unwrap_or(&[]);
             let count = rest.iter().take_while(|l| settles(l).ok() == Some(*asset)).count();
-            let own = rest.get(..count).unwrap_or(&[]);
+            let (own, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            rest = after;
             let holding = given.iter().find(|h| h.asset == *asset).copied();
             let holding = holding.unwrap_or(Holding { asset: *asset, balance: 0, interest: 0 });
             check_row(venue, &holding, own, &label)?;
-            self.holdings.push((holding, place(count)?));
-            start += count;
+            holdings.push((holding, place(count)?));
         }
-        self.rows.push(place(assets.len())?);
-        Ok(asset)
+        given.clear();
+        rows.push(place(assets.len())?);
+        Ok(valuation)
     }
 }
 
@@ -198,6 +204,7 @@ impl Block {
             }
         }
         block.legs.push(0);
+        let mut scratch = Scratch::default();
         let mut rest = draft.legs.as_slice();
         for (row, (holding, count)) in draft.holdings.iter().enumerate() {
             let (legs, after) = rest.split_at_checked(index(*count)).unwrap_or((rest, &[]));
@@ -219,7 +226,7 @@ impl Block {
                 block.sides.push(leg.side);
             }
             block.legs.push(place(block.costs.len())?);
-            block.pack_row(row, holding, legs, context)?;
+            block.pack_row(row, holding, legs, context, &mut scratch)?;
         }
         block.shrink();
         Ok(block)
@@ -232,12 +239,13 @@ impl Block {
         holding: &Holding,
         legs: &[Leg],
         context: &Context<'_>,
+        scratch: &mut Scratch,
     ) -> Result<()> {
         let shape = Shape::of(context.venue.rules());
         let number = u16::try_from(row).ok();
         if let Some(number) = number
             && let Some((cash, fixed)) = lane_row(holding, legs, shape, context)?
-            && self.push_lanes(number, legs, context)?
+            && self.push_lanes(number, legs, context, scratch)?
         {
             self.cash.push(cash);
             if legs.is_empty() {
@@ -273,11 +281,18 @@ impl Block {
     }
 
     /// Adds a row to the lanes; false, and nothing added, where a size is too large for them.
-    fn push_lanes(&mut self, row: u16, legs: &[Leg], context: &Context<'_>) -> Result<bool> {
+    fn push_lanes(
+        &mut self,
+        row: u16,
+        legs: &[Leg],
+        context: &Context<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<bool> {
         if legs.is_empty() {
             return Ok(true);
         }
-        let mut found = Vec::with_capacity(legs.len());
+        let Scratch { found, last } = scratch;
+        found.clear();
         for leg in legs {
             let lots = i32::try_from(leg.lots).ok().filter(|lots| *lots != i32::MIN);
             let exposure = i32::try_from(leg.exposure()).ok();
@@ -286,14 +301,18 @@ impl Block {
             else {
                 return Ok(false);
             };
-            let chosen = rank(context.rates, leg.chosen)?;
+            let chosen = match last {
+                Some((rate, rank)) if *rate == leg.chosen => *rank,
+                _ => rank(context.rates, leg.chosen)?,
+            };
+            *last = Some((leg.chosen, chosen));
             found.push(OrderLeg { leg: LaneLeg { lots, instrument, chosen }, exposure });
         }
         let width = found.len();
         Ok(if legs.iter().any(Leg::has_orders) {
-            group_of(&mut self.ordered, width).push(row, found)
+            group_of(&mut self.ordered, width).push(row, found.iter().copied())
         } else {
-            group_of(&mut self.plain, width).push(row, found.into_iter().map(|o| o.leg))
+            group_of(&mut self.plain, width).push(row, found.iter().map(|o| o.leg))
         })
     }
 
@@ -530,6 +549,14 @@ impl Block {
         }
         Ok(leg)
     }
+}
+
+/// What packing a row needs for a while.
+#[derive(Debug, Default)]
+struct Scratch {
+    found: Vec<OrderLeg>,
+    /// The last chosen rate, and its place: the legs of a pool mostly share it.
+    last: Option<(Option<Rate>, u16)>,
 }
 
 fn rank(rates: &[Rate], rate: Option<Rate>) -> Result<u16> {
