@@ -125,7 +125,9 @@ def _coded(values: Any) -> Coded | None:
         places = values.to_physical().cast(int).fill_null(-1).to_numpy()
         named = values.drop_nulls().unique()
         names: list[Any] = [None] * (int(places.max(initial=-1)) + 1)
-        for place, text in zip(named.to_physical().to_list(), named.cast(str).to_list(), strict=True):
+        for place, text in zip(
+            named.to_physical().to_list(), named.cast(str).to_list(), strict=True
+        ):
             names[place] = text
         return _filled(places, names)
     return None

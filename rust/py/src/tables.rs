@@ -464,7 +464,15 @@ impl<'v> Reader<'v> {
             .iter()
             .filter_map(|i| venue.find(i.symbol()).ok().map(|id| (i.symbol(), id)));
         let builder = PortfolioBuilder::new(Arc::clone(venue));
-        Self { venue, symbols: symbols.collect(), builder, entry, floats, off_grid: Vec::new(), coded: (0, Vec::new()) }
+        Self {
+            venue,
+            symbols: symbols.collect(),
+            builder,
+            entry,
+            floats,
+            off_grid: Vec::new(),
+            coded: (0, Vec::new()),
+        }
     }
 
     /// The portfolio of all rows, and the floats that were off their grid.
@@ -639,7 +647,8 @@ impl<'v> Reader<'v> {
     }
 
     fn position_rows(&mut self, table: &Table<'_>) -> PyResult<()> {
-        let (mut instruments, mut sides) = (Known::of(table, "instrument"), Known::of(table, "leg"));
+        let (mut instruments, mut sides) =
+            (Known::of(table, "instrument"), Known::of(table, "leg"));
         let lots_of = Whole::of(table, "quantity_lots", &["quantity"]);
         let cost_of = Whole::of(table, "cost_quanta", &["cost", "entry"]);
         let accrued_of = Whole::or_zero(table, "accrued", "accrued_quanta");
@@ -698,7 +707,8 @@ impl<'v> Reader<'v> {
     }
 
     fn order_rows(&mut self, table: &Table<'_>) -> PyResult<()> {
-        let (mut instruments, mut sides) = (Known::of(table, "instrument"), Known::of(table, "leg"));
+        let (mut instruments, mut sides) =
+            (Known::of(table, "instrument"), Known::of(table, "leg"));
         let mut buys = Known::of(table, "side");
         let lots_of = Whole::of(table, "quantity_lots", &["quantity"]);
         let buy = |side: &str| match side {

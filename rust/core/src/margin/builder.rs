@@ -451,9 +451,8 @@ impl PortfolioBuilder {
 
     /// The places of the pools, sorted by account and pool name.
     fn order_of_pools(&self) -> Vec<u32> {
-        let name = |pool: &PoolDraft| {
-            (self.accounts.name(pool.account), self.pool_names.name(pool.name))
-        };
+        let name =
+            |pool: &PoolDraft| (self.accounts.name(pool.account), self.pool_names.name(pool.name));
         let count = u32::try_from(self.pools.len()).unwrap_or(NONE);
         if self.pools.is_sorted_by(|p, q| name(p) < name(q)) {
             return (0..count).collect();

@@ -181,6 +181,7 @@ pub(super) struct Block {
     /// prices; empty where no rule has such parts.
     fixed: Vec<[i64; 2]>,
     costs: Vec<i64>,
+    /// Of each leg; empty where all are net.
     sides: Vec<LegSide>,
     extras: BTreeMap<u32, Extra>,
 }
@@ -203,6 +204,14 @@ impl Block {
                 block.rows.push(block.rows.last().copied().unwrap_or(0) + rows);
             }
         }
+        let (rows, legs) = (draft.holdings.len(), draft.legs.len());
+        block.assets.reserve_exact(rows);
+        block.balances.reserve_exact(rows);
+        block.cash.reserve_exact(rows);
+        block.legs.reserve_exact(rows + 1);
+        block.costs.reserve_exact(legs);
+        let hedged = draft.legs.iter().any(|leg| leg.side != LegSide::Net);
+        block.sides.reserve_exact(if hedged { legs } else { 0 });
         block.legs.push(0);
         let mut scratch = Scratch::default();
         let mut rest = draft.legs.as_slice();
@@ -223,7 +232,9 @@ impl Block {
                     block.extras.insert(place(block.costs.len())?, extra);
                 }
                 block.costs.push(narrow.unwrap_or(0));
-                block.sides.push(leg.side);
+                if hedged {
+                    block.sides.push(leg.side);
+                }
             }
             block.legs.push(place(block.costs.len())?);
             block.pack_row(row, holding, legs, context, &mut scratch)?;
@@ -291,8 +302,7 @@ impl Block {
         if legs.is_empty() {
             return Ok(true);
         }
-        let Scratch { found, last } = scratch;
-        found.clear();
+        scratch.found.clear();
         for leg in legs {
             let lots = i32::try_from(leg.lots).ok().filter(|lots| *lots != i32::MIN);
             let exposure = i32::try_from(leg.exposure()).ok();
@@ -301,13 +311,10 @@ impl Block {
             else {
                 return Ok(false);
             };
-            let chosen = match last {
-                Some((rate, rank)) if *rate == leg.chosen => *rank,
-                _ => rank(context.rates, leg.chosen)?,
-            };
-            *last = Some((leg.chosen, chosen));
-            found.push(OrderLeg { leg: LaneLeg { lots, instrument, chosen }, exposure });
+            let chosen = scratch.rank(context.rates, leg.chosen)?;
+            scratch.found.push(OrderLeg { leg: LaneLeg { lots, instrument, chosen }, exposure });
         }
+        let found = &scratch.found;
         let width = found.len();
         Ok(if legs.iter().any(Leg::has_orders) {
             group_of(&mut self.ordered, width).push(row, found.iter().copied())
@@ -529,13 +536,12 @@ impl Block {
     }
 
     fn leg(&self, slot: usize, hot: WideLeg, rates: &[Rate]) -> Result<Leg> {
-        let (Some(cost), Some(side)) = (self.costs.get(slot), self.sides.get(slot)) else {
-            return Err(Error::invariant("leg place"));
-        };
+        let cost = self.costs.get(slot).ok_or_else(|| Error::invariant("leg place"))?;
+        let side = self.sides.get(slot).copied().unwrap_or(LegSide::Net);
         let rank = usize::from(hot.chosen);
         let mut leg = Leg {
             instrument: InstrumentId(u32::from(hot.instrument)),
-            side: *side,
+            side,
             lots: hot.lots,
             cost: i128::from(*cost),
             accrued: 0,
@@ -555,8 +561,27 @@ impl Block {
 #[derive(Debug, Default)]
 struct Scratch {
     found: Vec<OrderLeg>,
-    /// The last chosen rate, and its place: the legs of a pool mostly share it.
-    last: Option<(Option<Rate>, u16)>,
+    /// Chosen rates, and the place of each, by denominator: most pools choose one of few.
+    ranks: Vec<Option<(Rate, u16)>>,
+}
+
+impl Scratch {
+    fn rank(&mut self, rates: &[Rate], chosen: Option<Rate>) -> Result<u16> {
+        const SLOTS: usize = 61;
+        let Some(rate) = chosen else { return Ok(0) };
+        let at = usize::try_from(rate.den()).unwrap_or(0) % SLOTS;
+        if let Some(Some((known, place))) = self.ranks.get(at)
+            && *known == rate
+        {
+            return Ok(*place);
+        }
+        let found = rank(rates, chosen)?;
+        self.ranks.resize(SLOTS, None);
+        if let Some(known) = self.ranks.get_mut(at) {
+            *known = Some((rate, found));
+        }
+        Ok(found)
+    }
 }
 
 fn rank(rates: &[Rate], rate: Option<Rate>) -> Result<u16> {
