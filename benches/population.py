@@ -140,18 +140,18 @@ class Population:
         return {}
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """Return the keyword arguments of `Portfolio.from_tables`."""
-        names = np.array(self.accounts, dtype=object)
-        symbols = np.array(self.symbols, dtype=object)
+        """Return the keyword arguments of `Portfolio.from_tables`, names coded."""
+        each = np.arange(len(self))
+        accounts = (each, self.accounts)
         return {
             "positions": {
-                "account": np.repeat(names, np.diff(self.offsets)).tolist(),
-                "instrument": symbols[self.instrument].tolist(),
+                "account": (np.repeat(each, np.diff(self.offsets)), self.accounts),
+                "instrument": (self.instrument, self.symbols),
                 "quantity_lots": self.quantity,
                 "cost_quanta": self.cost,
             },
-            "collateral": {"account": self.accounts, "amount_quanta": self.collateral},
-            "pools": {"account": self.accounts, "leverage": self.leverage},
+            "collateral": {"account": accounts, "amount_quanta": self.collateral},
+            "pools": {"account": accounts, "leverage": self.leverage},
         }
 
     def mark_ticks(self) -> dict[str, int]:
@@ -346,9 +346,10 @@ class Multi(Population):
         """Return the keyword arguments of `Portfolio.from_tables`."""
         held = (self.collateral, *self.balances)
         names = ("USD", *(asset.name for asset in ASSETS))
+        each = np.arange(len(self))
         collateral = {
-            "account": self.accounts * len(held),
-            "asset": [name for name in names for _ in self.accounts],
+            "account": (np.tile(each, len(held)), self.accounts),
+            "asset": (np.repeat(np.arange(len(held)), len(self)), list(names)),
             "amount_quanta": np.concatenate(held),
         }
         return super().tables() | {"collateral": collateral}

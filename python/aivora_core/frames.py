@@ -11,7 +11,10 @@ from aivora_core import _core
 
 __all__ = ["columns", "read_table"]
 
-Column = list[Any] | np.ndarray[Any, Any]
+Coded = tuple[np.ndarray[Any, Any], list[Any]]
+Column = list[Any] | np.ndarray[Any, Any] | Coded
+
+NAMES = ("account", "pool", "instrument", "leg", "side", "asset", "kind", "mode")
 
 
 def columns(table: Any, name: str) -> dict[str, Column] | None:
@@ -21,14 +24,17 @@ def columns(table: Any, name: str) -> dict[str, Column] | None:
     ----------
     table : mapping, iterable of mappings, or data frame
         A dict of columns, a list of row dicts (a key missing in a row is absent there), or anything
-        with a ``to_dict`` (pandas, polars) or ``to_pydict`` (Arrow) method.
+        with a ``to_dict`` (pandas, polars) or ``to_pydict`` (Arrow) method. A column of names may
+        be coded: a pair of codes (whole numbers) and the names at their places, or a categorical
+        or dictionary column.
     name : str
         The table's name in errors.
 
     Returns
     -------
-    dict of str to (list or numpy.ndarray), or None
-        Arrays are one-dimensional, contiguous, int64 or float64; all else is a list.
+    dict of str to (list, numpy.ndarray or (numpy.ndarray, list)), or None
+        Arrays are one-dimensional, contiguous, int64 or float64; a pair is codes and names; all
+        else is a list.
 
     Raises
     ------
@@ -44,11 +50,11 @@ def columns(table: Any, name: str) -> dict[str, Column] | None:
     if table is None:
         return None
     if hasattr(table, "to_pydict"):
-        table = table.to_pydict()
+        table = {key: table[key] for key in table.schema.names}
     elif hasattr(table, "to_dict"):
-        table = {key: table[key].to_numpy() for key in table.columns}
+        table = {key: table[key] for key in table.columns}
     if hasattr(table, "keys"):
-        return {str(key): _column(table[key], f"{name}.{key}") for key in table.keys()}  # noqa: SIM118
+        return {str(key): _column(table[key], name, str(key)) for key in table.keys()}  # noqa: SIM118
     rows = list(table)
     keys: dict[str, None] = {}
     for place, row in enumerate(rows):
@@ -58,22 +64,80 @@ def columns(table: Any, name: str) -> dict[str, Column] | None:
     return {str(key): [row.get(key) for row in rows] for key in keys}
 
 
-def _column(values: Any, field: str) -> Column:
-    """A list as it is; an array as contiguous int64 or float64, or as a list of its values."""
+def _column(values: Any, name: str, key: str) -> Column:
+    """A list as it is; an array as contiguous int64 or float64, or as a list; codes with names."""
     if isinstance(values, list):
         return values
+    field = f"{name}.{key}"
+    if isinstance(values, tuple) and any(isinstance(part, np.ndarray) for part in values):
+        return _pair(values, field, key)
+    if key in NAMES and (coded := _coded(values)) is not None:
+        return coded
+    if hasattr(values, "to_pylist"):  # Arrow
+        return list(values.to_pylist())
+    if hasattr(values, "to_numpy"):  # pandas, polars
+        values = values.to_numpy()
     if isinstance(values, np.ndarray):
-        if values.ndim != 1:
-            shape = "x".join(map(str, values.shape))
-            raise _core._error("bad_column", field, shape, "must be one-dimensional", None)
-        if np.can_cast(values.dtype, np.int64) and values.dtype.kind in "iu":
-            return np.ascontiguousarray(values, dtype=np.int64)
-        if values.dtype.kind == "f":
-            return np.ascontiguousarray(values, dtype=np.float64)
-        return list(values.tolist())
+        return _array(values, field)
     if isinstance(values, str) or not hasattr(values, "__iter__"):
         raise _core._error("bad_column", field, repr(values)[:80], "must be a column", None)
     return list(values)
+
+
+def _array(values: np.ndarray[Any, Any], field: str) -> Column:
+    if values.ndim != 1:
+        shape = "x".join(map(str, values.shape))
+        raise _core._error("bad_column", field, shape, "must be one-dimensional", None)
+    if values.dtype.kind in "iu" and np.can_cast(values.dtype, np.int64):
+        return np.ascontiguousarray(values, dtype=np.int64)
+    if values.dtype.kind == "f":
+        return np.ascontiguousarray(values, dtype=np.float64)
+    return list(values.tolist())
+
+
+def _pair(pair: tuple[Any, ...], field: str, key: str) -> Coded:
+    """Codes and names as they were given, checked."""
+    if key not in NAMES:
+        limit = "only a column of names may be a pair of codes and names"
+        raise _core._error("bad_column", field, "a tuple", limit, None)
+    codes, names = pair if len(pair) == 2 else (None, None)  # noqa: PLR2004 - a pair
+    whole = isinstance(codes, np.ndarray) and codes.dtype.kind in "iu"
+    codes = _array(codes, field) if whole else None
+    if isinstance(names, (np.ndarray, tuple)):
+        names = list(names.tolist() if isinstance(names, np.ndarray) else names)
+    if not isinstance(codes, np.ndarray) or not isinstance(names, list):
+        limit = "must be an array of integer codes (at most int64) and a list of names"
+        raise _core._error("bad_column", field, "a tuple", limit, None)
+    return codes, names
+
+
+def _coded(values: Any) -> Coded | None:
+    """Codes and names of a categorical or dictionary column; None for any other."""
+    values = getattr(values, "values", values) if hasattr(values, "cat") else values
+    if hasattr(values, "categories") and hasattr(values, "codes"):  # pandas
+        return _filled(np.asarray(values.codes), list(values.categories))
+    if hasattr(values, "combine_chunks"):  # an Arrow column: one array
+        values = values.combine_chunks()
+    if hasattr(values, "indices") and hasattr(values, "dictionary"):  # Arrow
+        codes = values.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return _filled(codes, values.dictionary.to_pylist())
+    if str(getattr(values, "dtype", "")).startswith(("Categorical", "Enum")):  # polars
+        places = values.to_physical().cast(int).fill_null(-1).to_numpy()
+        named = values.drop_nulls().unique()
+        names: list[Any] = [None] * (int(places.max(initial=-1)) + 1)
+        for place, text in zip(
+            named.to_physical().to_list(), named.cast(str).to_list(), strict=True
+        ):
+            names[place] = text
+        return _filled(places, names)
+    return None
+
+
+def _filled(codes: np.ndarray[Any, Any], names: list[Any]) -> Coded:
+    """The same with what is missing, at code -1, as a name that is None."""
+    codes = codes.astype(np.int64)
+    codes[codes < 0] = len(names)
+    return codes, [*names, None]
 
 
 def read_table(path: str | Path) -> dict[str, Column]:

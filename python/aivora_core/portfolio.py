@@ -503,6 +503,9 @@ class Portfolio:
             Accept average entries that give no whole cost, and round the cost up: less than one
             quantum a leg against the account.
 
+        A column of names may be a pair ``(codes, names)``, or categorical: each distinct name is
+        read once.
+
         Returns
         -------
         Portfolio

@@ -3,21 +3,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aivora::data::{Instrument, InstrumentId, Venue};
+use aivora::data::{AssetId, Instrument, InstrumentId, Venue};
 use aivora::margin::{LegSide, PoolKey, PoolKind, PoolPlace, Portfolio, PortfolioBuilder};
 use aivora::numbers::{Decimal, Error, ErrorKind, Lots, Quanta, Rate, Result, Rounding};
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use crate::convert::{self, is_float, shown};
 use crate::errors::raise;
 
-/// One column: a list of Python values, or an array of whole numbers or of floats.
+/// One column: a list of Python values, an array of whole numbers or of floats, or places in a list of names.
 enum Cells<'py> {
     List(Bound<'py, PyList>),
     Ints(PyReadonlyArray1<'py, i64>),
     Floats(PyReadonlyArray1<'py, f64>),
+    Coded(PyReadonlyArray1<'py, i64>, Bound<'py, PyList>),
 }
 
 /// One table: its columns, all of one length.
@@ -99,6 +100,12 @@ fn cells<'py>(value: &Bound<'py, PyAny>) -> Option<(Cells<'py>, usize)> {
     if let Ok(list) = value.cast::<PyList>() {
         return Some((Cells::List(list.clone()), list.len()));
     }
+    if let Ok(pair) = value.cast::<PyTuple>() {
+        let (codes, names) =
+            pair.extract::<(PyReadonlyArray1<'py, i64>, Bound<'py, PyList>)>().ok()?;
+        let length = codes.as_slice().ok()?.len();
+        return Some((Cells::Coded(codes, names), length));
+    }
     if let Ok(ints) = value.extract::<PyReadonlyArray1<'py, i64>>() {
         let length = ints.as_slice().ok()?.len();
         return Some((Cells::Ints(ints), length));
@@ -121,11 +128,28 @@ impl<'py> Cells<'py> {
             Cells::List(list) => list.get_item(row).ok().map(Cell::Object),
             Cells::Ints(ints) => ints.as_slice().ok()?.get(row).copied().map(Cell::Int),
             Cells::Floats(floats) => floats.as_slice().ok()?.get(row).copied().map(Cell::Float),
+            Cells::Coded(codes, names) => {
+                let code = usize::try_from(*codes.as_slice().ok()?.get(row)?).ok()?;
+                names.get_item(code).ok().map(Cell::Object)
+            }
+        }
+    }
+
+    fn ints(&self) -> Option<&[i64]> {
+        match self {
+            Cells::Ints(ints) => ints.as_slice().ok(),
+            _ => None,
         }
     }
 
     fn cell(&self, row: usize, field: &str) -> Result<Cell<'py>> {
         self.get(row).ok_or_else(|| {
+            if let Cells::Coded(codes, names) = self
+                && let Some(code) = codes.as_slice().ok().and_then(|codes| codes.get(row))
+            {
+                let limit = format!("a code must be a place in its list of {} names", names.len());
+                return Error::new(ErrorKind::OutOfRange, field, code, limit);
+            }
             Error::new(
                 ErrorKind::BadColumn,
                 field,
@@ -192,6 +216,206 @@ fn float_refused(field: &str, value: &str) -> Error {
     Error::new(ErrorKind::FloatGiven, field, value, limit)
 }
 
+/// What a cell of names is known by, without a look at its text.
+enum Token<'py> {
+    Absent,
+    Code(usize),
+    Object(Bound<'py, PyAny>),
+}
+
+impl Token<'_> {
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Token::Absent, Token::Absent) => true,
+            (Token::Code(a), Token::Code(b)) => a == b,
+            (Token::Object(a), Token::Object(b)) => a.is(b),
+            _ => false,
+        }
+    }
+}
+
+/// A column that may not be there, by its tokens.
+#[derive(Clone, Copy)]
+enum Tokens<'t, 'py> {
+    Absent,
+    Codes(&'t [i64]),
+    Objects(&'t Bound<'py, PyList>),
+    Other,
+}
+
+impl<'t, 'py> Tokens<'t, 'py> {
+    fn of(table: &'t Table<'py>, column: &str) -> Self {
+        match table.find(column) {
+            None => Tokens::Absent,
+            Some(Cells::List(list)) => Tokens::Objects(list),
+            Some(Cells::Ints(codes) | Cells::Coded(codes, _)) => {
+                codes.as_slice().map_or(Tokens::Other, Tokens::Codes)
+            }
+            Some(Cells::Floats(_)) => Tokens::Other,
+        }
+    }
+
+    fn at(&self, row: usize) -> Option<Token<'py>> {
+        match self {
+            Tokens::Absent => Some(Token::Absent),
+            Tokens::Codes(codes) => {
+                codes.get(row).and_then(|code| usize::try_from(*code).ok()).map(Token::Code)
+            }
+            Tokens::Objects(list) => list.get_item(row).ok().map(Token::Object),
+            Tokens::Other => None,
+        }
+    }
+}
+
+/// Objects and codes that a column remembers.
+const OBJECTS: usize = 256;
+const CODES: usize = 1 << 16;
+
+/// A column, and what its cells were found to be: each distinct one is read once, as long as they are few.
+struct Known<'t, 'py, T> {
+    tokens: Tokens<'t, 'py>,
+    absent: Option<T>,
+    codes: Vec<Option<T>>,
+    /// By address; an object that is held keeps its address.
+    objects: Vec<Option<(Bound<'py, PyAny>, T)>>,
+}
+
+impl<'t, 'py, T: Copy> Known<'t, 'py, T> {
+    fn of(table: &'t Table<'py>, column: &str) -> Self {
+        let tokens = Tokens::of(table, column);
+        Self { tokens, absent: None, codes: Vec::new(), objects: Vec::new() }
+    }
+
+    /// What the cell of a row is, which `read` finds out where it is not known yet.
+    fn get(&mut self, row: usize, read: impl FnOnce() -> Result<T>) -> Result<T> {
+        match self.tokens.at(row) {
+            Some(Token::Absent) => match self.absent {
+                Some(known) => Ok(known),
+                None => Ok(*self.absent.insert(read()?)),
+            },
+            Some(Token::Code(code)) => {
+                if let Some(Some(known)) = self.codes.get(code) {
+                    return Ok(*known);
+                }
+                let found = read()?;
+                if code < CODES {
+                    if self.codes.len() <= code {
+                        self.codes.resize(code + 1, None);
+                    }
+                    if let Some(known) = self.codes.get_mut(code) {
+                        *known = Some(found);
+                    }
+                }
+                Ok(found)
+            }
+            Some(Token::Object(object)) => {
+                let at = (object.as_ptr().addr() >> 4) % OBJECTS;
+                if let Some(Some((known, found))) = self.objects.get(at)
+                    && known.is(&object)
+                {
+                    return Ok(*found);
+                }
+                let found = read()?;
+                self.objects.resize_with(OBJECTS, || None);
+                if let Some(known) = self.objects.get_mut(at) {
+                    *known = Some((object, found));
+                }
+                Ok(found)
+            }
+            None => read(),
+        }
+    }
+}
+
+/// The pools of a table's rows, found once for each code of an account, and not again for the account of the row before.
+struct Pools<'t, 'py> {
+    account: Tokens<'t, 'py>,
+    pool: Tokens<'t, 'py>,
+    last: Option<(Token<'py>, Token<'py>, PoolPlace)>,
+    by_code: Vec<Option<PoolPlace>>,
+    by_codes: HashMap<(usize, usize), PoolPlace>,
+}
+
+impl<'t, 'py> Pools<'t, 'py> {
+    fn of(table: &'t Table<'py>, by_code: Vec<Option<PoolPlace>>) -> Self {
+        let tokens = |column| match table.find(column) {
+            Some(Cells::Ints(_)) => Tokens::Other,
+            _ => Tokens::of(table, column),
+        };
+        let (account, pool) = (tokens("account"), tokens("pool"));
+        Self { account, pool, last: None, by_code, by_codes: HashMap::new() }
+    }
+
+    fn known(&self, account: &Token<'py>, pool: &Token<'py>) -> Option<PoolPlace> {
+        match (account, pool) {
+            (Token::Code(account), Token::Absent) => self.by_code.get(*account).copied().flatten(),
+            (Token::Code(account), Token::Code(pool)) => {
+                self.by_codes.get(&(*account, *pool)).copied()
+            }
+            _ => self.last.as_ref().filter(|l| l.0.is(account) && l.1.is(pool)).map(|l| l.2),
+        }
+    }
+
+    fn get(&mut self, row: usize, read: impl FnOnce() -> Result<PoolPlace>) -> Result<PoolPlace> {
+        let (Some(account), Some(pool)) = (self.account.at(row), self.pool.at(row)) else {
+            return read();
+        };
+        if let Some(known) = self.known(&account, &pool) {
+            return Ok(known);
+        }
+        let found = read()?;
+        match (&account, &pool) {
+            // The code is a place in a list, or it would not have been read.
+            (Token::Code(account), Token::Absent) => {
+                if self.by_code.len() <= *account {
+                    self.by_code.resize(*account + 1, None);
+                }
+                if let Some(known) = self.by_code.get_mut(*account) {
+                    *known = Some(found);
+                }
+            }
+            (Token::Code(account), Token::Code(pool)) => {
+                self.by_codes.insert((*account, *pool), found);
+            }
+            _ => self.last = Some((account, pool, found)),
+        }
+        Ok(found)
+    }
+}
+
+/// Where whole numbers come from: what most tables have is read without a look at a cell.
+#[derive(Clone, Copy)]
+enum Whole<'t> {
+    Zero,
+    Ints(&'t [i64]),
+    Cells,
+}
+
+impl<'t> Whole<'t> {
+    /// Of `column`, where none of `others` is there.
+    fn of(table: &'t Table<'_>, column: &str, others: &[&str]) -> Self {
+        let ints = table.find(column).and_then(Cells::ints);
+        let alone = others.iter().all(|other| table.find(other).is_none());
+        ints.filter(|_| alone).map_or(Whole::Cells, Whole::Ints)
+    }
+
+    /// The same, 0 where no column is there.
+    fn or_zero(table: &'t Table<'_>, units: &str, quanta: &str) -> Self {
+        match (table.find(units), table.find(quanta)) {
+            (None, None) => Whole::Zero,
+            _ => Whole::of(table, quanta, &[units]),
+        }
+    }
+
+    fn at(self, row: usize) -> Option<i128> {
+        match self {
+            Whole::Zero => Some(0),
+            Whole::Ints(ints) => ints.get(row).map(|int| i128::from(*int)),
+            Whole::Cells => None,
+        }
+    }
+}
+
 /// Reads four tables into a portfolio.
 pub(crate) struct Reader<'v> {
     venue: &'v Arc<Venue>,
@@ -202,6 +426,8 @@ pub(crate) struct Reader<'v> {
     /// How floats are rounded; none are accepted without.
     floats: Option<Rounding>,
     off_grid: Vec<OffGrid>,
+    /// The pools by the codes of a list of accounts (its address), which the next table may have too.
+    coded: (usize, Vec<Option<PoolPlace>>),
 }
 
 /// The four tables of a portfolio.
@@ -238,28 +464,43 @@ impl<'v> Reader<'v> {
             .iter()
             .filter_map(|i| venue.find(i.symbol()).ok().map(|id| (i.symbol(), id)));
         let builder = PortfolioBuilder::new(Arc::clone(venue));
-        Self { venue, symbols: symbols.collect(), builder, entry, floats, off_grid: Vec::new() }
+        Self {
+            venue,
+            symbols: symbols.collect(),
+            builder,
+            entry,
+            floats,
+            off_grid: Vec::new(),
+            coded: (0, Vec::new()),
+        }
     }
 
     /// The portfolio of all rows, and the floats that were off their grid.
     pub(crate) fn read(mut self, tables: &Tables<'_>) -> PyResult<(Portfolio, Vec<OffGrid>)> {
-        let pools = &tables.pools;
-        self.rows(pools, Self::pool_row)?;
-        self.rows(&tables.collateral, Self::collateral_row)?;
-        self.rows(&tables.positions, Self::position_row)?;
-        self.rows(&tables.orders, Self::order_row)?;
-        Ok((self.builder.build().map_err(raise)?, self.off_grid))
+        self.pool_rows(&tables.pools)?;
+        self.collateral_rows(&tables.collateral)?;
+        self.position_rows(&tables.positions)?;
+        self.order_rows(&tables.orders)?;
+        let Self { builder, off_grid, .. } = self;
+        Ok((builder.build().map_err(raise)?, off_grid))
     }
 
-    fn rows<'py>(
+    fn rows<'t, 'py>(
         &mut self,
-        table: &Table<'py>,
-        read: impl Fn(&mut Self, &Table<'py>, usize) -> Result<()>,
+        table: &'t Table<'py>,
+        mut read: impl FnMut(&mut Self, &mut Pools<'t, 'py>, usize) -> Result<()>,
     ) -> PyResult<()> {
+        let names = match table.find("account") {
+            Some(Cells::Coded(_, names)) => names.as_ptr().addr(),
+            _ => 0,
+        };
+        let (of, coded) = std::mem::take(&mut self.coded);
+        let mut pools = Pools::of(table, if of == names { coded } else { Vec::new() });
         for row in 0..table.rows {
-            let done = read(self, table, row);
+            let done = read(self, &mut pools, row);
             done.map_err(|e| raise(e.within(table.name).at_row(row)))?;
         }
+        self.coded = (names, pools.by_code);
         Ok(())
     }
 
@@ -405,76 +646,133 @@ impl<'v> Reader<'v> {
         Quanta::new(cost, "entry")
     }
 
-    fn position_row(&mut self, table: &Table<'_>, row: usize) -> Result<()> {
-        let (id, instrument) = self.instrument(table, row)?;
-        let side = Self::side(table, row)?;
-        let lots = self.lots(table, row, instrument)?;
-        let cost = self.cost(table, row, instrument, lots)?;
-        let columns = ("accrued", "accrued_quanta");
-        let accrued = self.amount(table, row, columns, instrument.quantum())?;
-        let pool = self.pool(table, row)?;
-        self.builder.position(pool, id, side, lots, cost, accrued)
+    fn position_rows(&mut self, table: &Table<'_>) -> PyResult<()> {
+        let (mut instruments, mut sides) =
+            (Known::of(table, "instrument"), Known::of(table, "leg"));
+        let lots_of = Whole::of(table, "quantity_lots", &["quantity"]);
+        let cost_of = Whole::of(table, "cost_quanta", &["cost", "entry"]);
+        let accrued_of = Whole::or_zero(table, "accrued", "accrued_quanta");
+        self.rows(table, |this, pools, row| {
+            let (id, instrument) = instruments.get(row, || this.instrument(table, row))?;
+            let side = sides.get(row, || Self::side(table, row))?;
+            let lots = match lots_of.at(row) {
+                Some(lots) => Lots::new(lots, "quantity_lots")?,
+                None => this.lots(table, row, instrument)?,
+            };
+            let cost = match cost_of.at(row) {
+                Some(cost) => Quanta::new(cost, "cost_quanta")?,
+                None => this.cost(table, row, instrument, lots)?,
+            };
+            #[allow(clippy::single_match_else)] // two ways to one amount
+            let accrued = match accrued_of.at(row) {
+                Some(accrued) => Quanta::new(accrued, "accrued_quanta")?,
+                None => {
+                    let columns = ("accrued", "accrued_quanta");
+                    this.amount(table, row, columns, instrument.quantum())?
+                }
+            };
+            let pool = pools.get(row, || this.pool(table, row))?;
+            this.builder.position(pool, id, side, lots, cost, accrued)
+        })
     }
 
-    fn collateral_row(&mut self, table: &Table<'_>, row: usize) -> Result<()> {
+    fn asset(&self, table: &Table<'_>, row: usize) -> Result<AssetId> {
         let named = table.find("asset").map(|c| c.cell(row, "asset")).transpose()?;
-        let asset = match named.filter(|cell| !cell.is_absent()) {
-            Some(cell) => cell.name("asset", |asset| self.venue.find_asset(asset))?,
-            None => self.venue.rules().settlement_id,
-        };
-        let quantum = self.venue.asset(asset)?.quantum();
-        table.one_of("amount", "amount_quanta")?;
-        let amount = self.amount(table, row, ("amount", "amount_quanta"), quantum)?;
-        let interest = self.amount(table, row, ("interest", "interest_quanta"), quantum)?;
-        let pool = self.pool(table, row)?;
-        self.builder.balance(pool, asset, amount, interest)
+        match named.filter(|cell| !cell.is_absent()) {
+            Some(cell) => cell.name("asset", |asset| self.venue.find_asset(asset)),
+            None => Ok(self.venue.rules().settlement_id),
+        }
     }
 
-    fn order_row(&mut self, table: &Table<'_>, row: usize) -> Result<()> {
-        let (id, instrument) = self.instrument(table, row)?;
-        let side = Self::side(table, row)?;
-        let lots = self.lots(table, row, instrument)?;
-        let buy = table.need("side")?.cell(row, "side")?.name("side", |side| match side {
+    fn collateral_rows(&mut self, table: &Table<'_>) -> PyResult<()> {
+        let mut assets = Known::of(table, "asset");
+        let amount_of = Whole::of(table, "amount_quanta", &["amount"]);
+        let interest_of = Whole::or_zero(table, "interest", "interest_quanta");
+        self.rows(table, |this, pools, row| {
+            let asset = assets.get(row, || this.asset(table, row))?;
+            let quantum = this.venue.asset(asset)?.quantum();
+            #[allow(clippy::single_match_else)] // two ways to one amount
+            let amount = match amount_of.at(row) {
+                Some(amount) => Quanta::new(amount, "amount_quanta")?,
+                None => {
+                    table.one_of("amount", "amount_quanta")?;
+                    this.amount(table, row, ("amount", "amount_quanta"), quantum)?
+                }
+            };
+            let interest = match interest_of.at(row) {
+                Some(interest) => Quanta::new(interest, "interest_quanta")?,
+                None => this.amount(table, row, ("interest", "interest_quanta"), quantum)?,
+            };
+            let pool = pools.get(row, || this.pool(table, row))?;
+            this.builder.balance(pool, asset, amount, interest)
+        })
+    }
+
+    fn order_rows(&mut self, table: &Table<'_>) -> PyResult<()> {
+        let (mut instruments, mut sides) =
+            (Known::of(table, "instrument"), Known::of(table, "leg"));
+        let mut buys = Known::of(table, "side");
+        let lots_of = Whole::of(table, "quantity_lots", &["quantity"]);
+        let buy = |side: &str| match side {
             "buy" => Ok(true),
             "sell" => Ok(false),
             _ => Err(Error::new(ErrorKind::OutOfRange, "side", side, "must be buy or sell")),
-        })?;
-        let pool = self.pool(table, row)?;
-        self.builder.order(pool, id, side, buy, lots)
+        };
+        self.rows(table, |this, pools, row| {
+            let (id, instrument) = instruments.get(row, || this.instrument(table, row))?;
+            let side = sides.get(row, || Self::side(table, row))?;
+            let lots = match lots_of.at(row) {
+                Some(lots) => Lots::new(lots, "quantity_lots")?,
+                None => this.lots(table, row, instrument)?,
+            };
+            let read = || table.need("side")?.cell(row, "side")?.name("side", buy);
+            let buy = buys.get(row, read)?;
+            let pool = pools.get(row, || this.pool(table, row))?;
+            this.builder.order(pool, id, side, buy, lots)
+        })
     }
 
-    fn pool_row(&mut self, table: &Table<'_>, row: usize) -> Result<()> {
-        let given = |column: &str| -> Result<Option<Cell<'_>>> {
+    fn pool_rows(&mut self, table: &Table<'_>) -> PyResult<()> {
+        let (mut kinds, mut modes) = (Known::of(table, "kind"), Known::of(table, "mode"));
+        let (mut instruments, mut leverages) =
+            (Known::of(table, "instrument"), Known::of(table, "leverage"));
+        let given = |column: &str, row: usize| -> Result<Option<Cell<'_>>> {
             let cell = table.find(column).map(|c| c.cell(row, column)).transpose()?;
             Ok(cell.filter(|c| !c.is_absent()))
         };
-        let kind = given("kind")?.map(|c| c.name("kind", PoolKind::from_name)).transpose()?;
-        let leverage = given("leverage")?.map(|c| c.rate("leverage")).transpose()?;
-        let id = match given("instrument")? {
-            Some(_) => Some(self.instrument(table, row)?.0),
-            None => None,
-        };
-        let modes = |mode: &str| match mode {
+        let mode = |mode: &str| match mode {
             "single" => Ok(false),
             "multi" => Ok(true),
             _ => Err(Error::new(ErrorKind::OutOfRange, "mode", mode, "must be single or multi")),
         };
-        let multi = given("mode")?.map(|c| c.name("mode", modes)).transpose()?;
-        let pool = self.pool(table, row)?;
-        if let Some(kind) = kind {
-            self.builder.kind(pool, kind)?;
-        }
-        if let Some(multi) = multi {
-            self.builder.multi(pool, multi)?;
-        }
-        match leverage {
-            Some(leverage) => self.builder.leverage(pool, id, leverage),
-            None if kind.is_some() || multi.is_some() => Ok(()),
-            None => {
-                let limit =
-                    "a row of this table declares a kind, a mode, a leverage or several of them";
-                Err(Error::new(ErrorKind::BadColumn, "kind", "nothing", limit))
+        self.rows(table, |this, pools, row| {
+            let kind = kinds.get(row, || {
+                given("kind", row)?.map(|c| c.name("kind", PoolKind::from_name)).transpose()
+            })?;
+            let leverage = leverages
+                .get(row, || given("leverage", row)?.map(|c| c.rate("leverage")).transpose())?;
+            let id = instruments.get(row, || match given("instrument", row)? {
+                Some(_) => Ok(Some(this.instrument(table, row)?.0)),
+                None => Ok(None),
+            })?;
+            let multi = modes
+                .get(row, || given("mode", row)?.map(|c| c.name("mode", mode)).transpose())?;
+            let pool = pools.get(row, || this.pool(table, row))?;
+            if let Some(kind) = kind {
+                this.builder.kind(pool, kind)?;
             }
-        }
+            if let Some(multi) = multi {
+                this.builder.multi(pool, multi)?;
+            }
+            match leverage {
+                Some(leverage) => this.builder.leverage(pool, id, leverage),
+                None if kind.is_some() || multi.is_some() => Ok(()),
+                None => {
+                    let limit =
+                        "a row of this table declares a kind, a mode, a leverage or several of them";
+                    Err(Error::new(ErrorKind::BadColumn, "kind", "nothing", limit))
+                }
+            }
+        })
     }
 }

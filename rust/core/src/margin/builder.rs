@@ -1,7 +1,9 @@
 //! From rows in any order to a packed portfolio.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::data::{AssetId, InstrumentId, Tiers, Venue};
 use crate::numbers::limits::{LEGS_MAX, LOTS_MAX, ROWS_MAX};
@@ -39,7 +41,8 @@ struct PoolDraft {
     leg_count: u32,
     kind: Option<PoolKind>,
     multi: Option<bool>,
-    chosen: Option<Rate>,
+    /// The place of its chosen rate.
+    chosen: u32,
 }
 
 /// A leg so far: what most legs have, and the place of the rest where there is more.
@@ -63,10 +66,13 @@ struct More {
     asks: i64,
 }
 
+/// A balance so far; what is past 64 bits, or owes interest, stands apart.
 #[derive(Debug, Clone, Copy)]
 struct BalanceDraft {
+    amount: i64,
     next: u32,
-    holding: Holding,
+    more: u32,
+    asset: AssetId,
 }
 
 /// A pool of a builder, found once for many rows.
@@ -85,7 +91,12 @@ pub struct PortfolioBuilder {
     legs: Vec<LegDraft>,
     more: Vec<More>,
     balances: Vec<BalanceDraft>,
-    chosen_for: HashMap<(u32, InstrumentId), Rate>,
+    /// Balance and interest of those that stand apart.
+    more_balances: Vec<(i128, i128)>,
+    /// Each chosen rate once, and the place of each.
+    rates: Vec<Rate>,
+    places: HashMap<Rate, u32>,
+    chosen_for: HashMap<(u32, InstrumentId), u32>,
 }
 
 fn index(place: u32) -> usize {
@@ -115,6 +126,9 @@ impl PortfolioBuilder {
             legs: Vec::new(),
             more: Vec::new(),
             balances: Vec::new(),
+            more_balances: Vec::new(),
+            rates: Vec::new(),
+            places: HashMap::new(),
             chosen_for: HashMap::new(),
         }
     }
@@ -129,7 +143,13 @@ impl PortfolioBuilder {
                 return Err(Error::new(ErrorKind::BadColumn, field, "\"\"", "must not be empty"));
             }
         }
-        let (account, name) = (self.accounts.place(key.account)?, self.pool_names.place(key.pool)?);
+        let account = self.accounts.place(key.account)?;
+        // Neighbours are mostly pools of one name.
+        let last = self.pools.last().map(|pool| pool.name);
+        let name = match last.filter(|last| self.pool_names.name(*last) == key.pool) {
+            Some(last) => last,
+            None => self.pool_names.place(key.pool)?,
+        };
         if self.of_account.len() < self.accounts.len() {
             self.of_account.resize(self.accounts.len(), NONE);
         }
@@ -151,7 +171,7 @@ impl PortfolioBuilder {
             leg_count: 0,
             kind: None,
             multi: None,
-            chosen: None,
+            chosen: NONE,
         });
         Ok(PoolPlace(added))
     }
@@ -212,17 +232,29 @@ impl PortfolioBuilder {
         }
         let rate = leverage.inverse("leverage")?;
         let twice = match instrument {
-            None => self.draft(pool)?.chosen.is_some(),
+            None => self.draft(pool)?.chosen != NONE,
             Some(id) => self.chosen_for.contains_key(&(pool.0, id)),
         };
         if twice {
             return Err(self.duplicate("leverage", pool, "it is chosen twice"));
         }
+        let rate = self.rate(rate)?;
         match instrument {
-            None => self.draft(pool)?.chosen = Some(rate),
+            None => self.draft(pool)?.chosen = rate,
             Some(id) => drop(self.chosen_for.insert((pool.0, id), rate)),
         }
         Ok(())
+    }
+
+    /// The place of a chosen rate, which is added when it is new.
+    fn rate(&mut self, rate: Rate) -> Result<u32> {
+        if let Some(place) = self.places.get(&rate) {
+            return Ok(*place);
+        }
+        let added = place(self.rates.len(), "leverage")?;
+        self.rates.push(rate);
+        self.places.insert(rate, added);
+        Ok(added)
     }
 
     /// Sets a pool's balance in an asset, and the interest owed on it.
@@ -240,19 +272,25 @@ impl PortfolioBuilder {
             let limit = "must not be negative: it is what the account owes";
             return Err(Error::new(ErrorKind::OutOfRange, "interest", interest.get(), limit));
         }
-        let name = self.venue.asset(asset)?.name().to_owned();
+        self.venue.asset(asset)?;
         let added = place(self.balances.len(), "collateral")?;
         let first = self.draft(pool)?.balances;
         let mut at = first;
         while let Some(balance) = self.balances.get(index(at)) {
-            if balance.holding.asset == asset {
+            if balance.asset == asset {
+                let name = self.venue.asset(asset)?.name();
                 let limit = format!("this pool's balance in {name} is given twice");
                 return Err(self.duplicate("collateral", pool, &limit));
             }
             at = balance.next;
         }
-        let holding = Holding { asset, balance: amount.get(), interest: interest.get() };
-        self.balances.push(BalanceDraft { next: first, holding });
+        let narrow = i64::try_from(amount.get());
+        let mut more = NONE;
+        if narrow.is_err() || interest.get() != 0 {
+            more = place(self.more_balances.len(), "collateral")?;
+            self.more_balances.push((amount.get(), interest.get()));
+        }
+        self.balances.push(BalanceDraft { amount: narrow.unwrap_or(0), next: first, more, asset });
         self.draft(pool)?.balances = added;
         Ok(())
     }
@@ -372,7 +410,12 @@ impl PortfolioBuilder {
     /// `bad_leg` for an isolated pool with several instruments; `bad_collateral` for a pool of one asset whose rows
     /// are in several; `overflow` past the bounds of floor 0; `limit_exceeded` for a size at which a growing rate
     /// would pass 1.
-    pub fn build(self) -> Result<Portfolio> {
+    pub fn build(mut self) -> Result<Portfolio> {
+        // What only adding rows needs is given back before the columns are made.
+        self.of_account = Vec::new();
+        self.places = HashMap::new();
+        self.accounts = self.accounts.packed();
+        self.pool_names = self.pool_names.packed();
         let order = self.order_of_pools();
         let rates = self.rates()?;
         let mut heads = Vec::with_capacity(order.len());
@@ -387,20 +430,26 @@ impl PortfolioBuilder {
             }
             blocks.push(Block::pack(&draft, &context)?);
         }
+        (self.legs, self.more) = (Vec::new(), Vec::new());
+        (self.balances, self.more_balances) = (Vec::new(), Vec::new());
         let key = |pool: &u32| self.pools.get(index(*pool)).map(|p| (p.account, p.name));
+        let mut keys = Vec::with_capacity(order.len());
+        keys.extend(order.iter().filter_map(key));
         let wide = Wide::new(&self.venue, &rates);
         let mut chosen_for = BTreeMap::new();
         if !self.chosen_for.is_empty() {
             let numbers: HashMap<u32, usize> = order.iter().copied().zip(0..).collect();
             let number = |pool: &u32| numbers.get(pool).copied().unwrap_or(usize::MAX);
-            let own = self.chosen_for.iter().map(|((p, id), rate)| ((number(p), *id), *rate));
-            chosen_for.extend(own);
+            for ((pool, id), place) in &self.chosen_for {
+                let rate = self.chosen(*place).ok_or_else(lost)?;
+                chosen_for.insert((number(pool), *id), rate);
+            }
         }
         Ok(Portfolio {
-            keys: order.iter().filter_map(key).collect(),
+            keys,
             venue: self.venue,
-            accounts: self.accounts.packed(),
-            pool_names: self.pool_names.packed(),
+            accounts: self.accounts,
+            pool_names: self.pool_names,
             heads,
             blocks,
             prepared: Prepared::default(),
@@ -413,10 +462,13 @@ impl PortfolioBuilder {
 
     /// The places of the pools, sorted by account and pool name.
     fn order_of_pools(&self) -> Vec<u32> {
-        let names = |place: u32| {
-            let pool = self.pools.get(index(place));
-            pool.map(|p| (self.accounts.name(p.account), self.pool_names.name(p.name)))
-        };
+        let name =
+            |pool: &PoolDraft| (self.accounts.name(pool.account), self.pool_names.name(pool.name));
+        let count = u32::try_from(self.pools.len()).unwrap_or(NONE);
+        if self.pools.is_sorted_by(|p, q| name(p) < name(q)) {
+            return (0..count).collect();
+        }
+        let names = |place: u32| self.pools.get(index(place)).map(name);
         // Most names differ in their first bytes: those are compared first, without a look at the names.
         let first_bytes = |place: u32| {
             let mut bytes = [0_u8; 8];
@@ -424,7 +476,6 @@ impl PortfolioBuilder {
             bytes.iter_mut().zip(account.bytes()).for_each(|(to, from)| *to = from);
             u64::from_be_bytes(bytes)
         };
-        let count = u32::try_from(self.pools.len()).unwrap_or(NONE);
         let mut keyed: Vec<(u64, u32)> = (0..count).map(|p| (first_bytes(p), p)).collect();
         keyed.sort_unstable_by(|(a, p), (b, q)| a.cmp(b).then_with(|| names(*p).cmp(&names(*q))));
         keyed.into_iter().map(|(_, place)| place).collect()
@@ -438,25 +489,21 @@ impl PortfolioBuilder {
                 rates.extend(brackets.iter().map(|b| b.initial));
             }
         }
-        let mut last = None;
-        for rate in
-            self.pools.iter().filter_map(|p| p.chosen).chain(self.chosen_for.values().copied())
-        {
-            if last.replace(rate) != Some(rate) {
-                rates.push(rate);
-            }
-            if rates.len() > 1 << 20 {
-                tidy(&mut rates)?;
-            }
-        }
+        rates.extend_from_slice(&self.rates);
         tidy(&mut rates)?;
         Ok(rates)
+    }
+
+    /// The chosen rate at a place.
+    fn chosen(&self, place: u32) -> Option<Rate> {
+        self.rates.get(index(place)).copied()
     }
 
     /// Appends a pool's rows to the draft of its block.
     fn draft_pool(&self, at: PoolPlace, draft: &mut Draft, rates: &[Rate]) -> Result<PoolHead> {
         let pool = self.pools.get(index(at.0)).ok_or_else(lost)?;
         let (kind, first) = (pool.kind.unwrap_or(PoolKind::Cross), draft.legs.len());
+        let of_pool = self.chosen(pool.chosen);
         let mut next = pool.legs;
         while let Some(leg) = self.legs.get(index(next)) {
             next = leg.next;
@@ -465,29 +512,35 @@ impl PortfolioBuilder {
                 None => More { cost: i128::from(leg.cost), ..More::default() },
             };
             let (instrument, side, lots) = (leg.instrument, leg.side, leg.lots);
-            let own = || self.chosen_for.get(&(at.0, instrument)).copied();
-            let chosen = if self.chosen_for.is_empty() { None } else { own() }.or(pool.chosen);
+            let own = || self.chosen(*self.chosen_for.get(&(at.0, instrument))?);
+            let chosen = if self.chosen_for.is_empty() { None } else { own() }.or(of_pool);
             let leg = Leg { instrument, side, lots, cost, accrued, bids, asks, chosen };
             if !leg.is_empty() {
                 draft.legs.push(leg);
             }
         }
         let legs = draft.legs.get_mut(first..).unwrap_or(&mut []);
-        legs.sort_unstable_by_key(|leg| (leg.instrument, leg.side));
+        // The chain is from the last row to the first.
+        legs.reverse();
+        if !legs.is_sorted_by_key(|leg| (leg.instrument, leg.side)) {
+            legs.sort_unstable_by_key(|leg| (leg.instrument, leg.side));
+        }
         if kind == PoolKind::Isolated && legs.windows(2).any(|w| differ(w, |l| l.instrument)) {
             let limit = "an isolated pool holds one instrument";
             return Err(Error::new(ErrorKind::BadLeg, "instrument", self.label(at), limit));
         }
-        let mut holdings = Vec::new();
         let mut next = pool.balances;
         while let Some(balance) = self.balances.get(index(next)) {
-            holdings.push(balance.holding);
+            let narrow = (i128::from(balance.amount), 0);
+            let more = self.more_balances.get(index(balance.more));
+            let (amount, interest) = more.copied().unwrap_or(narrow);
+            draft.given.push(Holding { asset: balance.asset, balance: amount, interest });
             next = balance.next;
         }
         let rules = self.venue.rules();
         let multi = pool.multi.unwrap_or(rules.multi);
-        let asset = draft.close_pool(&self.venue, multi, first, holdings, || self.label(at))?;
-        Ok(PoolHead { kind, multi, asset, chosen: rank(rates, pool.chosen)? })
+        let asset = draft.close_pool(&self.venue, multi, first, || self.label(at))?;
+        Ok(PoolHead { kind, multi, asset, chosen: rank(rates, of_pool)? })
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Draft {
     /// Each row, and how many legs it has.
     pub(super) holdings: Vec<(Holding, u32)>,
     pub(super) legs: Vec<Leg>,
+    /// The balances of the pool that is being added.
+    pub(super) given: Vec<Holding>,
     /// Some pools are of several assets.
     pub(super) valued: bool,
 }
@@ -55,34 +57,25 @@ impl Draft {
         self.rows.clear();
         self.holdings.clear();
         self.legs.clear();
+        self.given.clear();
         self.valued = false;
     }
 
-    /// Ends a pool: its legs are those from `first` on, sorted by instrument; `given` are its balances. Splits them into
-    /// rows, and says what the pool is checked in.
+    /// Ends a pool: its legs are those from `first` on, sorted by instrument; its balances are those given. Splits them
+    /// into rows, and says what the pool is checked in.
     pub(super) fn close_pool(
         &mut self,
         venue: &Venue,
         multi: bool,
         first: usize,
-        mut given: Vec<Holding>,
         label: impl Fn() -> String,
     ) -> Result<AssetId> {
         let rules = venue.rules();
         let settles = |leg: &Leg| venue.instrument(leg.instrument).map(Instrument::settlement);
-        let legs = self.legs.get_mut(first..).ok_or_else(|| Error::invariant("draft"))?;
+        let Self { rows, holdings, legs, given, valued } = self;
+        let legs = legs.get_mut(first..).ok_or_else(|| Error::invariant("draft"))?;
         given.sort_unstable_by_key(|holding| holding.asset);
-        self.valued |= multi;
-        let (asset, assets) = if multi {
-            let asset = rules.valuation.ok_or_else(|| Error::invariant("valuation"))?;
-            legs.sort_by_key(|leg| settles(leg).ok());
-            let mut assets: Vec<AssetId> = legs.iter().map(settles).collect::<Result<_>>()?;
-            given.retain(|h| h.balance != 0 || h.interest != 0);
-            assets.extend(given.iter().map(|h| h.asset));
-            assets.sort_unstable();
-            assets.dedup();
-            (asset, assets)
-        } else {
+        if !multi {
             let named = given.first().map(|h| h.asset);
             let asset = named.or(legs.first().map(settles).transpose()?);
             let asset = asset.unwrap_or(rules.settlement_id);
@@ -98,21 +91,34 @@ impl Draft {
                     return Err(Error::new(ErrorKind::BadCollateral, "asset", value, limit));
                 }
             }
-            (asset, vec![asset])
-        };
-        let mut start = first;
+            let holding = given.pop().unwrap_or(Holding { asset, balance: 0, interest: 0 });
+            given.clear();
+            check_row(venue, &holding, legs, &label)?;
+            holdings.push((holding, place(legs.len())?));
+            rows.push(1);
+            return Ok(asset);
+        }
+        *valued = true;
+        let valuation = rules.valuation.ok_or_else(|| Error::invariant("valuation"))?;
+        legs.sort_by_key(|leg| settles(leg).ok());
+        given.retain(|h| h.balance != 0 || h.interest != 0);
+        let mut assets: Vec<AssetId> = legs.iter().map(settles).collect::<Result<_>>()?;
+        assets.extend(given.iter().map(|h| h.asset));
+        assets.sort_unstable();
+        assets.dedup();
+        let mut rest: &[Leg] = legs;
         for asset in &assets {
-            let rest = self.legs.get(start..).unwrap_or(&[]);
             let count = rest.iter().take_while(|l| settles(l).ok() == Some(*asset)).count();
-            let own = rest.get(..count).unwrap_or(&[]);
+            let (own, after) = rest.split_at_checked(count).unwrap_or((rest, &[]));
+            rest = after;
             let holding = given.iter().find(|h| h.asset == *asset).copied();
             let holding = holding.unwrap_or(Holding { asset: *asset, balance: 0, interest: 0 });
             check_row(venue, &holding, own, &label)?;
-            self.holdings.push((holding, place(count)?));
-            start += count;
+            holdings.push((holding, place(count)?));
         }
-        self.rows.push(place(assets.len())?);
-        Ok(asset)
+        given.clear();
+        rows.push(place(assets.len())?);
+        Ok(valuation)
     }
 }
 
@@ -175,6 +181,7 @@ pub(super) struct Block {
     /// prices; empty where no rule has such parts.
     fixed: Vec<[i64; 2]>,
     costs: Vec<i64>,
+    /// Of each leg; empty where all are net.
     sides: Vec<LegSide>,
     extras: BTreeMap<u32, Extra>,
 }
@@ -197,7 +204,16 @@ impl Block {
                 block.rows.push(block.rows.last().copied().unwrap_or(0) + rows);
             }
         }
+        let (rows, legs) = (draft.holdings.len(), draft.legs.len());
+        block.assets.reserve_exact(rows);
+        block.balances.reserve_exact(rows);
+        block.cash.reserve_exact(rows);
+        block.legs.reserve_exact(rows + 1);
+        block.costs.reserve_exact(legs);
+        let hedged = draft.legs.iter().any(|leg| leg.side != LegSide::Net);
+        block.sides.reserve_exact(if hedged { legs } else { 0 });
         block.legs.push(0);
+        let mut scratch = Scratch::default();
         let mut rest = draft.legs.as_slice();
         for (row, (holding, count)) in draft.holdings.iter().enumerate() {
             let (legs, after) = rest.split_at_checked(index(*count)).unwrap_or((rest, &[]));
@@ -216,10 +232,12 @@ impl Block {
                     block.extras.insert(place(block.costs.len())?, extra);
                 }
                 block.costs.push(narrow.unwrap_or(0));
-                block.sides.push(leg.side);
+                if hedged {
+                    block.sides.push(leg.side);
+                }
             }
             block.legs.push(place(block.costs.len())?);
-            block.pack_row(row, holding, legs, context)?;
+            block.pack_row(row, holding, legs, context, &mut scratch)?;
         }
         block.shrink();
         Ok(block)
@@ -232,12 +250,13 @@ impl Block {
         holding: &Holding,
         legs: &[Leg],
         context: &Context<'_>,
+        scratch: &mut Scratch,
     ) -> Result<()> {
         let shape = Shape::of(context.venue.rules());
         let number = u16::try_from(row).ok();
         if let Some(number) = number
             && let Some((cash, fixed)) = lane_row(holding, legs, shape, context)?
-            && self.push_lanes(number, legs, context)?
+            && self.push_lanes(number, legs, context, scratch)?
         {
             self.cash.push(cash);
             if legs.is_empty() {
@@ -273,11 +292,17 @@ impl Block {
     }
 
     /// Adds a row to the lanes; false, and nothing added, where a size is too large for them.
-    fn push_lanes(&mut self, row: u16, legs: &[Leg], context: &Context<'_>) -> Result<bool> {
+    fn push_lanes(
+        &mut self,
+        row: u16,
+        legs: &[Leg],
+        context: &Context<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<bool> {
         if legs.is_empty() {
             return Ok(true);
         }
-        let mut found = Vec::with_capacity(legs.len());
+        scratch.found.clear();
         for leg in legs {
             let lots = i32::try_from(leg.lots).ok().filter(|lots| *lots != i32::MIN);
             let exposure = i32::try_from(leg.exposure()).ok();
@@ -286,14 +311,15 @@ impl Block {
             else {
                 return Ok(false);
             };
-            let chosen = rank(context.rates, leg.chosen)?;
-            found.push(OrderLeg { leg: LaneLeg { lots, instrument, chosen }, exposure });
+            let chosen = scratch.rank(context.rates, leg.chosen)?;
+            scratch.found.push(OrderLeg { leg: LaneLeg { lots, instrument, chosen }, exposure });
         }
+        let found = &scratch.found;
         let width = found.len();
         Ok(if legs.iter().any(Leg::has_orders) {
-            group_of(&mut self.ordered, width).push(row, found)
+            group_of(&mut self.ordered, width).push(row, found.iter().copied())
         } else {
-            group_of(&mut self.plain, width).push(row, found.into_iter().map(|o| o.leg))
+            group_of(&mut self.plain, width).push(row, found.iter().map(|o| o.leg))
         })
     }
 
@@ -627,13 +653,12 @@ impl Block {
     }
 
     fn leg(&self, slot: usize, hot: WideLeg, rates: &[Rate]) -> Result<Leg> {
-        let (Some(cost), Some(side)) = (self.costs.get(slot), self.sides.get(slot)) else {
-            return Err(Error::invariant("leg place"));
-        };
+        let cost = self.costs.get(slot).ok_or_else(|| Error::invariant("leg place"))?;
+        let side = self.sides.get(slot).copied().unwrap_or(LegSide::Net);
         let rank = usize::from(hot.chosen);
         let mut leg = Leg {
             instrument: InstrumentId(u32::from(hot.instrument)),
-            side: *side,
+            side,
             lots: hot.lots,
             cost: i128::from(*cost),
             accrued: 0,
@@ -646,6 +671,33 @@ impl Block {
             (leg.bids, leg.asks) = (extra.bids, extra.asks);
         }
         Ok(leg)
+    }
+}
+
+/// What packing a row needs for a while.
+#[derive(Debug, Default)]
+struct Scratch {
+    found: Vec<OrderLeg>,
+    /// Chosen rates, and the place of each, by denominator: most pools choose one of few.
+    ranks: Vec<Option<(Rate, u16)>>,
+}
+
+impl Scratch {
+    fn rank(&mut self, rates: &[Rate], chosen: Option<Rate>) -> Result<u16> {
+        const SLOTS: usize = 61;
+        let Some(rate) = chosen else { return Ok(0) };
+        let at = usize::try_from(rate.den()).unwrap_or(0) % SLOTS;
+        if let Some(Some((known, place))) = self.ranks.get(at)
+            && *known == rate
+        {
+            return Ok(*place);
+        }
+        let found = rank(rates, chosen)?;
+        self.ranks.resize(SLOTS, None);
+        if let Some(known) = self.ranks.get_mut(at) {
+            *known = Some((rate, found));
+        }
+        Ok(found)
     }
 }
 

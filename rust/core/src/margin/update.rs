@@ -124,7 +124,8 @@ impl Portfolio {
             legs.sort_unstable_by_key(|leg| (leg.instrument, leg.side));
             let first = draft.legs.len();
             draft.legs.extend(legs);
-            asset = draft.close_pool(&venue, head.multi, first, holdings, || label.clone())?;
+            draft.given = holdings;
+            asset = draft.close_pool(&venue, head.multi, first, || label.clone())?;
             Ok(())
         })?;
         let packed = Block::pack(&draft, &context)?;
