@@ -4,7 +4,17 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, Literal, Never, NotRequired, SupportsIndex, TypeAlias, TypedDict, final
+from typing import (
+    Any,
+    Final,
+    Literal,
+    Never,
+    NotRequired,
+    SupportsIndex,
+    TypeAlias,
+    TypedDict,
+    final,
+)
 
 import numpy as np
 import numpy.typing as npt
