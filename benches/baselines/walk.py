@@ -127,7 +127,7 @@ def numba_linear(offsets: Ints, prices: Ints, lots: Ints, unit: int) -> Callable
     """Level by level, each walk its own book, or all of them the one there is; needs numba."""
     import numba
 
-    many = len(offsets) > 2  # noqa: PLR2004 - two offsets are one book
+    many = len(offsets) > 2
 
     def loop(offsets: Ints, prices: Ints, lots: Ints, asked: Ints) -> Answer:
         rows = len(asked)

@@ -57,7 +57,6 @@ class _Columns(TypedDict):
 
 class _Walks(TypedDict):
     filled_lots: _Int64
-    unfilled_lots: _Int64
     cost_quanta: _Amounts
     fee_quanta: NotRequired[_Amounts | None]
     worst_ticks: _Int64

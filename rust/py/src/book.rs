@@ -620,7 +620,7 @@ impl Book {
     /// Returns
     /// -------
     /// dict of str to array of int64, shape (n,)
-    ///     ``filled_lots``, ``unfilled_lots``, ``cost_quanta``, ``worst_ticks`` (price ticks; 0
+    ///     ``filled_lots`` (the rest is not there), ``cost_quanta``, ``worst_ticks`` (price ticks; 0
     ///     without a fill), ``levels``, and ``fee_quanta`` if asked for (None when the card has no
     ///     fee). An amount column that needs more than 64 bits is a list of int.
     ///
@@ -893,7 +893,6 @@ pub(crate) fn columns(
 ) -> PyResult<Bound<'_, PyDict>> {
     let columns = PyDict::new(py);
     columns.set_item("filled_lots", walks.filled_lots.into_pyarray(py))?;
-    columns.set_item("unfilled_lots", walks.unfilled_lots.into_pyarray(py))?;
     columns.set_item("cost_quanta", amounts(py, walks.cost_quanta)?)?;
     columns.set_item("worst_ticks", walks.worst_ticks.into_pyarray(py))?;
     columns.set_item("levels", walks.levels.into_pyarray(py))?;

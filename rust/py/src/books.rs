@@ -342,9 +342,10 @@ impl Books {
     }
 
     fn __reduce__(&self) -> PyResult<()> {
-        Err(PyTypeError::new_err(
-            "cannot pickle 'Books': its rows are replaced in place, and a copy's would not; pickle \
-             the columns it was made from",
-        ))
+        Err(PyTypeError::new_err(format!(
+            "cannot pickle 'Books' of {} books: rows are replaced in place, and a copy's would not \
+             be; pickle the columns they were made from",
+            self.__len__()?
+        )))
     }
 }

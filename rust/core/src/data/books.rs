@@ -224,7 +224,7 @@ impl PackedSide {
 /// let books = Books::from_columns(&[btc], none, asks)?;
 /// let walks = walk_packed(&books, Side::Buy, vec![1_500, 60], 1)?;
 /// assert_eq!(walks.levels, [2, 1]);
-/// assert_eq!(walks.unfilled_lots, [0, 10]);
+/// assert_eq!(walks.filled_lots, [1_500, 50]);
 /// # Ok::<(), aivora::numbers::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -491,21 +491,23 @@ fn check_levels(
     let (mut total, mut value, mut previous) = (0_i64, 0_i128, None::<i64>);
     let value_max = QUANTA_MAX / i128::from(unit.max(1));
     for (level, (price, quantity)) in prices.iter().zip(lots).enumerate() {
-        let field = |column: &str| format!("{name}[{level}].{column}");
-        PriceTicks::new(i128::from(*price), "price")
-            .map_err(|e| e.within(&format!("{name}[{level}]")))?;
-        if *quantity <= 0 {
-            let (field, limit) = (field("quantity"), "must be above 0");
-            return Err(Error::new(ErrorKind::OutOfRange, field, quantity, limit));
+        let at = |error: Error| error.within(&format!("{name}[{level}]"));
+        let bad =
+            |kind, column, value: &i64, limit| Err(at(Error::new(kind, column, value, limit)));
+        if *price <= 0 {
+            return bad(ErrorKind::BadPrice, "price", price, "must be above 0");
         }
-        Lots::new(i128::from(*quantity), "quantity")
-            .map_err(|e| e.within(&format!("{name}[{level}]")))?;
+        PriceTicks::new(i128::from(*price), "price").map_err(at)?;
+        if *quantity <= 0 {
+            return bad(ErrorKind::OutOfRange, "quantity", quantity, "must be above 0");
+        }
+        Lots::new(i128::from(*quantity), "quantity").map_err(at)?;
         if previous.is_some_and(|previous| (previous - price) * toward_better <= 0) {
             let limit = match toward_better {
                 1 => "prices of bids must fall, the best first",
                 _ => "prices of asks must rise, the best first",
             };
-            return Err(Error::new(ErrorKind::UnsortedBook, field("price"), price, limit));
+            return bad(ErrorKind::UnsortedBook, "price", price, limit);
         }
         previous = Some(*price);
         total += quantity;

@@ -75,7 +75,6 @@ struct Piece<'a, T> {
     heads: &'a [Head],
     of: &'a [u32],
     filled: &'a mut [i64],
-    unfilled: &'a mut [i64],
     costs: &'a mut [T],
     worst: &'a mut [i64],
     levels: &'a mut [i64],
@@ -89,13 +88,9 @@ impl<T> Piece<'_, T> {
         step: impl Fn(&Head, i64, i64) -> (T, i64, usize),
     ) {
         let inputs = self.heads.iter().zip(self.of);
-        let lots = self.filled.iter_mut().zip(self.unfilled);
-        let found = self.costs.iter_mut().zip(self.worst).zip(self.levels);
-        for (((head, of), (filled, unfilled)), ((cost, worst), levels)) in
-            inputs.zip(lots).zip(found)
-        {
+        let found = self.filled.iter_mut().zip(self.costs).zip(self.worst).zip(self.levels);
+        for ((head, of), (((filled, cost), worst), levels)) in inputs.zip(found) {
             let there = head.lots.min(*filled);
-            *unfilled = *filled - there;
             *filled = there;
             let unit = usize::try_from(*of).ok().and_then(|of| units.get(of));
             let (amount, gap, touched) = step(head, there, unit.copied().unwrap_or(1));
@@ -153,19 +148,18 @@ fn walk_in<T: Copy + Default + Send>(
     job: impl Fn(Piece<'_, T>) + Sync,
 ) -> Result<(Walks, Vec<T>)> {
     let rows = filled.len();
-    let (mut unfilled, mut costs) = (vec![0; rows], vec![T::default(); rows]);
+    let mut costs = vec![T::default(); rows];
     let (mut worst, mut levels) = (vec![0; rows], vec![0; rows]);
     let inputs =
         books.taken_by(side).heads().chunks(PIECE).zip(books.instrument_of().chunks(PIECE));
     let pieces = inputs
-        .zip(filled.chunks_mut(PIECE).zip(unfilled.chunks_mut(PIECE)))
+        .zip(filled.chunks_mut(PIECE))
         .zip(costs.chunks_mut(PIECE))
         .zip(worst.chunks_mut(PIECE).zip(levels.chunks_mut(PIECE)))
-        .map(|((((heads, of), (filled, unfilled)), costs), (worst, levels))| Piece {
+        .map(|((((heads, of), filled), costs), (worst, levels))| Piece {
             heads,
             of,
             filled,
-            unfilled,
             costs,
             worst,
             levels,
@@ -175,12 +169,6 @@ fn walk_in<T: Copy + Default + Send>(
         Ok(())
     })?;
     let cost_quanta = Amounts::Short(Vec::new());
-    let walks = Walks {
-        filled_lots: filled,
-        unfilled_lots: unfilled,
-        cost_quanta,
-        worst_ticks: worst,
-        levels,
-    };
+    let walks = Walks { filled_lots: filled, cost_quanta, worst_ticks: worst, levels };
     Ok((walks, costs))
 }

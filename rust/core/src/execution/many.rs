@@ -56,10 +56,8 @@ impl Amounts {
 /// Walks as columns, one row a walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Walks {
-    /// Lots filled.
+    /// Lots filled; what was asked for beyond them is not there.
     pub filled_lots: Vec<i64>,
-    /// Lots asked for and not there.
-    pub unfilled_lots: Vec<i64>,
     /// Costs in quanta.
     pub cost_quanta: Amounts,
     /// The last prices touched, in price ticks; 0 where nothing was filled.
@@ -78,18 +76,16 @@ impl Walks {
         check_rows(rows)?;
         let room = || Vec::with_capacity(rows);
         let mut costs = Vec::with_capacity(rows);
-        let (mut filled, mut unfilled, mut worst, mut levels) = (room(), room(), room(), room());
+        let (mut filled, mut worst, mut levels) = (room(), room(), room());
         for (row, walk) in walks.enumerate() {
             let walk = walk.map_err(|error| error.at_row(row))?;
             filled.push(walk.filled().get());
-            unfilled.push(walk.unfilled().get());
             costs.push(walk.cost().get());
             worst.push(walk.worst().map_or(0, PriceTicks::get));
             levels.push(walk.levels().into());
         }
         let cost_quanta = Amounts::Wide(costs).shortened();
-        let (filled_lots, unfilled_lots) = (filled, unfilled);
-        Ok(Self { filled_lots, unfilled_lots, cost_quanta, worst_ticks: worst, levels })
+        Ok(Self { filled_lots: filled, cost_quanta, worst_ticks: worst, levels })
     }
 
     /// The fee of each row, `ceil(cost × taker fee)` of its instrument; -1 where it is unknown.
@@ -231,16 +227,12 @@ impl Index {
     #[allow(clippy::inline_always)]
     fn walk_in(&self, mut lots: Vec<i64>, steps: u32) -> Walks {
         let rows = lots.len();
-        let (mut unfilled, mut costs) = (vec![0; rows], vec![0; rows]);
-        let (mut worst, mut levels) = (vec![0; rows], vec![0; rows]);
-        let amounts = lots.iter_mut().zip(&mut unfilled).zip(&mut costs);
-        for (((lots, unfilled), cost), (worst, level)) in
-            amounts.zip(worst.iter_mut().zip(&mut levels))
-        {
+        let (mut costs, mut worst, mut levels) = (vec![0; rows], vec![0; rows], vec![0; rows]);
+        let amounts = lots.iter_mut().zip(&mut costs);
+        for ((lots, cost), (worst, level)) in amounts.zip(worst.iter_mut().zip(&mut levels)) {
             let filled = self.there.min(*lots);
             let place = self.place(filled, steps);
             let end = self.ends.get(place).copied().unwrap_or_default();
-            *unfilled = lots.wrapping_sub(filled);
             *lots = filled;
             // `new` has found that no term leaves 64 bits.
             let value = end.base.wrapping_add(end.price.wrapping_mul(filled));
@@ -249,13 +241,7 @@ impl Index {
             *level = i64::try_from(place).unwrap_or(0);
         }
         let cost_quanta = Amounts::Short(costs);
-        Walks {
-            filled_lots: lots,
-            unfilled_lots: unfilled,
-            cost_quanta,
-            worst_ticks: worst,
-            levels,
-        }
+        Walks { filled_lots: lots, cost_quanta, worst_ticks: worst, levels }
     }
 }
 
@@ -274,10 +260,11 @@ pub fn walk_many(
     let ladder = book.taken_by(side);
     let linear = matches!(book.instrument().contract(), Contract::Linear { .. });
     // An index is worth its making only for so many quantities.
-    if linear && lots.len() >= ladder.len() / 8 {
-        if let Some(index) = Index::new(ladder, limit, book.instrument().price_unit()) {
-            return Ok(index.walk(lots));
-        }
+    if linear
+        && lots.len() >= ladder.len() / 8
+        && let Some(index) = Index::new(ladder, limit, book.instrument().price_unit())
+    {
+        return Ok(index.walk(lots));
     }
     let single = |lots: &i64| walk(book, side, quantity(*lots)?, limit);
     Walks::collect(lots.iter().map(single))
@@ -293,3 +280,7 @@ pub fn walk_books<'a>(
 ) -> Result<Walks> {
     Walks::collect(rows.map(|(book, lots)| walk(book, side, quantity(lots)?, None)))
 }
+
+#[cfg(test)]
+#[path = "many_tests.rs"]
+mod tests;
