@@ -81,11 +81,11 @@ def test_rows_are_the_walks_of_each_book(data: st.DataObject, most: int, threads
                 lambda n: st.integers(max(n - 2, 0), n + 2)
             )
             asked.append(data.draw(near))
-        found = books.walk(side, np.array(asked), threads, fee=True)  # type: ignore[arg-type]
+        found = books.walk(side, np.array(asked), threads, fee=True)
         want = [oracle(levels, lots) for levels, lots in zip(taken, asked, strict=True)]
         assert rows(found) == want
         for row, lots in enumerate(asked):
-            walk = books[row].walk(side, lots * BTC.lot)  # type: ignore[arg-type]
+            walk = books[row].walk(side, lots * BTC.lot)
             assert (walk.filled_lots, walk.cost_quanta, walk.levels) == (
                 want[row][0],
                 want[row][1],
@@ -120,7 +120,7 @@ def test_a_deep_book_whose_levels_differ_much() -> None:
     near = [0, 1, 2, 999, 1000, 1001, 1002, 10**10, 10**11 + 999, 10**11 + 1000, 10**11 + 1001]
     asked = np.array([*near, 10**11 + 1999, 10**11 + 2000, 10**11 + 2001, 10**18] * 40)
     found = book.walk_many("buy", asked)
-    assert found["cost_quanta"].dtype == np.int64  # type: ignore[union-attr]
+    assert found["cost_quanta"].dtype == np.int64
     assert rows(found) == [oracle(levels, n) for n in asked.tolist()]
 
 
@@ -132,7 +132,7 @@ def test_books_of_several_instruments() -> None:
     ]
     books = ac.Books([*made, made[0]])
     asked = np.array([1500, 1000, 5, 1])
-    assert books.walk("buy", asked)["cost_quanta"].tolist() == [  # type: ignore[union-attr]
+    assert books.walk("buy", asked)["cost_quanta"].tolist() == [
         96_002_700_000,
         3_000_000_000,
         0,
@@ -141,7 +141,7 @@ def test_books_of_several_instruments() -> None:
     want = ac.walk_many([*made, made[0]], "buy", asked, fee=True)
     found = books.walk("buy", asked, fee=True)
     for name in [*NAMES, "fee_quanta"]:
-        np.testing.assert_array_equal(found[name], want[name])  # type: ignore[literal-required]
+        np.testing.assert_array_equal(found[name], want[name])
     assert [books[n].digest for n in range(2)] != [books[n + 1].digest for n in range(2)]
     assert books[0].depth() == books[-1].depth() == made[0].depth()
     assert (books[1].instrument, books[-1].instrument) == (ETH, BTC)
@@ -157,14 +157,14 @@ def test_fees_that_are_not_known() -> None:
     assert books.walk("buy", 1, fee=True)["fee_quanta"] is None
     assert "fee_quanta" not in books.walk("buy", 1)
     two = ac.Books([books[0], ac.Book(BTC, asks=[("1", "1")])])
-    assert two.walk("buy", 1, fee=True)["fee_quanta"].tolist() == [-1, 1]  # type: ignore[union-attr]
+    assert two.walk("buy", 1, fee=True)["fee_quanta"].tolist() == [-1, 1]
 
 
 def test_columns_wider_than_64_bits_are_lists_of_int() -> None:
     levels = [(9 * 10**13, 10**17)]
     books = ac.Books.from_columns(BTC, asks=columns([levels, [(1, 1)]]))
     assert books.walk("buy", 10**17)["cost_quanta"] == [9 * 10**32, UNIT]
-    assert books.walk("buy", 1)["cost_quanta"].tolist() == [9 * 10**15, UNIT]  # type: ignore[union-attr]
+    assert books.walk("buy", 1)["cost_quanta"].tolist() == [9 * 10**15, UNIT]
 
 
 GOOD: list[Levels] = [[(640_010, 700), (640_025, 2_000)], [(640_011, 50)]]
@@ -229,7 +229,7 @@ def test_bad_quantities_are_named() -> None:
     for threads in (0, -1, 257):
         error = refused("out_of_range", lambda n=threads: books.walk("buy", 1, n))
         assert error.field == "threads"
-    refused("out_of_range", lambda: books.walk("hold", 1))  # type: ignore[arg-type]
+    refused("out_of_range", lambda: books.walk("hold", 1))
 
 
 def test_only_linear_contracts_are_packed() -> None:
