@@ -1,7 +1,8 @@
-"""One walk of a 1,000-level book, called from Python: against an empty call and against a peer.
+"""Walks from Python: single calls against an empty call and a peer, columns against baselines.
 
 Quantities are log-uniform from one lot to the whole side, so that most queries end near the
-top, as orders do, and some sweep the book. The same quantities go to both.
+top, as orders do, and some sweep the book. In columns they are uniform over the side, so that
+every level is as likely as another to be the last. The same quantities go to all.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import pytest
 
 import aivora_core as ac
 from aivora_core import _core
+from baselines import walk as baselines
 from population import SEED
 
 if TYPE_CHECKING:
@@ -26,6 +28,11 @@ QUERIES = 2_000
 ROUNDS = 15
 BAR_EMPTY = 5
 BAR_PEER = 3
+SIZES = 1_000_000
+BOOKS = 100_000
+DEPTH = 50
+UNIT = 100  # quanta per price tick and lot of the card below
+PLAIN = 20_000  # rows of the baselines in plain Python
 
 CARD = """
 schema = "aivora-card/0"
@@ -164,3 +171,103 @@ def test_walk_against_nautilus_trader(
         seconds = interleaved({"ours": ours_all, "theirs": theirs_all}, ROUNDS)
         bar = BAR_PEER if name == "all" else None
         record(f"book.walk, {name}", against, seconds["theirs"] / seconds["ours"], at_least=bar)
+
+
+def sides_of(books: int, depth: int) -> dict[str, Any]:
+    """Asks of many books, as columns."""
+    rng = np.random.default_rng(SEED)
+    prices = 640_000 + rng.integers(1, 4, (books, depth)).cumsum(axis=1)
+    lots = rng.integers(1, 5_000, (books, depth))
+    offsets = np.arange(books + 1, dtype=np.int64) * depth
+    return {"offsets": offsets, "price_ticks": prices.ravel(), "quantity_lots": lots.ravel()}
+
+
+def same(ours: Any, theirs: Any) -> None:
+    """Require equal columns; a baseline in plain Python may answer the first rows only."""
+    if isinstance(theirs, list):
+        theirs = [np.array(column) for column in zip(*theirs, strict=True)]
+    for name, column in zip(baselines.NAMES, theirs, strict=True):
+        np.testing.assert_array_equal(ours[name][: len(column)], column, err_msg=name)
+
+
+@pytest.mark.parametrize("spread", ["uniform", "as orders"])
+def test_one_book_many_sizes(
+    spread: str,
+    interleaved: Callable[..., dict[str, float]],
+    record: Callable[..., None],
+) -> None:
+    pytest.importorskip("numba", reason="numba is not installed")
+    asks = sides_of(1, LEVELS)
+    book = ac.Books.from_columns(ac.Venue.from_toml(CARD)["BTC"], asks=asks)[0]  # type: ignore[arg-type]
+    offsets, prices, lots = asks.values()
+    rng = np.random.default_rng(SEED + 1)
+    most = int(lots.sum())
+    if spread == "uniform":
+        asked = rng.integers(0, most + most // 50, SIZES)  # some are more than there is
+    else:
+        asked = np.exp(rng.uniform(0, np.log(most), SIZES)).astype(np.int64)
+    columns = prices.tolist(), lots.tolist()
+    few = asked[:PLAIN].tolist()
+    by_bisect = baselines.python_bisect(*columns, UNIT)
+    by_numpy = baselines.numpy_sums(prices, lots, UNIT)
+    by_numba = baselines.numba_sums(prices, lots, UNIT)
+    level_by_level = baselines.numba_linear(offsets, prices, lots, UNIT)
+    bars = {"numba, sums": 1, "numpy, sums": 2, "Python, bisect": 15}
+    calls: dict[str, Callable[[], Any]] = {
+        "ours": lambda: book.walk_many("buy", asked),
+        "numba, sums": lambda: by_numba(asked),
+        "numba, linear": lambda: level_by_level(asked),
+        "numpy, sums": lambda: by_numpy(asked),
+        "Python, bisect": lambda: by_bisect(few),
+        "Python, linear": lambda: [baselines.linear(*columns, UNIT, n) for n in few[:500]],
+    }
+    rows = {"Python, bisect": PLAIN, "Python, linear": 500}
+    ours = calls["ours"]()
+    for name, call in calls.items():
+        if name != "ours":
+            same(ours, call())
+    seconds = interleaved(calls, 7)
+    each = {name: taken / rows.get(name, SIZES) for name, taken in seconds.items()}
+    for name in [name for name in calls if name != "ours"]:
+        bar = bars.get(name) if spread == "uniform" else None
+        what = f"walk_many, {LEVELS:,} levels, {SIZES:,} sizes {spread}"
+        record(what, name, each[name] / each["ours"], at_least=bar)
+
+
+def test_many_books_one_size_each(
+    interleaved: Callable[..., dict[str, float]],
+    record: Callable[..., None],
+) -> None:
+    pytest.importorskip("numba", reason="numba is not installed")
+    asks = sides_of(BOOKS, DEPTH)
+    books = ac.Books.from_columns(ac.Venue.from_toml(CARD)["BTC"], asks=asks)  # type: ignore[arg-type]
+    offsets, prices, lots = asks.values()
+    totals = lots.reshape(BOOKS, DEPTH).sum(axis=1)
+    asked = np.random.default_rng(SEED + 1).integers(0, totals + totals // 50)
+    by_numpy = baselines.numpy_books(offsets, prices, lots, UNIT)
+    by_numba = baselines.numba_linear(offsets, prices, lots, UNIT)
+    tables = (
+        prices.reshape(BOOKS, DEPTH)[:PLAIN].tolist(),
+        lots.reshape(BOOKS, DEPTH)[:PLAIN].tolist(),
+    )
+    few = asked[:PLAIN].tolist()
+    calls: dict[str, Callable[[], Any]] = {
+        "ours": lambda: books.walk("buy", asked),
+        "ours, 2 threads": lambda: books.walk("buy", asked, threads=2),
+        "numba, linear": lambda: by_numba(asked),
+        "numpy": lambda: by_numpy(asked),
+        "Python, linear": lambda: [
+            baselines.linear(p, q, UNIT, n) for p, q, n in zip(*tables, few, strict=True)
+        ],
+    }
+    ours = calls["ours"]()
+    same(ours, tuple(calls["ours, 2 threads"]()[name] for name in baselines.NAMES))
+    for name in ("numba, linear", "numpy", "Python, linear"):
+        same(ours, calls[name]())
+    seconds = interleaved(calls, 9)
+    what = f"Books.walk, {BOOKS:,} books of {DEPTH} levels"
+    each = {name: taken / BOOKS for name, taken in seconds.items()}
+    each["Python, linear"] = seconds["Python, linear"] / PLAIN
+    bars = {"numba, linear": 1.3, "numpy": 15}
+    for name in [name for name in calls if name != "ours"]:
+        record(what, name, each[name] / each["ours"], at_least=bars.get(name))

@@ -145,7 +145,7 @@ def test_an_unknown_fee_is_not_zero() -> None:
     book = ac.Book(ac.Venue.load("hyperliquid")["BTC"], asks=[("64001", 1)])
     assert book.walk("buy", 1).fee is None
     assert book.walk("buy", 1).fee_quanta is None
-    assert book.walk_many("buy", np.array([1]))["fee_quanta"] is None
+    assert book.walk_many("buy", np.array([1]), fee=True)["fee_quanta"] is None
 
 
 def test_inverse_questions() -> None:
@@ -196,7 +196,7 @@ def test_walks_and_their_inverses_agree_with_fractions(
     assert (walk.filled_lots, walk.unfilled_lots, walk.levels) == (lots - left, left, touched)
     assert walk.cost_quanta == cost * 100  # 0.1 x 0.001 in millionths
     assert pickle.loads(pickle.dumps(walk)) == walk
-    found = book.walk_many(side, np.array([lots]))
+    found = book.walk_many(side, np.array([lots]), fee=True)
     assert found["cost_quanta"] == [walk.cost_quanta]
     assert found["fee_quanta"] == [walk.fee_quanta]
     again = book.max_quantity(side, cost=walk.cost)
@@ -206,11 +206,10 @@ def test_walks_and_their_inverses_agree_with_fractions(
 def test_many_are_the_single_calls() -> None:
     book, other = made(), ac.Book(VENUE["ETH"], asks=[("3000", 5)])
     sizes = np.array([0, 1, 700, 701, 2700, 9999])
-    found: Any = book.walk_many("buy", sizes)
+    found: Any = book.walk_many("buy", sizes, fee=True)
     for row, lots in enumerate(sizes.tolist()):
         walk = book.walk("buy", lots * BTC.lot)
         assert found["filled_lots"][row] == walk.filled_lots
-        assert found["unfilled_lots"][row] == walk.unfilled_lots
         assert found["cost_quanta"][row] == walk.cost_quanta
         assert found["fee_quanta"][row] == walk.fee_quanta
         assert found["worst_ticks"][row] == (walk.worst_ticks or 0)

@@ -13,7 +13,7 @@ array([ True])
 
 from __future__ import annotations
 
-from aivora_core._core import Book, Instrument, Prices, Venue, Walk, __version__, walk_many
+from aivora_core._core import Book, Books, Instrument, Prices, Venue, Walk, __version__, walk_many
 from aivora_core.errors import (
     AivoraError,
     BookError,
@@ -44,6 +44,7 @@ __all__ = [
     "BankruptcyPrice",
     "Book",
     "BookError",
+    "Books",
     "CardError",
     "Explanation",
     "Flip",

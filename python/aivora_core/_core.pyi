@@ -4,7 +4,17 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, Literal, Never, SupportsIndex, TypeAlias, TypedDict, final
+from typing import (
+    Any,
+    Final,
+    Literal,
+    Never,
+    NotRequired,
+    SupportsIndex,
+    TypeAlias,
+    TypedDict,
+    final,
+)
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +23,7 @@ from aivora_core.errors import AivoraError
 
 __all__ = [
     "Book",
+    "Books",
     "Instrument",
     "Portfolio",
     "Prices",
@@ -39,11 +50,15 @@ class _Depth(TypedDict):
     bids: list[tuple[Decimal, Decimal]]
     asks: list[tuple[Decimal, Decimal]]
 
+class _Columns(TypedDict):
+    offsets: _Int64
+    price_ticks: _Int64
+    quantity_lots: _Int64
+
 class _Walks(TypedDict):
     filled_lots: _Int64
-    unfilled_lots: _Int64
     cost_quanta: _Amounts
-    fee_quanta: _Amounts | None
+    fee_quanta: NotRequired[_Amounts | None]
     worst_ticks: _Int64
     levels: _Int64
 
@@ -156,7 +171,12 @@ class Book:
     ) -> Decimal: ...
     def quantity_within(self, side: _Side, bps: _Exact) -> Decimal: ...
     def walk_many(
-        self, side: _Side, quantity_lots: _Int64, limit: _Exact | None = None
+        self,
+        side: _Side,
+        quantity_lots: _Int64,
+        limit: _Exact | None = None,
+        *,
+        fee: bool = False,
     ) -> _Walks: ...
     def depth(self, levels: int | None = None) -> _Depth: ...
     @property
@@ -229,7 +249,27 @@ class Walk:
     def __hash__(self) -> int: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 
-def walk_many(books: Sequence[Book], side: _Side, quantity_lots: _Int64) -> _Walks: ...
+def walk_many(
+    books: Sequence[Book], side: _Side, quantity_lots: _Int64, *, fee: bool = False
+) -> _Walks: ...
+
+@final
+class Books:
+    def __new__(cls, books: Sequence[Book]) -> Books: ...
+    @staticmethod
+    def from_columns(
+        instrument: Instrument | Sequence[Instrument],
+        bids: _Columns | None = None,
+        asks: _Columns | None = None,
+    ) -> Books: ...
+    def walk(
+        self, side: _Side, quantity_lots: int | _Int64, threads: int = 1, *, fee: bool = False
+    ) -> _Walks: ...
+    def replace(self, row: int, book: Book) -> None: ...
+    def depths(self) -> dict[str, _Int64]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: int, /) -> Book: ...
+    def __reduce__(self) -> Never: ...
 
 @final
 class Prices:

@@ -16,6 +16,7 @@ PINNED = [
     "BankruptcyPrice",
     "Book",
     "BookError",
+    "Books",
     "CardError",
     "Explanation",
     "Flip",

@@ -63,6 +63,7 @@ def everything() -> dict[str, Any]:
         "BankruptcyPrice": account.bankruptcy_price("BTC", prices),
         "Explanation": account.explain(prices),
         "Book": book,
+        "Books": ac.Books([book]),
         "Prices": prices,
         "Portfolio": portfolio,
     }
@@ -77,7 +78,7 @@ VALUES = [
     "Venue",
     "Walk",
 ]
-HANDLES = ["Book", "Portfolio", "Prices"]
+HANDLES = ["Book", "Books", "Portfolio", "Prices"]
 
 
 @pytest.mark.parametrize("name", VALUES)

@@ -155,7 +155,7 @@ fn walk_each(times: u64) {
     let (deep, mut next) = (book(&btc(), LEVELS, 1), numbers(3));
     let asked: Vec<i64> = (0..QUERIES).map(|_| 1 + next(2_400_000)).collect();
     repeat(times, || {
-        black_box(walk_many(black_box(&deep), Side::Buy, black_box(&asked), None).unwrap());
+        black_box(walk_many(black_box(&deep), Side::Buy, black_box(asked.clone()), None).unwrap());
     });
 }
 

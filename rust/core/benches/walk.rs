@@ -4,8 +4,8 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use aivora::data::{Book, Instrument, Level, Side, Venue};
-use aivora::execution::{Within, max_quantity, walk, walk_books, walk_many};
+use aivora::data::{Book, Books, Instrument, Level, Side, Venue};
+use aivora::execution::{Within, max_quantity, walk, walk_books, walk_many, walk_packed};
 use aivora::numbers::{Decimal, Lots, PriceTicks, Quanta};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -76,12 +76,29 @@ fn many(c: &mut Criterion, instrument: &Arc<Instrument>, deep: &Book) {
     let sizes: Vec<i64> = (0..100_000).map(|_| next(2_400_000)).collect();
     group.throughput(Throughput::Elements(100_000));
     group.bench_function("100000 sizes on one book", |b| {
-        b.iter(|| walk_many(black_box(deep), Side::Buy, black_box(&sizes), None).unwrap());
+        b.iter_batched(
+            || sizes.clone(),
+            |sizes| walk_many(black_box(deep), Side::Buy, sizes, None).unwrap(),
+            BatchSize::LargeInput,
+        );
     });
     let books: Vec<Book> = (0..100_000).map(|seed| book(instrument, 50, seed)).collect();
     let half: Vec<i64> = (0..100_000).map(|_| next(120_000)).collect();
     group.bench_function("100000 books of 50 levels", |b| {
         b.iter(|| walk_books(books.iter().zip(half.iter().copied()), Side::Buy).unwrap());
+    });
+    let packed = Books::from_books(books.iter().map(Ok)).unwrap();
+    for threads in [1, 2] {
+        group.bench_function(format!("100000 packed books of 50 levels, {threads} threads"), |b| {
+            b.iter_batched(
+                || half.clone(),
+                |half| walk_packed(&packed, Side::Buy, half, threads).unwrap(),
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    group.bench_function("pack 100000 books of 50 levels", |b| {
+        b.iter(|| Books::from_books(books.iter().map(Ok)).unwrap());
     });
     group.finish();
 }

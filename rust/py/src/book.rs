@@ -1,11 +1,12 @@
 //! `Book`: the order book of one instrument, and `walk_many` over many of them.
 
+use std::iter::repeat;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, TryLockError};
 
 use aivora::data::grid::{read_price, read_quantity};
 use aivora::data::{self, Deltas, Ladder, Level, Side};
-use aivora::execution::{self, Walks, Within};
+use aivora::execution::{self, Amounts, Walks, Within};
 use aivora::numbers::{Decimal, Error, ErrorKind, Lots, PriceTicks, Quanta, Result};
 use numpy::{IntoPyArray, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
@@ -58,9 +59,9 @@ use crate::walk::Walk;
 /// (Decimal('96002.7'), Decimal('64002.5'), 2)
 #[pyclass(frozen, module = "aivora_core._core")]
 pub(crate) struct Book {
-    instrument: Py<Instrument>,
+    pub(crate) instrument: Py<Instrument>,
     shared: Arc<data::Instrument>,
-    state: Mutex<data::Book>,
+    pub(crate) state: Mutex<data::Book>,
 }
 
 /// Levels that are copied and applied at a time: what fits a cache.
@@ -68,12 +69,12 @@ const PART: usize = 4096;
 
 /// The error of a book that a panic has left half changed.
 #[cold]
-fn broken() -> PyErr {
+pub(crate) fn broken() -> PyErr {
     raise(Error::invariant("book"))
 }
 
 /// Runs a step; a panic in it becomes `invariant_broken` instead of passing the border.
-fn guarded<T>(step: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+pub(crate) fn guarded<T>(step: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| Err(broken()))
 }
 
@@ -95,6 +96,12 @@ impl Book {
             };
             step(&mut state)
         })
+    }
+
+    /// A book around a state.
+    pub(crate) fn holding(instrument: Py<Instrument>, book: data::Book) -> PyResult<Self> {
+        let shared = instrument.get().shared()?;
+        Ok(Self { instrument, shared, state: Mutex::new(book) })
     }
 
     /// The book as it is now.
@@ -163,7 +170,7 @@ fn pair_of<'py>(pair: &Bound<'py, PyAny>) -> Option<Row<'py>> {
 
 /// A side by its name; a literal of the caller's is the interned text itself and needs no look
 /// inside.
-fn side_of(side: &Bound<'_, PyAny>) -> PyResult<Side> {
+pub(crate) fn side_of(side: &Bound<'_, PyAny>) -> PyResult<Side> {
     if side.is(intern!(side.py(), "buy")) {
         return Ok(Side::Buy);
     }
@@ -607,13 +614,15 @@ impl Book {
     ///     Quantities in whole lots.
     /// limit : int, str or Decimal, optional
     ///     The last price that may be touched.
+    /// fee : bool, default False
+    ///     Whether the fee of each row is computed too.
     ///
     /// Returns
     /// -------
     /// dict of str to array of int64, shape (n,)
-    ///     ``filled_lots``, ``unfilled_lots``, ``cost_quanta``, ``fee_quanta`` (None when the card
-    ///     has no fee), ``worst_ticks`` (price ticks; 0 without a fill) and ``levels``. An amount
-    ///     column that needs more than 64 bits is a list of int.
+    ///     ``filled_lots`` (the rest is not there), ``cost_quanta``, ``worst_ticks`` (price ticks; 0
+    ///     without a fill), ``levels``, and ``fee_quanta`` if asked for (None when the card has no
+    ///     fee). An amount column that needs more than 64 bits is a list of int.
     ///
     /// Raises
     /// ------
@@ -628,12 +637,13 @@ impl Book {
     /// >>> book = ac.Book(ac.Venue.load("demo")["BTC"], asks=[("64001", "0.7"), ("64002.5", "2")])
     /// >>> book.walk_many("buy", np.array([500, 1500]))["levels"]
     /// array([1, 2])
-    #[pyo3(signature = (side, quantity_lots, limit=None))]
+    #[pyo3(signature = (side, quantity_lots, limit=None, *, fee=false))]
     fn walk_many<'py>(
         slf: &Bound<'py, Self>,
         side: &Bound<'_, PyAny>,
         quantity_lots: &Bound<'_, PyAny>,
         limit: Option<&Bound<'_, PyAny>>,
+        fee: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
         let (this, py) = (slf.get(), slf.py());
         let side = side_of(side)?;
@@ -642,7 +652,9 @@ impl Book {
         let walks = py.detach(|| {
             guarded(|| {
                 let book = this.state.lock().map_err(|_| broken())?;
-                execution::walk_many(&book, side, &lots, limit).map_err(raise)
+                let walks = execution::walk_many(&book, side, lots, limit).map_err(raise)?;
+                let fees = fee.then(|| walks.fees(repeat(&*this.shared)));
+                Ok((walks, fees))
             })
         });
         columns(py, walks?)
@@ -751,6 +763,8 @@ impl Book {
 ///     A buy walks the asks, a sell the bids.
 /// quantity_lots : array of int64, shape (n,)
 ///     One quantity a book, in whole lots of its instrument.
+/// fee : bool, default False
+///     Whether the fee of each row is computed too.
 ///
 /// Returns
 /// -------
@@ -772,12 +786,14 @@ impl Book {
 /// >>> ac.walk_many(books, "buy", np.array([1000, 5000]))["filled_lots"]
 /// array([1000, 5000])
 #[pyfunction]
+#[pyo3(signature = (books, side, quantity_lots, *, fee=false))]
 #[allow(clippy::needless_pass_by_value)] // a call from Python hands over what it extracted
 pub(crate) fn walk_many<'py>(
     py: Python<'py>,
     books: Vec<Py<Book>>,
     side: &Bound<'_, PyAny>,
     quantity_lots: &Bound<'_, PyAny>,
+    fee: bool,
 ) -> PyResult<Bound<'py, PyDict>> {
     let side = side_of(side)?;
     let lots = int64(quantity_lots, "quantity_lots").map_err(raise)?;
@@ -788,13 +804,14 @@ pub(crate) fn walk_many<'py>(
     }
     let walks = py.detach(|| {
         guarded(|| {
-            let mut walks = Walks::with_capacity(lots.len()).map_err(raise)?;
-            for (book, lots) in books.iter().zip(&lots) {
-                // One lock at a time: the same book may stand in two rows.
-                let book = book.get().state.lock().map_err(|_| broken())?;
-                walks.add(&book, side, *lots, None).map_err(raise)?;
-            }
-            Ok(walks)
+            // One lock at a time: the same book may stand in two rows.
+            let walks = books.iter().zip(&lots).map(|(book, lots)| {
+                let book = book.get().state.lock().map_err(|_| Error::invariant("book"))?;
+                execution::walk(&book, side, execution::many::quantity(*lots)?, None)
+            });
+            let walks = Walks::collect(walks).map_err(raise)?;
+            let fees = fee.then(|| walks.fees(books.iter().map(|book| &*book.get().shared)));
+            Ok((walks, fees))
         })
     });
     columns(py, walks?)
@@ -835,7 +852,7 @@ pub(crate) fn _pack_deltas<'py>(
 }
 
 /// A column of whole numbers, copied so that no other thread can change it under the walk.
-fn int64(value: &Bound<'_, PyAny>, field: &str) -> Result<Vec<i64>> {
+pub(crate) fn int64(value: &Bound<'_, PyAny>, field: &str) -> Result<Vec<i64>> {
     let array = int64_view(value, field)?;
     array.as_slice().map(<[i64]>::to_vec).map_err(|_| Error::invariant("column"))
 }
@@ -862,23 +879,27 @@ fn int64_view<'py>(value: &Bound<'py, PyAny>, field: &str) -> Result<PyReadonlyA
 }
 
 /// An amount column: int64 where every row fits, a list of int where one does not.
-fn amounts(py: Python<'_>, wide: Vec<i128>) -> PyResult<Bound<'_, PyAny>> {
-    let narrow = wide.iter().map(|amount| i64::try_from(*amount)).collect::<Vec<_>>();
-    match narrow.into_iter().collect::<std::result::Result<Vec<_>, _>>() {
-        Ok(narrow) => Ok(narrow.into_pyarray(py).into_any()),
-        Err(_) => Ok(PyList::new(py, wide)?.into_any()),
+fn amounts(py: Python<'_>, amounts: Amounts) -> PyResult<Bound<'_, PyAny>> {
+    match amounts {
+        Amounts::Short(rows) => Ok(rows.into_pyarray(py).into_any()),
+        Amounts::Wide(rows) => Ok(PyList::new(py, rows)?.into_any()),
     }
 }
 
-fn columns(py: Python<'_>, walks: Walks) -> PyResult<Bound<'_, PyDict>> {
+/// Walks, and the fees where they were asked for.
+pub(crate) fn columns(
+    py: Python<'_>,
+    (walks, fees): (Walks, Option<Amounts>),
+) -> PyResult<Bound<'_, PyDict>> {
     let columns = PyDict::new(py);
     columns.set_item("filled_lots", walks.filled_lots.into_pyarray(py))?;
-    columns.set_item("unfilled_lots", walks.unfilled_lots.into_pyarray(py))?;
     columns.set_item("cost_quanta", amounts(py, walks.cost_quanta)?)?;
-    let unknown = !walks.fee_quanta.is_empty() && walks.fee_quanta.iter().all(|fee| *fee < 0);
-    let fees = if unknown { None } else { Some(amounts(py, walks.fee_quanta)?) };
-    columns.set_item("fee_quanta", fees)?;
     columns.set_item("worst_ticks", walks.worst_ticks.into_pyarray(py))?;
     columns.set_item("levels", walks.levels.into_pyarray(py))?;
+    if let Some(fees) = fees {
+        let unknown = !fees.is_empty() && fees.iter().all(|fee| fee < 0);
+        let fees = if unknown { None } else { Some(amounts(py, fees)?) };
+        columns.set_item("fee_quanta", fees)?;
+    }
     Ok(columns)
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::doc_markdown, clippy::doc_link_with_quotes)]
 
 mod book;
+mod books;
 mod convert;
 mod errors;
 mod instrument;
@@ -19,6 +20,8 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use crate::book::{_pack_deltas, Book, walk_many};
+    #[pymodule_export]
+    use crate::books::Books;
     #[pymodule_export]
     use crate::errors::{_error, _error_kinds, _raise_error};
     #[pymodule_export]

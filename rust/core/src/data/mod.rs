@@ -2,6 +2,7 @@
 
 pub mod asset;
 pub mod book;
+pub mod books;
 pub mod card;
 pub mod contract;
 pub mod deltas;
@@ -13,6 +14,7 @@ pub mod tree;
 
 pub use asset::{Asset, AssetId, Slice, Worth};
 pub use book::{Book, Ladder, Level, Side};
+pub use books::{Books, SideColumns};
 pub use card::{Basis, ClosingFee, InstrumentId, Rules, Venue};
 pub use contract::{Contract, ContractKind, LotValue, ValueRounding};
 pub use deltas::Deltas;

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::data::{Level, Venue};
+use crate::execution::{Amounts, walk_books, walk_many};
 use crate::numbers::Rate;
 use crate::numbers::limits::LOTS_MAX;
 use crate::numbers::rounding::div_round;
@@ -124,8 +125,8 @@ fn an_unknown_fee_is_not_zero() {
     let mut b = Book::new(instrument("0.1", "0.001", ""));
     b.snapshot(&[], &[level(100, 1)], None).unwrap();
     assert_eq!(walk(&b, Side::Buy, lots(1), None).unwrap().fee(), None);
-    let walks = walk_many(&b, Side::Buy, &[1], None).unwrap();
-    assert_eq!(walks.fee_quanta, [-1]);
+    let walks = walk_many(&b, Side::Buy, vec![1], None).unwrap();
+    assert_eq!(walks.fees([&**b.instrument()].into_iter()), Amounts::Short(vec![-1]));
 }
 
 #[test]
@@ -158,7 +159,7 @@ fn fits_slippage(b: &Book, side: Side, n: i64, bps: Decimal) -> bool {
 #[test]
 fn many_name_the_row() {
     let b = book(&[(99, 5)], &[(101, 5)]);
-    let err = walk_many(&b, Side::Buy, &[1, 2, -3], None).unwrap_err();
+    let err = walk_many(&b, Side::Buy, vec![1, 2, -3], None).unwrap_err();
     assert_eq!((err.kind(), err.details().row), (ErrorKind::OutOfRange, Some(2)));
     let rows = [(&b, 1), (&b, LOTS_MAX), (&b, i64::MAX)];
     let err = walk_books(rows.into_iter(), Side::Sell).unwrap_err();
@@ -221,9 +222,9 @@ proptest! {
         let fee = Rate::parse("0.0005", "f").unwrap().of_ceil(value * 100).unwrap();
         prop_assert_eq!(w.fee().unwrap().get(), fee);
         if limit.is_none() {
-            let walks = walk_many(&b, side, &[quantity], None).unwrap();
+            let walks = walk_many(&b, side, vec![quantity], None).unwrap();
             prop_assert_eq!(&walks, &walk_books([(&b, quantity)].into_iter(), side).unwrap());
-            prop_assert_eq!(walks.cost_quanta, [value * 100]);
+            prop_assert_eq!(walks.cost_quanta.iter().collect::<Vec<_>>(), [value * 100]);
         }
     }
 

@@ -171,7 +171,7 @@ fn broken() -> Error {
 
 /// Runs a job on each piece; results in order. With several threads each takes the next piece when it has done one, so
 /// that a thread whose processor is busy holds up no more than its piece; the caller is one of them.
-fn on_threads<P: Send, R: Send>(
+pub(crate) fn on_threads<P: Send, R: Send>(
     pieces: impl Iterator<Item = P> + Send,
     threads: usize,
     job: impl Fn(P) -> Result<R> + Sync,
@@ -206,7 +206,7 @@ fn piece_size(pools: usize, threads: usize) -> usize {
     own * POOLS_PER_BLOCK
 }
 
-fn check_threads(threads: usize) -> Result<()> {
+pub(crate) fn check_threads(threads: usize) -> Result<()> {
     if threads == 0 || threads > THREADS_MAX {
         let limit = format!("must be 1 to {THREADS_MAX}");
         return Err(Error::new(ErrorKind::OutOfRange, "threads", threads, limit));
