@@ -2,10 +2,12 @@
 
 pub mod exit;
 pub mod fraction;
+pub mod columns;
 pub mod walk;
+pub mod within;
 
 pub use exit::{Exit, exit, withdrawable_after_exits};
 pub use fraction::Fraction;
-pub use walk::{
-    Walk, WalkFacts, Walks, Within, max_quantity, walk, walk_books, walk_many, walk_notional,
-};
+pub use columns::{Walks, walk_books, walk_many};
+pub use walk::{Walk, WalkFacts, walk, walk_notional};
+pub use within::{Within, max_quantity};
