@@ -142,7 +142,8 @@ impl Walk {
         self.quantity(py, self.inner.unfilled())
     }
 
-    /// The cost of what is filled: exact, in the settlement asset.
+    /// The cost of what is filled, in the settlement asset: exact, or of an inverse contract its coins, each level
+    /// rounded against the taker.
     #[getter]
     fn cost<'py>(&self, py: Python<'py>) -> Value<'py> {
         self.amount(py, self.inner.cost())
@@ -168,14 +169,14 @@ impl Walk {
         self.inner.levels()
     }
 
-    /// The average price to 12 decimals, rounded against the taker; None without a fill.
+    /// The average price to 12 decimals, rounded against the taker; None without a cost.
     #[getter]
     fn vwap<'py>(&self, py: Python<'py>) -> Maybe<'py> {
         let vwap = self.inner.vwap(self.tick()?).map_err(raise)?;
         vwap.map(|vwap| to_decimal(py, vwap)).transpose()
     }
 
-    /// The average price as a ``Fraction``; None without a fill.
+    /// The average price as a ``Fraction``: the price at which what is filled is worth its cost; None without a cost.
     #[getter]
     fn vwap_exact<'py>(&self, py: Python<'py>) -> Maybe<'py> {
         let exact = self.inner.vwap_exact(self.tick()?).map_err(raise)?;
@@ -183,19 +184,17 @@ impl Walk {
     }
 
     /// The slippage of the average price against the mid in basis points, rounded up to 4
-    /// decimals; None without a mid or a fill.
+    /// decimals; None without a mid or a cost.
     #[getter]
     fn slippage_bps<'py>(&self, py: Python<'py>) -> Maybe<'py> {
-        if self.inner.slippage().is_none() {
-            return Ok(None);
-        }
-        to_decimal_or_overflow(py, self.inner.slippage_bps(), "slippage_bps").map(Some)
+        let bps = self.inner.slippage_bps().map_err(raise)?;
+        bps.map(|bps| to_decimal(py, bps)).transpose()
     }
 
-    /// The slippage in basis points as a ``Fraction``; None without a mid or a fill.
+    /// The slippage in basis points as a ``Fraction``; None without a mid or a cost.
     #[getter]
     fn slippage_bps_exact<'py>(&self, py: Python<'py>) -> Maybe<'py> {
-        let Some(slippage) = self.inner.slippage() else { return Ok(None) };
+        let Some(slippage) = self.inner.slippage().map_err(raise)? else { return Ok(None) };
         // Python's integers hold the product whatever its size.
         fraction(py, slippage)?.mul(10_000).map(Some)
     }

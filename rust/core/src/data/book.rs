@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::fill::FillCost;
 use super::grid::{read_price, read_quantity};
 use super::instrument::Instrument;
 use crate::numbers::limits::{LEVELS_MAX, LOTS_MAX, QUANTA_MAX};
@@ -65,9 +66,11 @@ pub struct Ladder {
     lots: Vec<i64>,
     /// Lots of a level and all worse ones.
     lots_sums: Vec<i64>,
-    /// Price × lots of a level and all worse ones.
+    /// What a level and all worse ones cost who takes them whole, in the unit of `cost`.
     value_sums: Vec<i128>,
-    /// The largest total of price × lots whose cost stays within the bound of an amount.
+    /// What is summed.
+    cost: FillCost,
+    /// The largest sum whose amount stays within its bound.
     value_max: i128,
 }
 
@@ -111,13 +114,20 @@ pub fn tail_start<T>(items: &[T], in_tail: impl Fn(&T) -> bool) -> usize {
 }
 
 impl Ladder {
-    fn new(toward_better: i64, price_unit: i64) -> Self {
+    /// The side that `side` takes.
+    fn new(instrument: &Instrument, side: Side) -> Self {
+        let price_unit = instrument.price_unit();
+        let toward_better = match side {
+            Side::Buy => -1,
+            Side::Sell => 1,
+        };
         Self {
             toward_better,
             prices: Vec::new(),
             lots: Vec::new(),
             lots_sums: Vec::new(),
             value_sums: Vec::new(),
+            cost: FillCost::of(instrument, side),
             value_max: QUANTA_MAX / i128::from(price_unit.max(1)),
         }
     }
@@ -131,7 +141,7 @@ impl Ladder {
         self.toward_better
     }
 
-    /// The most that all price × lots of a side may be.
+    /// The most that the cost of all lots of a side may be.
     pub(super) fn value_max(&self) -> i128 {
         self.value_max
     }
@@ -171,13 +181,19 @@ impl Ladder {
         &self.lots_sums
     }
 
-    /// For each level its price × lots and those of all worse levels.
+    /// For each level what it and all worse ones cost who takes them whole, in the unit of [`Ladder::cost`].
     #[must_use]
     pub fn value_sums(&self) -> &[i128] {
         &self.value_sums
     }
 
-    /// All lots of this side, and all its price × lots.
+    /// What filled lots cost here.
+    #[must_use]
+    pub fn cost(&self) -> FillCost {
+        self.cost
+    }
+
+    /// All lots of this side, and what they cost.
     #[must_use]
     pub fn totals(&self) -> (i64, i128) {
         let lots = self.lots_sums.last().copied().unwrap_or(0);
@@ -226,6 +242,7 @@ impl Ladder {
             }
             previous = Some(level.price.get());
         }
+        check_prices(self.cost, self.name(), levels)?;
         self.prices.extend(levels.iter().rev().map(|l| l.price.get()));
         self.lots.extend(levels.iter().rev().map(|l| l.quantity.get()));
         self.settle(0)
@@ -282,9 +299,9 @@ impl Ladder {
         for ((price, quantity), (lots_sum, value_sum)) in
             levels.zip(lots_sums.iter_mut().zip(value_sums))
         {
-            // At most 2 × 10^18, and 10^36 + 10^35: neither can wrap before it is looked at.
+            // At most 2 × 10^18, and 2 × 10^36: neither can wrap before it is looked at.
             lots += quantity;
-            value += i128::from(*price) * i128::from(*quantity);
+            value += self.cost.of_lots(*price, *quantity);
             if lots > LOTS_MAX || value > self.value_max {
                 return Err(too_much(self.name(), lots.into()));
             }
@@ -357,14 +374,8 @@ impl Book {
     /// A book that has not seen a snapshot yet.
     #[must_use]
     pub fn new(instrument: Arc<Instrument>) -> Self {
-        let unit = instrument.price_unit();
-        Self {
-            instrument,
-            bids: Ladder::new(1, unit),
-            asks: Ladder::new(-1, unit),
-            sequence: None,
-            has_snapshot: false,
-        }
+        let [bids, asks] = [Side::Sell, Side::Buy].map(|side| Ladder::new(&instrument, side));
+        Self { instrument, bids, asks, sequence: None, has_snapshot: false }
     }
 
     /// The instrument.
@@ -432,8 +443,7 @@ impl Book {
         asks: &[Level],
         sequence: Option<u64>,
     ) -> Result<()> {
-        let unit = self.instrument.price_unit();
-        let (mut new_bids, mut new_asks) = (Ladder::new(1, unit), Ladder::new(-1, unit));
+        let [mut new_bids, mut new_asks] = self.empty_sides();
         new_bids.fill(bids)?;
         new_asks.fill(asks)?;
         crossed(new_bids.prices.last().copied(), new_asks.prices.last().copied())?;
@@ -461,6 +471,8 @@ impl Book {
         self.check_sequence(sequence, previous)?;
         check_entries("bids", bids)?;
         check_entries("asks", asks)?;
+        check_prices(self.bids.cost, "bids", bids)?;
+        check_prices(self.asks.cost, "asks", asks)?;
         let mut undo = Vec::with_capacity(bids.len() + asks.len());
         let mut touched = Touched { bids: usize::MAX, asks: usize::MAX };
         self.apply(Side::Sell, bids, &mut undo, &mut touched);
@@ -503,11 +515,14 @@ impl Book {
         }
     }
 
+    fn empty_sides(&self) -> [Ladder; 2] {
+        [Side::Sell, Side::Buy].map(|side| Ladder::new(&self.instrument, side))
+    }
+
     /// Both sides by value, bids first, for a step that puts them back.
     pub(super) fn take_sides(&mut self) -> (Ladder, Ladder) {
-        let unit = self.instrument.price_unit();
-        let bids = std::mem::replace(&mut self.bids, Ladder::new(1, unit));
-        (bids, std::mem::replace(&mut self.asks, Ladder::new(-1, unit)))
+        let [bids, asks] = self.empty_sides();
+        (std::mem::replace(&mut self.bids, bids), std::mem::replace(&mut self.asks, asks))
     }
 
     pub(super) fn put_sides(&mut self, bids: Ladder, asks: Ladder) {
@@ -587,6 +602,18 @@ pub(super) fn crossed(bid: Option<i64>, ask: Option<i64>) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses levels at prices that no side could sum; see [`FillCost::check`].
+fn check_prices(cost: FillCost, side: &str, levels: &[Level]) -> Result<()> {
+    if !matches!(cost, FillCost::PerContract { .. }) {
+        return Ok(());
+    }
+    let mut rows = levels.iter().enumerate().filter(|(_, level)| level.quantity.get() > 0);
+    rows.try_for_each(|(row, level)| {
+        let found = cost.check(level.price.get(), "price");
+        found.map_err(|error| error.within(side).at_row(row))
+    })
 }
 
 fn check_entries(side: &str, levels: &[Level]) -> Result<()> {

@@ -7,7 +7,7 @@
 //! At the end the window is poured back, and the sums are made once.
 
 use super::book::{Book, Ladder, bad_quantity, crossed, too_many, too_much};
-use super::{Level, Side};
+use super::{FillCost, Level, Side};
 use crate::numbers::limits::{LEVELS_MAX, LOTS_MAX, TICKS_MAX};
 use crate::numbers::{Error, ErrorKind, Lots, PriceTicks, Result};
 
@@ -166,6 +166,8 @@ impl Passing {
         let toward_better = far.toward_better();
         let touch = far.prices().last().copied().unwrap_or(fallback);
         let (lots, value) = far.totals();
+        // Only price × lots are summed here: no other cost can pass the bound once the lots keep theirs.
+        let value = if far.cost() == FillCost::Linear { value } else { 0 };
         let levels = far.len();
         let origin = touch - BEHIND * toward_better;
         let moved = far.take_within(origin, origin + slots_i64() * toward_better);
@@ -400,9 +402,15 @@ fn set_all(
     lots: &[i64],
     undo: &mut Vec<Undo>,
 ) -> Result<()> {
+    let cost = to.far.cost();
+    let per_contract = matches!(cost, FillCost::PerContract { .. });
     for (place, (price, lots)) in prices.iter().zip(lots).enumerate() {
         if !(1..=TICKS_MAX).contains(price) || !(0..=LOTS_MAX).contains(lots) {
             return Err(off_range(to.far.name(), place, *price, *lots));
+        }
+        if per_contract && *lots > 0 {
+            let name = || format!("{}[{place}]", to.far.name());
+            cost.check(*price, "price").map_err(|error| error.within(&name()))?;
         }
         let old = to.set(*price, *lots);
         undo.push(Undo { side, price: *price, lots: old });

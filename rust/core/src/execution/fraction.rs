@@ -24,6 +24,22 @@ impl Fraction {
         Some(Self { num: num / divisor, den: den / divisor })
     }
 
+    /// The product of `nums` over that of `dens`, all above zero; `None` where a reduced term leaves 128 bits.
+    #[must_use]
+    pub fn of_products<const N: usize, const D: usize>(
+        mut nums: [i128; N],
+        mut dens: [i128; D],
+    ) -> Option<Self> {
+        for num in &mut nums {
+            for den in &mut dens {
+                let divisor = gcd(*num, *den).max(1);
+                (*num, *den) = (*num / divisor, *den / divisor);
+            }
+        }
+        let product = |terms: &[i128]| terms.iter().try_fold(1_i128, |all, t| all.checked_mul(*t));
+        Self::new(product(&nums)?, product(&dens)?)
+    }
+
     /// The numerator.
     #[must_use]
     pub const fn num(self) -> i128 {
@@ -98,6 +114,15 @@ mod tests {
         assert_eq!(Fraction::new(5, 4).unwrap().scaled(2, Rounding::Ceil), Some(125));
         assert_eq!(Fraction::new(1, 0), None);
         assert_eq!(Fraction::new(i128::MAX, 1).unwrap().scaled(1, Rounding::Ceil), None);
+    }
+
+    #[test]
+    fn products_are_reduced_before_they_are_made() {
+        let big = 10_i128.pow(30);
+        let f = Fraction::of_products([big, 6, 7], [9, big, 14]).unwrap();
+        assert_eq!((f.num(), f.den()), (1, 3));
+        assert_eq!(Fraction::of_products([big, big + 1], [1]), None);
+        assert_eq!(Fraction::of_products([1], [0]), None);
     }
 
     proptest! {

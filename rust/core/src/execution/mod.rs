@@ -5,9 +5,11 @@ pub mod exit;
 pub mod fraction;
 pub mod many;
 pub mod walk;
+pub mod within;
 
 pub use books::walk_packed;
 pub use exit::{Exit, exit, withdrawable_after_exits};
 pub use fraction::Fraction;
 pub use many::{Amounts, Walks, walk_books, walk_many};
-pub use walk::{Walk, WalkFacts, Within, max_quantity, walk, walk_notional};
+pub use walk::{Walk, WalkFacts, walk, walk_notional};
+pub use within::{Within, max_quantity};

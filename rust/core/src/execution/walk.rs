@@ -1,12 +1,11 @@
-//! What a market order would take: the walk of a book, and the questions that turn it around.
+//! What a market order would take: the walk of a book.
 
-use std::cmp::Ordering;
-
-use super::fraction::{Fraction, compare};
-use crate::data::book::{tail_place, tail_start};
-use crate::data::{Book, Instrument, Ladder, Side};
+use super::fraction::Fraction;
+use super::within::{Within, max_quantity};
+use crate::data::book::tail_start;
+use crate::data::{Book, FillCost, Instrument, Ladder, Side};
 use crate::numbers::decimal::pow10;
-use crate::numbers::limits::TICKS_MAX;
+use crate::numbers::limits::{QUANTA_MAX, TICKS_MAX};
 use crate::numbers::rounding::mul_ratio_ceil;
 use crate::numbers::{
     Canonical, Decimal, Digest, Error, ErrorKind, Lots, PriceTicks, Quanta, Result, Rounding,
@@ -25,12 +24,13 @@ const BPS_POWER: u32 = 4;
 /// asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Walk {
-    /// Σ price ticks × lots.
+    /// What was filled costs, in the unit of `fill`.
     value: i128,
     filled: i64,
     unfilled: i64,
-    /// Quanta per price tick and lot.
+    /// Quanta per price tick and lot; 1 where `fill` is quanta.
     price_unit: i64,
+    fill: FillCost,
     fee: Fee,
     /// 0 without a fill.
     worst: i64,
@@ -43,8 +43,8 @@ pub struct Walk {
 /// A taker fee in two words: a denominator of 0 is a fee that is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Fee {
-    num: i64,
-    den: i64,
+    pub(super) num: i64,
+    pub(super) den: i64,
 }
 
 impl Fee {
@@ -91,13 +91,15 @@ impl Walk {
     /// # Errors
     /// `out_of_range` for facts that contradict each other.
     pub fn restore(instrument: &Instrument, facts: &WalkFacts) -> Result<Self> {
+        let fill = FillCost::of(instrument, facts.side);
         let unit = i128::from(instrument.price_unit());
-        check_facts(facts, unit)?;
+        check_facts(facts, fill, unit)?;
         Ok(Self {
             value: facts.cost.get() / unit,
             filled: facts.filled.get(),
             unfilled: facts.unfilled.get(),
             price_unit: instrument.price_unit(),
+            fill,
             fee: Fee::of(instrument),
             worst: facts.worst.map_or(0, PriceTicks::get),
             mid_half_ticks: facts.mid_half_ticks.unwrap_or(0),
@@ -138,7 +140,7 @@ impl Walk {
         Lots::trusted(self.unfilled)
     }
 
-    /// What was filled costs: exact, and within bounds because the book is.
+    /// What was filled costs: within bounds because the book is; exact where no contract divides.
     #[must_use]
     pub fn cost(&self) -> Quanta {
         Quanta::trusted(self.value.saturating_mul(self.price_unit.into()))
@@ -168,25 +170,47 @@ impl Walk {
         (self.mid_half_ticks > 0).then_some(self.mid_half_ticks)
     }
 
-    /// The average price in price ticks, exact; `None` without a fill.
-    #[must_use]
-    pub fn vwap_ticks(&self) -> Option<Fraction> {
-        Fraction::new(self.value, self.filled.into())
+    /// The average price in price ticks, exact: the price at which what was filled is worth what it cost, before any
+    /// rounding; `None` without a cost.
+    ///
+    /// # Errors
+    /// `overflow` when a term leaves 128 bits, for contracts that are rounded one by one.
+    pub fn vwap_ticks(&self) -> Result<Option<Fraction>> {
+        if self.value <= 0 || self.filled <= 0 {
+            return Ok(None);
+        }
+        let (value, filled) = (self.value, i128::from(self.filled));
+        let found = match self.fill {
+            FillCost::Linear => Fraction::new(value, filled),
+            FillCost::Inverse { unit, marks, .. } => {
+                Fraction::of_products([filled, unit.into()], [value, marks.into()])
+            }
+            FillCost::PerContract { inverse, contracts, num, den, marks } => {
+                let (contracts, marks) = (i128::from(contracts), i128::from(marks));
+                let (num, den) = (i128::from(num), i128::from(den));
+                if inverse {
+                    Fraction::of_products([filled, contracts, num], [value, den, marks])
+                } else {
+                    Fraction::of_products([value, den], [filled, contracts, num, marks])
+                }
+            }
+        };
+        found.map(Some).ok_or_else(|| Error::overflow("vwap", self.cost()))
     }
 
-    /// The average price, exact; `None` without a fill.
+    /// The average price, exact; `None` without a cost.
     ///
     /// # Errors
     /// `overflow` when a term leaves 128 bits, which takes a tick of more than some 20 digits.
     pub fn vwap_exact(&self, price_tick: Decimal) -> Result<Option<Fraction>> {
-        let Some(ticks) = self.vwap_ticks() else { return Ok(None) };
+        let Some(ticks) = self.vwap_ticks()? else { return Ok(None) };
         let num = ticks.num().checked_mul(price_tick.mantissa());
         let den = pow10(price_tick.scale()).and_then(|p| ticks.den().checked_mul(p));
         let fraction = num.zip(den).and_then(|(num, den)| Fraction::new(num, den));
         fraction.map(Some).ok_or_else(|| Error::overflow("vwap", price_tick))
     }
 
-    /// The average price rounded to 12 decimals against the taker; `None` without a fill.
+    /// The average price rounded to 12 decimals against the taker; `None` without a cost.
     ///
     /// # Errors
     /// As [`Walk::vwap_exact`].
@@ -201,22 +225,33 @@ impl Walk {
         Ok(Some(Decimal::new(scaled, VWAP_DECIMALS)))
     }
 
-    /// The slippage against the mid as a part of it, exact; `None` without a mid or a fill.
-    #[must_use]
-    pub fn slippage(&self) -> Option<Fraction> {
-        // (value / filled - mid / 2) / (mid / 2); at most 4 × 10^35 in either term.
-        let mid = i128::from(self.mid_half_ticks()?);
-        let base = i128::from(self.filled) * mid;
-        let excess = 2 * self.value - base;
-        let num = if self.side == Side::Buy { excess } else { -excess };
-        Fraction::new(num, base)
+    /// The slippage of the average price against the mid as a part of it, exact; `None` without a mid or a cost.
+    ///
+    /// # Errors
+    /// `overflow` as [`Walk::vwap_ticks`].
+    pub fn slippage(&self) -> Result<Option<Fraction>> {
+        let (Some(mid), Some(vwap)) = (self.mid_half_ticks(), self.vwap_ticks()?) else {
+            return Ok(None);
+        };
+        // (vwap - mid / 2) / (mid / 2); of a linear contract at most 4 × 10^35 in either term.
+        let mid = i128::from(mid);
+        let base = vwap.den().checked_mul(mid);
+        let excess =
+            vwap.num().checked_mul(2).zip(base).and_then(|(twice, base)| twice.checked_sub(base));
+        let num = if self.side == Side::Buy { excess } else { excess.map(|excess| -excess) };
+        let found = num.zip(base).and_then(|(num, base)| Fraction::new(num, base));
+        found.map(Some).ok_or_else(|| Error::overflow("slippage", self.cost()))
     }
 
-    /// The slippage in basis points, rounded up to 4 decimals; `None` without a mid or a fill.
-    #[must_use]
-    pub fn slippage_bps(&self) -> Option<Decimal> {
-        let scaled = self.slippage()?.scaled(BPS_POWER + SLIPPAGE_DECIMALS, Rounding::Ceil)?;
-        Some(Decimal::new(scaled, SLIPPAGE_DECIMALS))
+    /// The slippage in basis points, rounded up to 4 decimals; `None` without a mid or a cost.
+    ///
+    /// # Errors
+    /// `overflow` as [`Walk::vwap_ticks`].
+    pub fn slippage_bps(&self) -> Result<Option<Decimal>> {
+        let Some(slippage) = self.slippage()? else { return Ok(None) };
+        let scaled = slippage.scaled(BPS_POWER + SLIPPAGE_DECIMALS, Rounding::Ceil);
+        let scaled = scaled.ok_or_else(|| Error::overflow("slippage_bps", self.cost()))?;
+        Ok(Some(Decimal::new(scaled, SLIPPAGE_DECIMALS)))
     }
 
     /// The digest of all it says.
@@ -231,7 +266,7 @@ impl Walk {
 }
 
 /// Refuses facts that no walk could have.
-fn check_facts(facts: &WalkFacts, unit: i128) -> Result<()> {
+fn check_facts(facts: &WalkFacts, fill: FillCost, unit: i128) -> Result<()> {
     let require = |holds: bool, field: &str, value: i128, limit: &str| {
         if holds { Ok(()) } else { Err(Error::new(ErrorKind::OutOfRange, field, value, limit)) }
     };
@@ -245,14 +280,25 @@ fn check_facts(facts: &WalkFacts, unit: i128) -> Result<()> {
     let levels = i128::from(facts.levels);
     let enough = (levels > 0) == (filled > 0) && levels <= filled;
     require(enough, "levels", levels, "must be 1 to the lots filled, or 0 without")?;
-    let (best, worst) = match facts.side {
-        Side::Buy => (1, i128::from(worst)),
-        Side::Sell => (i128::from(TICKS_MAX), i128::from(worst)),
-    };
+    let best = if facts.side == Side::Buy { 1 } else { TICKS_MAX };
     let whole = cost.rem_euclid(unit) == 0;
-    let (low, high) = (filled * best.min(worst), filled * best.max(worst));
-    let between = (low..=high).contains(&cost.div_euclid(unit));
-    let limit = "must be whole ticks and lots, at prices no worse than the worst";
+    let (low, high) = match fill {
+        // 10^18 lots at 10^17 ticks: far below 128 bits.
+        FillCost::Linear => (filled * i128::from(best), filled * i128::from(worst)),
+        // Each level was rounded by less than one quantum.
+        FillCost::Inverse { up, .. } => {
+            let at = |price| fill.of_lots(price, facts.filled.get());
+            let rounded = levels.max(1) - 1;
+            let (down, up) = if up { (0, rounded) } else { (rounded, 0) };
+            (at(best.max(worst)) - down, at(best.min(worst).max(1)) + up)
+        }
+        FillCost::PerContract { .. } => {
+            fill.check(worst.max(1), "worst_ticks")?;
+            (0, QUANTA_MAX)
+        }
+    };
+    let between = (low.min(high)..=low.max(high)).contains(&cost.div_euclid(unit));
+    let limit = "must be what such lots can cost, at prices no worse than the worst";
     require(whole && between, "cost_quanta", cost, limit)?;
     let mid = facts.mid_half_ticks.unwrap_or(3);
     let limit = "must be best bid + best ask";
@@ -277,6 +323,7 @@ fn take(book: &Book, side: Side, filled: i64, unfilled: i64) -> Walk {
         filled: 0,
         unfilled: filled.saturating_add(unfilled),
         price_unit: book.instrument().price_unit(),
+        fill: ladder.cost(),
         fee: Fee::of(book.instrument()),
         worst: 0,
         mid_half_ticks: book.mid_half_ticks().unwrap_or(0),
@@ -287,7 +334,7 @@ fn take(book: &Book, side: Side, filled: i64, unfilled: i64) -> Walk {
         (ladder.prices().get(worst), ladder.lots_sums().get(worst), ladder.value_sums().get(worst));
     if let (Some(price), Some(lots), Some(value)) = at_worst {
         let partial = filled - (all - lots);
-        walk.value = value_all - value + i128::from(*price) * i128::from(partial);
+        walk.value = value_all - value + ladder.cost().of_lots(*price, partial);
         walk.worst = *price;
         walk.levels = u32::try_from(ladder.len() - worst).unwrap_or(u32::MAX); // at most 2^20
         (walk.filled, walk.unfilled) = (filled, unfilled);
@@ -342,177 +389,6 @@ pub fn walk_notional(
     let lots = max_quantity(book, side, Within::Cost(notional))?.get();
     let (_, there) = allowed(book.taken_by(side), limit);
     Ok(take(book, side, lots.min(there), 0))
-}
-
-/// What the largest quantity must stay within.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Within {
-    /// The slippage of its walk, in basis points of the mid.
-    SlippageBps(Decimal),
-    /// The cost of its walk, fee not included.
-    Cost(Quanta),
-    /// The prices its walk touches.
-    Limit(PriceTicks),
-}
-
-/// The largest quantity whose walk stays within a bound, at most what the book holds.
-///
-/// It is exact: one lot more does not fit, or is not there.
-///
-/// # Errors
-/// `out_of_range` for a negative bound; `no_mid` for a slippage without both sides; `overflow` for
-/// a slippage of more digits than 128 bits compare.
-pub fn max_quantity(book: &Book, side: Side, within: Within) -> Result<Lots> {
-    let ladder = book.taken_by(side);
-    let lots = match within {
-        Within::Limit(limit) => allowed(ladder, Some(limit)).1,
-        Within::Cost(cost) if cost.get() < 0 => return Err(negative("cost", cost)),
-        Within::Cost(cost) => {
-            let unit = i128::from(book.instrument().price_unit());
-            lots_for_value(ladder, cost.get().div_euclid(unit))
-        }
-        Within::SlippageBps(bps) => {
-            let mid = book.mid_half_ticks().ok_or_else(|| {
-                let limit = "slippage is measured against the mid, which needs both sides";
-                Error::new(ErrorKind::NoMid, "slippage_bps", book.instrument().symbol(), limit)
-            })?;
-            lots_for_average(ladder, &Average::at_slippage(side, mid, bps)?)
-        }
-    };
-    Ok(Lots::trusted(lots))
-}
-
-/// The level in which a growing quantity ends, with what lies before it.
-struct End {
-    price: i64,
-    lots: i64,
-    before: i64,
-    value_before: i128,
-}
-
-fn end_at(ladder: &Ladder, place: usize) -> Option<End> {
-    let (all, value_all) = ladder.totals();
-    Some(End {
-        price: *ladder.prices().get(place)?,
-        lots: *ladder.lots().get(place)?,
-        before: all - ladder.lots_sums().get(place)?,
-        value_before: value_all - ladder.value_sums().get(place)?,
-    })
-}
-
-/// The most lots whose Σ price × lots is at most `budget`.
-fn lots_for_value(ladder: &Ladder, budget: i128) -> i64 {
-    let (_, value_all) = ladder.totals();
-    let place = tail_start(ladder.value_sums(), |sum| value_all - sum <= budget);
-    let Some(end) = end_at(ladder, place) else { return 0 };
-    let rest = budget - end.value_before;
-    let part = match i64::try_from(rest) {
-        Ok(rest) => rest / end.price,
-        Err(_) => i64::try_from(rest / i128::from(end.price)).unwrap_or(i64::MAX),
-    };
-    end.before + part.min(end.lots)
-}
-
-/// A bound on the average price: `num / den` price ticks.
-#[derive(Debug, Clone, Copy)]
-struct Average {
-    side: Side,
-    num: i128,
-    den: i128,
-}
-
-impl Average {
-    /// `mid × (1 ± bps / 10^4)`.
-    fn at_slippage(side: Side, mid_half_ticks: i64, bps: Decimal) -> Result<Self> {
-        if bps.mantissa() < 0 {
-            return Err(negative("slippage_bps", bps));
-        }
-        let wide = || Error::overflow("slippage_bps", bps);
-        let one = bps.scale().checked_add(BPS_POWER).and_then(pow10).ok_or_else(wide)?;
-        let part = match side {
-            Side::Buy => one.checked_add(bps.mantissa()),
-            Side::Sell => one.checked_sub(bps.mantissa()),
-        };
-        let num = part.and_then(|p| p.checked_mul(mid_half_ticks.into())).ok_or_else(wide)?;
-        let den = one.checked_mul(2).ok_or_else(wide)?;
-        Ok(Self { side, num, den })
-    }
-
-    /// Whether an average so ordered against this is no worse.
-    fn admits(&self, order: Ordering) -> bool {
-        match self.side {
-            Side::Buy => order != Ordering::Greater,
-            Side::Sell => order != Ordering::Less,
-        }
-    }
-
-    /// Whether `value / lots` is no worse than this.
-    fn holds(&self, value: i128, lots: i64) -> bool {
-        lots == 0 || self.admits(compare(value, lots.into(), self.num, self.den))
-    }
-
-    /// The first place of a ladder before which all that is better holds.
-    fn place_in(&self, ladder: &Ladder) -> usize {
-        let (all, value_all) = ladder.totals();
-        let (sums, values) = (ladder.lots_sums(), ladder.value_sums());
-        let before = |place: usize| -> Option<(i64, i128)> {
-            Some((all - sums.get(place)?, value_all - values.get(place)?))
-        };
-        let short = (i64::try_from(value_all), i64::try_from(self.num), i64::try_from(self.den));
-        if let (Ok(_), Ok(num), Ok(den)) = short {
-            // No value is above `value_all`: every factor fits 64 bits, and every product 128.
-            let (num, den) = (i128::from(num), i128::from(den));
-            return tail_place(ladder.len(), |place| {
-                let Some((lots, value)) = before(place) else { return false };
-                let value = i128::from(i64::try_from(value).unwrap_or(i64::MAX));
-                self.admits((value * den).cmp(&(num * i128::from(lots))))
-            });
-        }
-        tail_place(ladder.len(), |place| {
-            before(place).is_some_and(|(lots, value)| self.holds(value, lots))
-        })
-    }
-
-    /// The most lots of the last level for which this holds.
-    fn part_of(&self, end: &End) -> i64 {
-        let at = |part: i64| {
-            let value = end.value_before + i128::from(end.price) * i128::from(part);
-            self.holds(value, end.before + part)
-        };
-        if at(end.lots) {
-            return end.lots;
-        }
-        if let Some(part) = self.solve(end) {
-            return part;
-        }
-        // The closed form left 128 bits: halve the interval, the average only gets worse.
-        let (mut fits, mut fails) = (0, end.lots);
-        while fails - fits > 1 {
-            let half = fits + (fails - fits) / 2;
-            if at(half) { fits = half } else { fails = half }
-        }
-        fits
-    }
-
-    /// The part at which the average meets the bound, rounded down; `None` past 128 bits.
-    ///
-    /// `value + price × part = (num / den) × (before + part)`, solved for `part`.
-    fn solve(&self, end: &End) -> Option<i64> {
-        let slack = self.num.checked_mul(end.before.into())?;
-        let slack = slack.checked_sub(end.value_before.checked_mul(self.den)?)?;
-        let excess = i128::from(end.price).checked_mul(self.den)?.checked_sub(self.num)?;
-        let part = match (i64::try_from(slack), i64::try_from(excess)) {
-            (Ok(slack), Ok(excess)) => slack.checked_div(excess)?,
-            _ => i64::try_from(slack.checked_div(excess)?).ok()?,
-        };
-        Some(part.clamp(0, end.lots))
-    }
-}
-
-/// The most lots whose average price is no worse than `bound`.
-fn lots_for_average(ladder: &Ladder, bound: &Average) -> i64 {
-    let end = end_at(ladder, bound.place_in(ladder));
-    end.map_or(0, |end| end.before + bound.part_of(&end))
 }
 
 #[cfg(test)]

@@ -4,9 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use proptest::prelude::*;
 
+use std::cmp::Ordering;
+
 use super::*;
 use crate::data::{Level, Venue};
+use crate::execution::fraction::compare;
 use crate::execution::{Amounts, walk_books, walk_many};
+use crate::execution::{walk_books, walk_many};
 use crate::numbers::Rate;
 use crate::numbers::limits::LOTS_MAX;
 use crate::numbers::rounding::div_round;
@@ -91,12 +95,12 @@ fn a_walk_by_hand() {
     assert_eq!(w.mid_half_ticks(), Some(200));
     let tick = Decimal::new(1, 1);
     assert_eq!(w.vwap(tick).unwrap().unwrap().to_string(), "10.22");
-    assert_eq!(w.slippage_bps().unwrap().to_string(), "220");
+    assert_eq!(w.slippage_bps().unwrap().unwrap().to_string(), "220");
     let w = walk(&b, Side::Sell, lots(7), None).unwrap();
     assert_eq!(w.cost().get(), (495 + 196) * unit);
     assert_eq!(w.vwap(tick).unwrap().unwrap().to_string(), "9.871428571428");
     // 10^4 × (100 - 691/7) / 100 = 128.5714..., up
-    assert_eq!(w.slippage_bps().unwrap().to_string(), "128.5715");
+    assert_eq!(w.slippage_bps().unwrap().unwrap().to_string(), "128.5715");
 }
 
 #[test]
@@ -104,7 +108,7 @@ fn thin_empty_and_limited() {
     let b = book(&[], &[(101, 2), (103, 4)]);
     let w = walk(&b, Side::Buy, lots(10), None).unwrap();
     assert_eq!((w.filled().get(), w.unfilled().get()), (6, 4));
-    assert_eq!((w.mid_half_ticks(), w.slippage_bps()), (None, None));
+    assert_eq!((w.mid_half_ticks(), w.slippage_bps().unwrap()), (None, None));
     let w = walk(&b, Side::Sell, lots(10), None).unwrap();
     assert_eq!((w.filled().get(), w.unfilled().get(), w.cost().get()), (0, 10, 0));
     assert_eq!((w.vwap(Decimal::ONE).unwrap(), w.worst()), (None, None));
@@ -139,7 +143,7 @@ fn the_largest_book_does_not_overflow() {
     let cost = i128::from(LOTS_MAX / 2) * i128::from(2 * top - 1);
     assert_eq!(w.cost().get(), cost);
     assert_eq!(w.fee().unwrap().get(), div_round(cost * 99, 100, Rounding::Ceil).unwrap());
-    assert!(w.slippage().is_some() && w.slippage_bps().is_some());
+    assert!(w.slippage().unwrap().is_some() && w.slippage_bps().unwrap().is_some());
     assert!(w.vwap(Decimal::ONE).unwrap().is_some());
     // The bound on the average is past 128-bit products: the answer is halved to, and still exact.
     let bps = Decimal::new(9_999_999_999_999_999_999, 15);
@@ -151,7 +155,7 @@ fn the_largest_book_does_not_overflow() {
 }
 
 fn fits_slippage(b: &Book, side: Side, n: i64, bps: Decimal) -> bool {
-    let Some(s) = walk(b, side, lots(n), None).unwrap().slippage() else { return true };
+    let Some(s) = walk(b, side, lots(n), None).unwrap().slippage().unwrap() else { return true };
     let den = pow10(bps.scale() + 4).unwrap();
     compare(s.num(), s.den(), bps.mantissa(), den) != Ordering::Greater
 }
