@@ -481,7 +481,8 @@ impl<'v> Reader<'v> {
         self.collateral_rows(&tables.collateral)?;
         self.position_rows(&tables.positions)?;
         self.order_rows(&tables.orders)?;
-        let Self { builder, off_grid, .. } = self;
+        let Self { builder, off_grid, coded, .. } = self;
+        drop(coded);
         Ok((builder.build().map_err(raise)?, off_grid))
     }
 

@@ -127,7 +127,8 @@ mod tests {
         let mut names = names.packed();
         assert_eq!(names.len(), places.len());
         for (n, place) in places {
-            assert_eq!((names.name(place), names.place(&text(n)).unwrap()), (&*text(n), place));
+            assert_eq!(names.name(place), text(n));
+            assert_eq!(names.place(&text(n)).unwrap(), place);
         }
     }
 
