@@ -101,8 +101,8 @@ def _pair(pair: tuple[Any, ...], field: str, key: str) -> Coded:
         limit = "only a column of names may be a pair of codes and names"
         raise _core._error("bad_column", field, "a tuple", limit, None)
     codes, names = pair if len(pair) == 2 else (None, None)  # noqa: PLR2004 - a pair
-    whole = isinstance(codes, np.ndarray) and codes.dtype.kind in "iu"
-    codes = _array(codes, field) if whole else None
+    if isinstance(codes, np.ndarray):
+        codes = _array(codes, field) if codes.dtype.kind in "iu" else None
     if isinstance(names, (np.ndarray, tuple)):
         names = list(names.tolist() if isinstance(names, np.ndarray) else names)
     if not isinstance(codes, np.ndarray) or not isinstance(names, list):

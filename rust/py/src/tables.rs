@@ -481,7 +481,8 @@ impl<'v> Reader<'v> {
         self.collateral_rows(&tables.collateral)?;
         self.position_rows(&tables.positions)?;
         self.order_rows(&tables.orders)?;
-        let Self { builder, off_grid, .. } = self;
+        let Self { builder, off_grid, coded, .. } = self;
+        drop(coded);
         Ok((builder.build().map_err(raise)?, off_grid))
     }
 
@@ -663,13 +664,11 @@ impl<'v> Reader<'v> {
                 Some(cost) => Quanta::new(cost, "cost_quanta")?,
                 None => this.cost(table, row, instrument, lots)?,
             };
-            #[allow(clippy::single_match_else)] // two ways to one amount
-            let accrued = match accrued_of.at(row) {
-                Some(accrued) => Quanta::new(accrued, "accrued_quanta")?,
-                None => {
-                    let columns = ("accrued", "accrued_quanta");
-                    this.amount(table, row, columns, instrument.quantum())?
-                }
+            let accrued = if let Some(accrued) = accrued_of.at(row) {
+                Quanta::new(accrued, "accrued_quanta")?
+            } else {
+                let columns = ("accrued", "accrued_quanta");
+                this.amount(table, row, columns, instrument.quantum())?
             };
             let pool = pools.get(row, || this.pool(table, row))?;
             this.builder.position(pool, id, side, lots, cost, accrued)
@@ -691,13 +690,11 @@ impl<'v> Reader<'v> {
         self.rows(table, |this, pools, row| {
             let asset = assets.get(row, || this.asset(table, row))?;
             let quantum = this.venue.asset(asset)?.quantum();
-            #[allow(clippy::single_match_else)] // two ways to one amount
-            let amount = match amount_of.at(row) {
-                Some(amount) => Quanta::new(amount, "amount_quanta")?,
-                None => {
-                    table.one_of("amount", "amount_quanta")?;
-                    this.amount(table, row, ("amount", "amount_quanta"), quantum)?
-                }
+            let amount = if let Some(amount) = amount_of.at(row) {
+                Quanta::new(amount, "amount_quanta")?
+            } else {
+                table.one_of("amount", "amount_quanta")?;
+                this.amount(table, row, ("amount", "amount_quanta"), quantum)?
             };
             let interest = match interest_of.at(row) {
                 Some(interest) => Quanta::new(interest, "interest_quanta")?,

@@ -10,7 +10,6 @@ use super::*;
 use crate::data::{Level, Venue};
 use crate::execution::fraction::compare;
 use crate::execution::{Amounts, walk_books, walk_many};
-use crate::execution::{walk_books, walk_many};
 use crate::numbers::Rate;
 use crate::numbers::limits::LOTS_MAX;
 use crate::numbers::rounding::div_round;

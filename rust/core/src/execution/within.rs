@@ -85,7 +85,11 @@ fn lots_for_cost(ladder: &Ladder, budget: i128) -> i64 {
             Ok(rest) => rest / end.price,
             Err(_) => i64::try_from(rest / i128::from(end.price)).unwrap_or(i64::MAX),
         },
-        cost if cost.of_lots(end.price, end.lots) <= rest => end.lots,
+        cost @ (FillCost::Inverse { .. } | FillCost::PerContract { .. })
+            if cost.of_lots(end.price, end.lots) <= rest =>
+        {
+            end.lots
+        }
         // The whole level costs more: `rest` is below 10^36, and so is every product with the price.
         FillCost::Inverse { unit, marks, up } => {
             let step = i128::from(end.price) * i128::from(marks);

@@ -418,28 +418,33 @@ impl PortfolioBuilder {
         self.pool_names = self.pool_names.packed();
         let order = self.order_of_pools();
         let rates = self.rates()?;
-        let mut heads = Vec::with_capacity(order.len());
-        let mut blocks = Vec::with_capacity(order.len().div_ceil(POOLS_PER_BLOCK));
+        let count = self.pools.len();
+        let mut heads = Vec::with_capacity(count);
+        let mut keys = Vec::with_capacity(count);
+        let mut blocks = Vec::with_capacity(count.div_ceil(POOLS_PER_BLOCK));
         let lanes = Lanes::new(&self.venue, &rates);
         let context = Context { venue: &self.venue, rates: &rates, lanes: &lanes };
         let mut draft = Draft::default();
-        for pools in order.chunks(POOLS_PER_BLOCK) {
+        for start in (0..count).step_by(POOLS_PER_BLOCK) {
             draft.clear();
-            for pool in pools {
-                heads.push(self.draft_pool(PoolPlace(*pool), &mut draft, &rates)?);
+            for at in start..count.min(start + POOLS_PER_BLOCK) {
+                let at = match &order {
+                    Some(order) => *order.get(at).ok_or_else(lost)?,
+                    None => place(at, "pools")?,
+                };
+                let pool = self.pools.get(index(at)).ok_or_else(lost)?;
+                keys.push((pool.account, pool.name));
+                heads.push(self.draft_pool(PoolPlace(at), &mut draft, &rates)?);
             }
             blocks.push(Block::pack(&draft, &context)?);
         }
-        (self.legs, self.more) = (Vec::new(), Vec::new());
-        (self.balances, self.more_balances) = (Vec::new(), Vec::new());
-        let key = |pool: &u32| self.pools.get(index(*pool)).map(|p| (p.account, p.name));
-        let mut keys = Vec::with_capacity(order.len());
-        keys.extend(order.iter().filter_map(key));
         let wide = Wide::new(&self.venue, &rates);
         let mut chosen_for = BTreeMap::new();
         if !self.chosen_for.is_empty() {
-            let numbers: HashMap<u32, usize> = order.iter().copied().zip(0..).collect();
-            let number = |pool: &u32| numbers.get(pool).copied().unwrap_or(usize::MAX);
+            let sorted = order.iter().flatten().copied().zip(0..);
+            let numbers: HashMap<u32, usize> = sorted.collect();
+            // Without an order the pools came in theirs.
+            let number = |pool: &u32| numbers.get(pool).copied().unwrap_or_else(|| index(*pool));
             for ((pool, id), place) in &self.chosen_for {
                 let rate = self.chosen(*place).ok_or_else(lost)?;
                 chosen_for.insert((number(pool), *id), rate);
@@ -460,13 +465,13 @@ impl PortfolioBuilder {
         })
     }
 
-    /// The places of the pools, sorted by account and pool name.
-    fn order_of_pools(&self) -> Vec<u32> {
+    /// The places of the pools, sorted by account and pool name; none where they came so.
+    fn order_of_pools(&self) -> Option<Vec<u32>> {
         let name =
             |pool: &PoolDraft| (self.accounts.name(pool.account), self.pool_names.name(pool.name));
         let count = u32::try_from(self.pools.len()).unwrap_or(NONE);
         if self.pools.is_sorted_by(|p, q| name(p) < name(q)) {
-            return (0..count).collect();
+            return None;
         }
         let names = |place: u32| self.pools.get(index(place)).map(name);
         // Most names differ in their first bytes: those are compared first, without a look at the names.
@@ -478,7 +483,7 @@ impl PortfolioBuilder {
         };
         let mut keyed: Vec<(u64, u32)> = (0..count).map(|p| (first_bytes(p), p)).collect();
         keyed.sort_unstable_by(|(a, p), (b, q)| a.cmp(b).then_with(|| names(*p).cmp(&names(*q))));
-        keyed.into_iter().map(|(_, place)| place).collect()
+        Some(keyed.into_iter().map(|(_, place)| place).collect())
     }
 
     /// All initial rates of the schedules and all chosen ones, ascending, after a zero.
