@@ -94,14 +94,21 @@ def test_the_case_of_the_page_holds(engine: str) -> None:
 
 def wrong(one: Expectation) -> Expectation:
     """Give the same question a value that is not the answer, by as little as possible."""
+    words = {
+        "error": ("no_such_code",),
+        "asset": ("no such asset",),
+        "status": ("safe", "liquidatable"),
+        "liquidation_becomes_below": ("safe", "liquidatable"),
+        "liquidation_becomes_above": ("safe", "liquidatable"),
+        "withdrawal_binding": ("initial", "balance"),
+        "bankruptcy_reason": ("no_positive_price", "no_finite_price"),
+    }
     if isinstance(one.value, bool):
         value: str | bool | None = not one.value
-    elif one.what == "error":
-        value = "no_such_code"
+    elif one.what in words:
+        value = next(word for word in words[one.what] if word != one.value)
     elif one.value is None:
-        value = "safe" if "becomes" in one.what else "1"
-    elif one.what == "status" or "becomes" in one.what:
-        value = next(word for word in ("safe", "liquidatable") if word != one.value)
+        value = "1"
     else:
         step = 3 * Fraction(one.tolerance or 0) or Fraction(1, 10**30)
         value = str(Fraction(one.value) + step)

@@ -197,6 +197,7 @@ _POOL = (
     "distance_ppm",
 )
 _LEG = (
+    "value",
     "pnl",
     "notional",
     "leg_initial",
@@ -962,6 +963,7 @@ class _Oracle:
         for found in self._assessments[self._at(of)].legs:
             if (found.leg.instrument, found.leg.leg) == wanted:
                 return {
+                    "value": found.value * quantum,
                     "pnl": found.pnl * quantum,
                     "notional": found.notional * quantum,
                     "leg_initial": found.initial * quantum,

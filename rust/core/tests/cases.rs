@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aivora::data::{Book, Level, Side, Venue};
-use aivora::execution::{Within, max_quantity, walk, walk_notional};
+use aivora::data::{AssetId, Book, Instrument, Level, Side, Venue};
+use aivora::execution::{Within, max_quantity, walk, walk_notional, withdrawable_after_exits};
 use aivora::margin::{
     Flip, LegSide, PoolId, PoolKey, PoolKind, PoolPlace, Portfolio, PortfolioBuilder,
 };
 use aivora::margin::{Report, Status};
-use aivora::numbers::{Decimal, Error, Quanta, Rate, Result, Rounding, decimal, rate};
+use aivora::numbers::{Decimal, Error, ErrorKind, Quanta, Rate, Result, Rounding, decimal, rate};
 use aivora::pricing::Prices;
 use serde_json::Value;
 
@@ -128,7 +128,6 @@ fn read_venue(given: &Value) -> Result<Venue> {
 }
 
 fn read_portfolio(given: &Value, venue: &Arc<Venue>) -> Result<Portfolio> {
-    let quantum = venue.rules().quantum;
     let rounding =
         if given["entry_rounding"].is_string() { Rounding::Ceil } else { Rounding::Exact };
     let mut builder = PortfolioBuilder::new(Arc::clone(venue));
@@ -137,6 +136,9 @@ fn read_portfolio(given: &Value, venue: &Arc<Venue>) -> Result<Portfolio> {
         if let Some(kind) = row["kind"].as_str() {
             builder.kind(pool, PoolKind::from_name(kind)?)?;
         }
+        if let Some(mode) = row["mode"].as_str() {
+            builder.multi(pool, mode == "multi")?;
+        }
         if let Some(leverage) = row["leverage"].as_str() {
             let id = row["instrument"].as_str().map(|symbol| venue.find(symbol)).transpose()?;
             builder.leverage(pool, id, Rate::parse(leverage, "leverage")?)?;
@@ -144,7 +146,14 @@ fn read_portfolio(given: &Value, venue: &Arc<Venue>) -> Result<Portfolio> {
     }
     for row in rows(given, "collateral") {
         let pool = place(&mut builder, row)?;
-        builder.collateral(pool, quanta(row, "amount", quantum)?)?;
+        let asset = match row["asset"].as_str() {
+            Some(name) => venue.find_asset(name)?,
+            None => venue.rules().settlement_id,
+        };
+        let quantum = venue.asset(asset)?.quantum();
+        let (amount, interest) =
+            (quanta(row, "amount", quantum)?, quanta(row, "interest", quantum)?);
+        builder.balance(pool, asset, amount, interest)?;
     }
     for row in rows(given, "positions") {
         let pool = place(&mut builder, row)?;
@@ -175,6 +184,11 @@ fn read_prices(given: &Value, venue: &Arc<Venue>) -> Result<Prices> {
         let id = venue.find(symbol)?;
         let mark = Decimal::parse(mark.as_str().unwrap(), "mark")?;
         prices.set_mark(id, venue.instrument(id)?.mark(mark, "mark")?)?;
+    }
+    for (name, price) in given["prices"]["asset"].as_object().into_iter().flatten() {
+        let id = venue.find_asset(name)?;
+        let price = Decimal::parse(price.as_str().unwrap(), "asset")?;
+        prices.set_asset(id, venue.asset(id)?.price(price, "asset")?)?;
     }
     Ok(prices)
 }
@@ -214,8 +228,16 @@ impl World {
         self.portfolio.find(account, pool)
     }
 
-    fn amount(&self, quanta: i128) -> Answer {
-        self.venue.amount(self.venue.rules().settlement_id, quanta).unwrap().into()
+    fn instrument_of(&self, of: &Value) -> Result<&Instrument> {
+        self.venue.get(of["instrument"].as_str().unwrap())
+    }
+
+    fn asset_of(&self, of: &Value) -> Result<AssetId> {
+        self.venue.find_asset(of["asset"].as_str().unwrap())
+    }
+
+    fn amount(&self, asset: AssetId, quanta: i128) -> Answer {
+        self.venue.amount(asset, quanta).unwrap().into()
     }
 
     fn pool(&self, what: &str, of: &Value) -> Result<Answer> {
@@ -227,11 +249,13 @@ impl World {
         assert_eq!(self.report.maintenance.get(place), Some(row.maintenance));
         assert_eq!(self.report.liquidatable[place], row.liquidatable);
         let status = Status::ALL[usize::from(self.report.status[place])];
+        let asset = self.portfolio.asset(id)?;
         Ok(match what {
-            "equity" => self.amount(row.equity),
-            "initial" => self.amount(row.initial),
-            "maintenance" => self.amount(row.maintenance),
-            "buffer" => self.amount(row.equity - row.maintenance),
+            "asset" => Answer::Word(self.venue.asset(asset)?.name().to_owned()),
+            "equity" => self.amount(asset, row.equity),
+            "initial" => self.amount(asset, row.initial),
+            "maintenance" => self.amount(asset, row.maintenance),
+            "buffer" => self.amount(asset, row.equity - row.maintenance),
             "status" => Answer::Word(status.name().to_owned()),
             "liquidatable" => Answer::Flag(row.liquidatable),
             "ratio_ppm" => row.ratio_ppm().into(),
@@ -246,13 +270,16 @@ impl World {
         let mut lines = explained.legs.iter();
         let line = lines.find(|l| of["instrument"] == l.symbol && l.leg.side == side);
         let m = &line.expect("the leg of a question").margin;
-        let quantum = Number::from(self.venue.rules().quantum);
+        let instrument = self.instrument_of(of)?;
+        let quantum = Number::from(instrument.quantum());
         let deduction = m.terms.deduction_num * quantum.num;
+        let asset = instrument.settlement();
         Ok(match what {
-            "pnl" => self.amount(m.pnl),
-            "notional" => self.amount(m.notional),
-            "leg_initial" => self.amount(m.initial),
-            "leg_maintenance" => self.amount(m.maintenance),
+            "value" => self.amount(asset, m.value),
+            "pnl" => self.amount(asset, m.pnl),
+            "notional" => self.amount(asset, m.notional),
+            "leg_initial" => self.amount(asset, m.initial),
+            "leg_maintenance" => self.amount(asset, m.maintenance),
             "maintenance_rate" => Number::new(m.terms.maintenance_num, m.terms.den).into(),
             _ => Number::new(deduction, m.terms.den * quantum.den).into(),
         })
@@ -280,11 +307,64 @@ impl World {
         let (pool, side) = (self.pool_of(of)?, side_of(of)?);
         let found = self.portfolio.bankruptcy_price(pool, id, side, &self.prices)?;
         let instrument = self.venue.instrument(id)?;
+        let asset = instrument.settlement();
         Ok(match what {
-            "allotted" => self.amount(found.allotted),
-            "bankruptcy_quote" => self.amount(found.quote),
+            "allotted" => self.amount(asset, found.allotted),
+            "bankruptcy_quote" => self.amount(asset, found.quote),
+            "bankruptcy_reason" => match (found.price, found.unbounded) {
+                (Some(_), _) => Answer::Nothing,
+                (None, true) => Answer::Word("no_finite_price".to_owned()),
+                (None, false) => Answer::Word("no_positive_price".to_owned()),
+            },
             _ => or_nothing(found.price.and_then(|ticks| instrument.order_price(ticks))),
         })
+    }
+
+    fn asset(&self, what: &str, of: &Value) -> Result<Answer> {
+        let (pool, own) = (self.pool_of(of)?, self.asset_of(of)?);
+        let counted = self.portfolio.asset(pool)?;
+        let rows = self.portfolio.assets(pool, &self.prices)?;
+        let row = rows.iter().find(|row| row.balance.asset == own).expect("an asset of the pool");
+        Ok(match what {
+            "asset_pnl" => self.amount(own, row.pnl),
+            "asset_equity" => self.amount(own, row.equity),
+            "asset_initial" => self.amount(own, row.initial),
+            "asset_maintenance" => self.amount(own, row.maintenance),
+            "asset_value" => self.amount(counted, row.value),
+            "asset_initial_value" => self.amount(counted, row.initial_value),
+            "asset_maintenance_value" => self.amount(counted, row.maintenance_value),
+            _ => panic!("unknown question {what}"),
+        })
+    }
+
+    fn withdrawal(&self, what: &str, of: &Value) -> Result<Answer> {
+        let (pool, asset) = (self.pool_of(of)?, self.asset_of(of)?);
+        let (portfolio, prices) = (&self.portfolio, &self.prices);
+        let found = if of["exit"].is_string() {
+            withdrawable_after_exits(portfolio, pool, asset, prices, |id| {
+                let symbol = self.venue.instrument(id)?.symbol();
+                let missing = || Error::new(ErrorKind::MissingPrice, "books", symbol, "needed");
+                self.books.get(symbol).ok_or_else(missing)
+            })?
+        } else {
+            portfolio.withdrawable(pool, asset, prices, &[])?
+        };
+        Ok(match what {
+            "withdrawable" => self.amount(asset, found.amount),
+            "withdrawal_equity" => self.amount(portfolio.asset(pool)?, found.equity),
+            _ => Answer::Word(found.binding.name().to_owned()),
+        })
+    }
+
+    fn interest(&self, what: &str, of: &Value) -> Result<Answer> {
+        let id = self.venue.find(of["instrument"].as_str().unwrap())?;
+        let found = self.portfolio.open_interest()?[id.index()];
+        let lots = match what {
+            "open_interest_long" => found.long,
+            "open_interest_short" => found.short,
+            _ => found.long - found.short,
+        };
+        Ok(or_nothing(self.venue.instrument(id)?.size(i64::try_from(lots).unwrap())))
     }
 
     fn walk(&self, what: &str, of: &Value) -> Result<Answer> {
@@ -302,11 +382,12 @@ impl World {
             let notional = quanta(of, "notional", instrument.quantum())?;
             walk_notional(book, side, notional, limit)?
         };
+        let asset = instrument.settlement();
         Ok(match what {
             "walk_filled" => or_nothing(instrument.size(found.filled().get())),
             "walk_unfilled" => or_nothing(instrument.size(found.unfilled().get())),
-            "walk_cost" => self.amount(found.cost().get()),
-            "walk_fee" => found.fee().map_or(Answer::Nothing, |fee| self.amount(fee.get())),
+            "walk_cost" => self.amount(asset, found.cost().get()),
+            "walk_fee" => found.fee().map_or(Answer::Nothing, |fee| self.amount(asset, fee.get())),
             "walk_worst" => {
                 or_nothing(found.worst().and_then(|worst| instrument.order_price(worst.get())))
             }
@@ -333,7 +414,10 @@ impl World {
         match words[0] {
             "liquidation" => at("check", self.flip(what, of)),
             "bankruptcy" | "allotted" => at("check", self.bankruptcy(what, of)),
-            "pnl" | "notional" | "leg" | "deduction" => at("check", self.leg(what, of)),
+            "value" | "pnl" | "notional" | "leg" | "deduction" => at("check", self.leg(what, of)),
+            "withdrawable" | "withdrawal" => at("check", self.withdrawal(what, of)),
+            "open" => at("check", self.interest(what, of)),
+            "asset" if what != "asset" => at("check", self.asset(what, of)),
             "walk" => at("book", self.walk(what, of)),
             "max" => at("book", self.max_quantity(of)),
             _ if what == "maintenance_rate" => at("check", self.leg(what, of)),
@@ -362,6 +446,9 @@ fn refusal(given: &Value, of: &Value) -> Option<Refusal> {
         Ok(world) => world,
         Err(refused) => return Some(refused),
     };
+    if of["account"].is_string() {
+        return world.answer("withdrawable", of).err();
+    }
     let walked = of["quantity"].is_string() || of["notional"].is_string();
     let what = if walked { "walk_filled" } else { "max_quantity" };
     of["side"].is_string().then(|| world.answer(what, of).err()).flatten()
@@ -446,13 +533,22 @@ fn other(text: &str, tolerance: Option<&str>) -> String {
 /// The same question with a value that is not the answer.
 fn wrong(one: &Value) -> Value {
     let what = one["what"].as_str().unwrap();
-    let is_word = what == "status" || what.contains("becomes");
-    let value: Value = match &one["value"] {
-        Value::Bool(flag) => (!flag).into(),
-        Value::String(code) if what == "error" => format!("not_{code}").into(),
-        Value::String(word) if is_word && word == "safe" => "liquidatable".into(),
-        Value::String(_) | Value::Null if is_word => "safe".into(),
-        Value::String(text) => other(text, one["tolerance"].as_str()).into(),
+    let verdict = what == "status" || what.contains("becomes");
+    let other_word = match what {
+        "asset" => Some("NONE"),
+        "withdrawal_binding" if one["value"] == "balance" => Some("initial"),
+        "withdrawal_binding" => Some("balance"),
+        "bankruptcy_reason" if one["value"] == "no_finite_price" => Some("no_positive_price"),
+        "bankruptcy_reason" => Some("no_finite_price"),
+        _ if verdict && one["value"] == "safe" => Some("liquidatable"),
+        _ if verdict => Some("safe"),
+        _ => None,
+    };
+    let value: Value = match (&one["value"], other_word) {
+        (Value::Bool(flag), _) => (!flag).into(),
+        (_, Some(word)) => word.into(),
+        (Value::String(code), _) if what == "error" => format!("not_{code}").into(),
+        (Value::String(text), _) => other(text, one["tolerance"].as_str()).into(),
         _ => "1".into(),
     };
     let mut twin = one.clone();
