@@ -55,7 +55,8 @@ def plain(tiers: Row = FLAT, **rules: object) -> Card:
 
 
 def pool(collateral: int, *legs: Leg) -> Pool:
-    return Pool("alice", "cross", "cross", "single", "USDT", (Balance("USDT", collateral),), legs)
+    balances = (Balance("USDT", collateral),)
+    return Pool("alice", "cross", "cross", "single", "USDT", balances, legs)
 
 
 def brackets(*rows: tuple[int, str], **tiers: object) -> Row:
@@ -492,12 +493,18 @@ def test_the_search_is_bounded() -> None:
     assert (caught.value.code, caught.value.limit) == ("limit_exceeded", 5000)
 
 
-def brute(card: Card, own: Pool, marks: dict[str, int], symbol: str) -> list[Flip | None]:
+def brute(
+    card: Card,
+    own: Pool,
+    marks: dict[str, int],
+    symbol: str,
+    prices: dict[str, int] | None = None,
+) -> list[Flip | None]:
     """Try every tick, outward from the mark; the price is looked for tick by tick too."""
     ticks_max, current = 300, marks[symbol]
 
     def at(mark: int) -> bool:
-        return oracle.assess(card, own, {**marks, symbol: mark}).liquidatable
+        return oracle.assess(card, own, {**marks, symbol: mark}, prices).liquidatable
 
     def first(ticks: range, *conditions: Any) -> int | None:
         return next((mark for mark in ticks if all(holds(mark) for holds in conditions)), None)
@@ -628,6 +635,328 @@ def test_a_bankruptcy_price_past_the_last_price_tick_is_an_overflow() -> None:
 def test_bankruptcy_price_needs_a_position() -> None:
     own = pool(10, Leg("A", "net", 0, 0, 5))
     assert refusal(oracle.bankruptcy_price, plain(), own, {"A": 1}, "A") == "no_position"
+
+
+# --- several kinds, several assets: margin.md and collateral.md by hand -----------------------
+
+
+def valued(**btc: object) -> Row:
+    """A dollar of cents, valued in itself, and a coin of 10^-8 beside it."""
+    coin = {"quantum": "1e-8", "price_tick": "0.01", "haircut": "0.05"}
+    return {"USD": {"quantum": "0.01"}, "BTC": {**coin, **btc}}
+
+
+def coins(*instruments: Row, assets: Row | None = None, **rules: object) -> Card:
+    plainest = instrument(multiplier="1000")
+    own = tree(*(instruments or [plainest]), **{"settlement": "USD", "valuation": "USD", **rules})
+    return Card.from_tree({**own, "asset": assets or valued()})
+
+
+def coin_margined(**changes: object) -> Row:
+    """A hundred dollars a contract, paid in the coin; mark ticks of half a dollar."""
+    steps = {"price_tick": "0.5", "mark_tick": "0.5", "lot": "1", "multiplier": "100"}
+    return instrument("I", **{"kind": "inverse", "settlement": "BTC", **steps, **changes})
+
+
+def several(legs: tuple[Leg, ...], **amounts: object) -> Pool:
+    balances = tuple(
+        Balance(name, *(given if isinstance(given, tuple) else (given,)))
+        for name, given in sorted(amounts.items())
+    )
+    return Pool("alice", "cross", "cross", "multi", "USD", balances, legs)
+
+
+def alone(amount: int, *legs: Leg) -> Pool:
+    return Pool("alice", "cross", "cross", "single", "BTC", (Balance("BTC", amount),), legs)
+
+
+@pytest.mark.parametrize(
+    ("lots", "mark", "value"),
+    [
+        (3, 80_000, -750_000),  # 3 x 100 / 40000 = 0.0075 coins
+        (-3, 80_000, 750_000),
+        (1, 140_001, -142_857),  # k = 100 / (0.5 x 1e-8) = 2 x 10^10; / 140001 = 142856.12 down
+        (-1, 140_001, 142_856),
+    ],
+)
+def test_an_inverse_contract_is_worth_less_coin_as_it_rises(
+    lots: int, mark: int, value: int
+) -> None:
+    own = coins(coin_margined()).instruments["I"]
+    assert own.k == 2 * 10**10
+    assert own.value(lots, mark) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "multiplier", "mark", "value"),
+    [
+        ("linear", "0.5", 3, 2),  # 1.5 and 2.5 are ties: to the even quantum
+        ("linear", "0.5", 5, 2),
+        ("linear", "0.4", 3, 1),
+        ("inverse", "5", 2, 2),
+        ("inverse", "7", 2, 4),
+        ("inverse", "7", 3, 2),
+    ],
+)
+def test_a_contract_may_be_rounded_by_itself(
+    kind: str, multiplier: str, mark: int, value: int
+) -> None:
+    ones = {"price_tick": "1", "mark_tick": "1", "lot": "10", "multiplier": multiplier}
+    row = instrument("P", kind=kind, value_rounding="per_contract", **ones)
+    card = Card.from_tree({**tree(row), "asset": {"USDT": {"quantum": 1}}})
+    own = card.instruments["P"]
+    sign = -1 if kind == "inverse" else 1
+    assert own.value(3, mark) == sign * 30 * value  # 3 lots are 30 contracts
+    assert own.value(-3, mark) == -sign * 30 * value
+
+
+def test_per_contract_needs_lots_of_whole_contracts() -> None:
+    row = instrument("P", value_rounding="per_contract", lot="0.5")
+    assert refusal(Card.from_tree, tree(row)) == "off_grid"
+
+
+def test_an_inverse_pool_by_hand() -> None:
+    # Long 3 of 100 at 50000: c = -0.006 coins. At 40000 the value is -0.0075: pnl -0.0015.
+    # N = 750000: maintenance 75000. Bids of 2 more: R = 500000, V_i = 1250000, initial 250000.
+    card = coins(coin_margined())
+    own = oracle.assess(card, alone(10**6, Leg("I", "net", 3, -600_000, 7, bids=2)), {"I": 80_000})
+    (leg,) = own.legs
+    assert (own.asset, leg.value, leg.pnl, leg.notional) == ("BTC", -750_000, -150_000, 750_000)
+    assert (own.equity, own.maintenance, own.initial) == (849_993, 75_000, 250_000)
+    assert own.assets[0].price is None  # a pool of one asset needs no price
+
+
+def test_the_bracket_of_an_inverse_contract_is_that_of_its_value_before_rounding() -> None:
+    # One lot at 140001 is worth 142856.12: a long rounds to 142857 and is not yet in its bracket.
+    floor = {"floor": "0.00142857", "maintenance": "0.2", "initial": "0.5"}
+    rows = [{"floor": 0, "maintenance": "0.1", "initial": "0.2"}, floor]
+    card = coins(coin_margined(tiers={"by": "notional", "brackets": rows}))
+    leg = Leg("I", "net", 1, -142_857)
+    (own,) = oracle.assess(card, alone(0, leg), {"I": 140_001}).legs
+    assert (own.notional, own.maintenance_bracket, own.maintenance) == (142_857, 0, 14_286)
+    (own,) = oracle.assess(card, alone(0, leg), {"I": 140_000}).legs  # 142857.14
+    assert (own.notional, own.maintenance_bracket, own.maintenance) == (142_858, 1, 28_572)
+
+
+@pytest.mark.parametrize(("lots", "fee"), [(1, 86), (-1, 58)])
+def test_the_closing_fee_of_an_inverse_contract_at_bankruptcy(lots: int, fee: int) -> None:
+    # C = 142857, rate 1/5, fee 0.0005: a long loses as its value grows, 142857 x 1.2 x 0.0005.
+    card = coins(coin_margined(), closing_fee="bankruptcy", taker_fee="0.0005")
+    own = oracle.assess(card, alone(0, Leg("I", "net", lots, -lots * 142_857)), {"I": 140_000})
+    assert own.legs[0].fee == fee  # 85.71 and 57.14, up
+
+
+def test_an_inverse_entry_is_always_rounded_against_the_account() -> None:
+    card = coins(coin_margined())
+    for lots, cost in ((1, -142_856), (-1, 142_857)):  # 142856.12...
+        row = {"account": "a", "instrument": "I", "quantity": lots, "entry": "70000.5"}
+        (made,) = oracle.pools_from_tables(card, [row], [])
+        assert made.legs[0].cost == cost
+        assert (made.mode, made.asset) == ("single", "BTC")
+
+
+def test_the_worked_pool_of_two_assets() -> None:
+    slices = [{"floor": "0", "haircut": "0.05"}, {"floor": "1", "haircut": "0.1"}]
+    assets = valued(haircuts=slices, liability_weight="1.1")
+    del assets["BTC"]["haircut"]
+    card = coins(assets=assets, margin_mode="multi")
+    pools = oracle.pools_from_tables(
+        card,
+        [],
+        [
+            {"account": "a", "amount": "10000"},
+            {"account": "a", "asset": "BTC", "amount": "1.5"},
+        ],
+    )
+    prices = {"BTC": 6_000_000}
+    found = oracle.assess(card, pools[0], {}, prices)
+    assert found.equity == 94_000 * 100
+    # owed 0.25 coins, 0.05 of interest: 0.3 x 60000 x 1.1 = 19800
+    debt = several((), USD=2_000_000, BTC=(-25_000_000, 5_000_000))
+    assert oracle.assess(card, debt, {}, prices).equity == (20_000 - 19_800) * 100
+    assert refusal(oracle.assess, card, debt, {}) == "missing_price"
+    assert oracle.assess(card, several((), USD=1, BTC=(5, 5)), {}).equity == 1  # none is needed
+
+
+def test_one_rounding_an_asset_against_the_account() -> None:
+    # u t = 0.01 x 1e-8 / 0.01 x 6000050 = 0.0600005 quanta; 1001 x 0.95: 57.05... and 60.06...
+    card = coins()
+    prices = {"BTC": 6_000_050}
+    for amount, value in ((1001, 57), (-1001, -61)):
+        (row,) = oracle.assess(card, several((), BTC=amount), {}, prices).assets
+        assert row.value == value
+
+
+def test_a_coin_loss_is_a_debt_and_requirements_are_valued() -> None:
+    # -0.0015 of pnl less 0.001 held is -0.0005 coins: 500 quanta... at 40000, -20.00 dollars.
+    card = coins(coin_margined())
+    own = several((Leg("I", "net", 3, -600_000),), USD=10_000, BTC=100_000)
+    found = oracle.assess(card, own, {"I": 80_000}, {"BTC": 4_000_000})
+    assert [row.value for row in found.assets] == [-2000, 10_000]
+    assert (found.equity, found.maintenance, found.initial) == (8000, 3000, 6000)
+    assert found.distance_ppm == 166_666  # 5000 / 30000
+    # allotted: 8000 x 75000 / 3000 = 200000 quanta of the coin
+    price = oracle.bankruptcy_price(card, own, {"I": 80_000}, "I", assets={"BTC": 4_000_000})
+    assert (price.allotted, price.quote) == (200_000, -950_000)
+    # 3 x 2 x 10^10 / 950000 = 63157.89: at 63158 closing costs 949999 and no more
+    assert (price.price, price.reason) == (63_158, None)
+
+
+@pytest.mark.parametrize(
+    ("lots", "equity", "reason"),
+    [
+        (1, -300_000, "no_finite_price"),  # closing a long always costs coins
+        (-1, 300_000, "no_finite_price"),  # a short cannot lose more than its value
+        (-1, -(10**12), "no_positive_price"),
+    ],
+)
+def test_an_inverse_bankruptcy_price_may_not_exist(lots: int, equity: int, reason: str) -> None:
+    card = coins(coin_margined())
+    own = alone(equity, Leg("I", "net", lots, -lots * 250_000))
+    found = oracle.bankruptcy_price(card, own, {"I": 80_000}, "I")
+    assert (found.price, found.reason) == (None, reason)
+
+
+def test_withdrawals_by_hand() -> None:
+    # pnl +10 quanta each, half of it backs a withdrawal. Initial 20 of N = 100.
+    card = plain(withdrawal_profit="0.5")
+    own = pool(60, Leg("A", "net", 1, 90))
+    found = oracle.withdrawable(card, own, {"A": 100}, "USDT")
+    assert found == oracle.Withdrawal("USDT", 45, 60, "initial", 65, 20)
+    none = oracle.withdrawable(card, pool(14, Leg("A", "net", 1, 90)), {"A": 100}, "USDT")
+    assert none == oracle.Withdrawal("USDT", 0, 14, "initial", 19, 20)
+    free = oracle.withdrawable(card, pool(14), {}, "USDT")
+    assert free == oracle.Withdrawal("USDT", 14, 14, "balance", 14, 0)
+    # 1001 quanta of the coin count 57 of 30 needed at 0.057 each: 527 of them must stay
+    other = Leg("U", "net", 1, 150)
+    valued_card = coins(instrument("U", price_tick=1, mark_tick=1, lot=1, multiplier="0.01"))
+    held = several((other,), BTC=1001)
+    left = oracle.withdrawable(valued_card, held, {"U": 150}, "BTC", {"BTC": 6_000_050})
+    assert left == oracle.Withdrawal("BTC", 474, 1001, "initial", 57, 30)
+
+
+def test_open_interest_adds_up_both_sides() -> None:
+    pools = [
+        pool(0, Leg("A", "net", 5, 5), Leg("B", "short", -2, -2)),
+        pool(0, Leg("A", "net", -3, -3)),
+    ]
+    found = oracle.open_interest(plain(), pools)
+    assert found["A"] == oracle.OpenInterest(5, 3, 1, 1)
+    assert found["B"] == oracle.OpenInterest(0, 2, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("assets", "rules", "code"),
+    [
+        (valued(), {"valuation": "EUR"}, "bad_value"),
+        (valued(), {"valuation": None}, "bad_value"),
+        (valued(haircut="1.1"), {}, "out_of_range"),
+        (valued(haircuts=[{"floor": "0", "haircut": "0"}]), {}, "missing_key"),
+        (valued(liability_weight="0.99"), {}, "out_of_range"),
+        (valued(liability_weight="1000000008/1000000007"), {}, "out_of_range"),
+        (valued(price_tick="1e-13"), {}, "out_of_range"),
+        (valued(colour="red"), {}, "unknown_key"),
+        ({**valued(), "USD": {"quantum": "1", "haircut": "0"}}, {}, "unknown_key"),
+        ({"USD": {"quantum": "1"}, "BTC": {"quantum": "1", "haircut": "0"}}, {}, "missing_key"),
+        ({"USD": {"quantum": "1"}, "BTC": {"quantum": "1", "price_tick": "1"}}, {}, "missing_key"),
+        ({"USD": {"quantum": "1"}}, {"margin_mode": "both"}, "bad_value"),
+        ({"USD": {"quantum": "1"}}, {"withdrawal_profit": "2"}, "out_of_range"),
+    ],
+)
+def test_assets_are_checked(assets: Row, rules: Row, code: str) -> None:
+    own = tree(instrument(multiplier="1000"), settlement="USD", **{"valuation": "USD", **rules})
+    assert refusal(Card.from_tree, {**own, "asset": assets}) == code
+
+
+@pytest.mark.parametrize(
+    ("slices", "code"),
+    [
+        ([("1", "0")], "bad_value"),
+        ([("0", "0.1"), ("0", "0.2")], "bad_value"),
+        ([("0", "0.1"), ("1", "0.05")], "bad_value"),
+        ([("0", "1/999983"), ("1", "2/100003")], "limit_exceeded"),
+        ([(str(at), "0.1") for at in range(17)], "limit_exceeded"),
+        ([("0", "0.1"), ("0.000000001", "0.2")], "off_grid"),
+    ],
+)
+def test_slices_are_checked(slices: list[tuple[str, str]], code: str) -> None:
+    assets = valued(haircuts=[{"floor": low, "haircut": cut} for low, cut in slices])
+    del assets["BTC"]["haircut"]
+    own = tree(instrument(multiplier="1000"), settlement="USD", valuation="USD")
+    assert refusal(Card.from_tree, {**own, "asset": assets}) == code
+
+
+def test_a_venue_without_a_valuation_has_no_pools_of_several_assets() -> None:
+    assets = {"USDT": {"quantum": "0.000001"}, "BTC": {"quantum": "1e-8"}}
+    card = Card.from_tree({**tree(), "asset": assets})
+    held = [{"account": "a", "amount": 1}, {"account": "a", "asset": "BTC", "amount": 1}]
+    assert refusal(oracle.pools_from_tables, card, [], held) == "bad_collateral"
+    multi = [{"account": "a", "mode": "multi"}]
+    assert refusal(oracle.pools_from_tables, card, [], [], [], multi) == "bad_collateral"
+    assert refusal(Card.from_tree, tree(margin_mode="multi")) == "missing_key"
+    (own,) = oracle.pools_from_tables(card, [], held[1:])
+    assert (own.mode, own.asset) == ("single", "BTC")
+    owed = [{**held[0], "interest": "-1"}]
+    assert refusal(oracle.pools_from_tables, card, [], owed) == "out_of_range"
+
+
+def seeded_pool(rng: random.Random) -> tuple[Card, Pool, dict[str, int], dict[str, int]]:
+    """Draw a pool of an inverse, a linear and a rounded contract on small ticks."""
+    by = rng.choice(("notional", "size"))
+    floors = sorted(rng.sample(range(1, 3000 if by == "notional" else 40), 2))
+    quantum = Fraction(1, 10**8) if by == "notional" else 1
+    unit = {"price_tick": str(rng.choice((1, 3))), "mark_tick": "1", "lot": "1"}
+
+    def tiers(of: Fraction | int) -> Row:
+        rates = sorted(rng.sample(range(1, 60), 3))
+        rows = [
+            {"floor": format(Decimal(low) * (Decimal("1e-8") if of != 1 else 1), "f"),
+             "maintenance": f"{rate}/100", "initial": "1"}
+            for low, rate in zip([0, *floors], rates, strict=True)
+        ]  # fmt: skip
+        return {"by": by, "brackets": rows}
+
+    rounding = rng.choice(("position", "per_contract"))
+    inverse = instrument(
+        "A", tiers(quantum), kind="inverse", settlement="BTC", value_rounding=rounding,
+        multiplier=rng.choice(("0.00000010", "0.00002", "0.0007")), **unit,
+    )  # fmt: skip
+    linear = instrument("B", FLAT, kind="quanto", multiplier="0.01", **unit)
+    slices = [{"floor": "0", "haircut": "0"}, {"floor": "0.00000500", "haircut": "1/3"}]
+    assets = valued(haircuts=slices, liability_weight=rng.choice(("1", "1.25")))
+    assets["BTC"]["price_tick"] = rng.choice(("100", "700000", "3000000"))
+    del assets["BTC"]["haircut"]
+    card = coins(inverse, linear, assets=assets, trigger=rng.choice(("strict", "non_strict")))
+    lots = rng.randint(1, 60)
+    legs = [Leg("A", "net", rng.choice((-lots, lots)), 0)]
+    if rng.random() < 0.4:
+        legs = [Leg("A", "long", lots, 0), Leg("A", "short", -rng.choice((lots, 7)), 0)]
+    marks = {"A": rng.randint(1, 300), "B": 50}
+    entry = rng.randint(1, 300)
+    legs = [
+        Leg(leg.instrument, leg.leg, leg.quantity,
+            card.instruments["A"].value(leg.quantity, entry)) for leg in legs
+    ]  # fmt: skip
+    held = (*legs, Leg("B", "net", 3, 150))
+    prices = {"BTC": rng.randint(1, 5)}
+    at = {**marks, "A": rng.randint(1, 300)}
+    found = oracle.assess(card, several(held), at, prices)
+    need = found.maintenance - found.equity + rng.randint(-2, 2)
+    return card, several(held, USD=need, BTC=rng.choice((0, 0, 500, -300))), marks, prices
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_flips_of_pools_of_several_assets_against_every_tick(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oracle, "TICKS_MAX", 300)
+    rng = random.Random(seed)  # noqa: S311 - seeded on purpose
+    for _ in range(5):
+        card, own, marks, prices = seeded_pool(rng)
+        found = oracle.liquidation_price(card, own, marks, "A", prices)
+        assert [flip if isinstance(flip, Flip) else None for flip in found] == brute(
+            card, own, marks, "A", prices
+        )
 
 
 # --- book.md ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aivora_core._core import Instrument, Venue
+    from aivora_core.audit import oracle
 
 __all__ = ["STATUSES", "Explanation", "amount", "ratio"]
 
@@ -304,12 +305,14 @@ class Explanation:
             if row["price_ticks"] is not None
         }
         found = oracle.assess(card, pool, marks, assets)
-        pairs = [(name, raw[name], getattr(found, name)) for name in _SUMS]
-        pairs.append(("status", raw["status"], STATUSES[found.status]))
-        for mine, theirs in zip(raw["legs"], found.legs, strict=True):
-            at = f"{mine['instrument']} {mine['leg']}"
-            pairs += [(f"{at} {name}", mine[name], getattr(theirs, name)) for name in _STEPS]
         rows = {row.asset: row for row in found.assets}
+        named = {row["asset"] for row in raw["assets"]}
+        checked_in = {card.rules.valuation} if raw["mode"] == "multi" else named or {raw["asset"]}
+        pairs: list[tuple[str, Any, Any]] = [("asset", {raw["asset"]}, checked_in)]
+        pairs += [(name, raw[name], getattr(found, name)) for name in _SUMS]
+        pairs += [("status", raw["status"], STATUSES[found.status]), ("assets", named, set(rows))]
+        for mine, leg in zip(raw["legs"], found.legs, strict=True):
+            pairs += _leg_pairs(mine, leg)
         for mine in raw["assets"]:
             of = rows[mine["asset"]]
             pairs += [(f"{of.asset} {name}", mine[name], getattr(of, name)) for name in _ASSET]
@@ -349,20 +352,27 @@ class Explanation:
         return Explanation, (self.venue, self._raw)
 
 
-_SUMS = ("equity", "initial", "maintenance", "liquidatable", "ratio_ppm", "distance_ppm")
-_ASSET = (
-    "balance",
-    "interest",
-    "pnl",
-    "accrued",
-    "equity",
-    "value",
-    "initial",
-    "maintenance",
-    "initial_value",
-    "maintenance_value",
-)
-_STEPS = ("value", "pnl", "notional", "maintenance", "initial", "exposure", "fee")
+_SHOWN = ("notional", "ratio_ppm", "distance_ppm")
+_SUMS = ("equity", "initial", "maintenance", "liquidatable", *_SHOWN)
+_IN_ASSET = ("pnl", "accrued", "equity", "initial", "maintenance", "notional")
+_ASSET = (*_IN_ASSET, "value", "initial_value", "maintenance_value", "notional_value")
+_REQUIREMENTS = ("maintenance_value", "maintenance", "initial_value", "initial", "fee")
+_STEPS = ("value", "pnl", "notional", "exposure", *_REQUIREMENTS)
+
+
+def _leg_pairs(row: dict[str, Any], leg: oracle.LegAssessment) -> list[tuple[str, Any, Any]]:
+    """Each step of a leg: its name, what the trace says and what the oracle finds."""
+    at = f"{row['instrument']} {row['leg']}"
+    pairs: list[tuple[str, Any, Any]] = [(name, row[name], getattr(leg, name)) for name in _STEPS]
+    den, initial_den = row["den"], row["initial_den"]
+    pairs += [
+        ("maintenance_rate", Fraction(row["maintenance_num"], den), leg.maintenance_rate),
+        ("deduction", Fraction(row["deduction_num"], den), leg.deduction),
+        ("initial_rate", Fraction(row["initial_num"], initial_den), leg.initial_rate),
+        ("bracket", row["bracket"], leg.maintenance_bracket or 0),
+        ("initial_bracket", row["initial_bracket"], leg.initial_bracket or 0),
+    ]
+    return [(f"{at} {name}", mine, theirs) for name, mine, theirs in pairs]
 
 
 def _size(lots: int, instrument: Instrument) -> str:
