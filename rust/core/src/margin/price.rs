@@ -153,20 +153,27 @@ impl Curve<'_> {
     }
 
     /// The verdict that holds at every tick from `a` to `b`, if bounds show that one does: between two ticks the value
-    /// and each part of the requirement of a leg stay between theirs at the two.
+    /// of all legs and each part of the requirement of one stay between theirs at the two.
     fn verdict_between(&self, a: i64, b: i64) -> Result<Option<bool>> {
         self.count()?;
         let rules = self.portfolio.venue().rules();
         let ((mut worst, mut least), (mut best, mut most)) = (self.own, self.own);
+        let mut ends = (0_i128, 0_i128);
         for leg in &self.legs {
             let x = leg_margin(rules, self.instrument, leg, a)?;
             let y = leg_margin(rules, self.instrument, leg, b)?;
-            worst = worst.saturating_add(x.pnl.min(y.pnl)).saturating_sub(leg.accrued);
-            best = best.saturating_add(x.pnl.max(y.pnl)).saturating_sub(leg.accrued);
+            (worst, best) = (worst.saturating_sub(leg.accrued), best.saturating_sub(leg.accrued));
+            ends = (ends.0.saturating_add(x.pnl), ends.1.saturating_add(y.pnl));
             let parts = (x.maintenance - x.fee, y.maintenance - y.fee);
             least = least.saturating_add(parts.0.min(parts.1)).saturating_add(x.fee.min(y.fee));
             most = most.saturating_add(parts.0.max(parts.1)).saturating_add(x.fee.max(y.fee));
         }
+        // All legs are of one instrument: their values together are one multiple of what a lot is worth, but for the
+        // rounding of each.
+        let legs = i128::try_from(self.legs.len()).unwrap_or(i128::MAX);
+        let rounded = if self.instrument.contract().is_whole() { 0 } else { legs };
+        worst = worst.saturating_add(ends.0.min(ends.1)).saturating_sub(rounded);
+        best = best.saturating_add(ends.0.max(ends.1)).saturating_add(rounded);
         let (worst, most) = self.counted(worst, most)?;
         let (best, least) = self.counted(best, least)?;
         Ok(if !is_liquidatable(worst, most, rules.strict) {

@@ -766,11 +766,13 @@ fn lane_row(
     if legs.len() > LEGS_MAX {
         return Ok(None);
     }
+    let ordered = legs.iter().any(Leg::has_orders);
     let mut cash = holding.balance.checked_sub(holding.interest);
     let (mut initial, mut maintenance) = (0_i128, 0_i128);
     for leg in legs {
         let instrument = context.venue.instrument(leg.instrument)?;
-        if !shape.knows(instrument, leg) {
+        // Beside open orders a leg's size and its exposure are rounded apart, which the kernels do not.
+        if !shape.knows(instrument, leg) || (ordered && !instrument.contract().is_whole()) {
             return Ok(None);
         }
         cash = cash.and_then(|c| c.checked_sub(leg.cost)?.checked_sub(leg.accrued));
