@@ -491,3 +491,144 @@ def test_quantity_within_counts_levels_by_distance() -> None:
     for far, code in wrong:
         refused(book, code, lambda b, far=far: b.quantity_within("buy", far))
     refused(ac.Book(BTC, [("1", "1")]), "no_mid", lambda b: b.quantity_within("buy", 1))
+
+
+# --- contracts whose cost is rounded ----------------------------------------------------------
+
+COIN_CARD = """schema = "aivora-card/0"
+name = "coin"
+[asset.BTC]
+quantum = "0.00000001"
+[rules]
+settlement = "BTC"
+taker_fee = "0.0005"
+[[instrument]]
+symbol = "USD100"
+kind = "inverse"
+price_tick = "0.1"
+mark_tick = "0.01"
+lot = "1"
+multiplier = "100"
+[instrument.tiers]
+by = "size"
+brackets = [{ floor = "0", maintenance = "0.005", initial = "0.01" }]
+[[instrument]]
+symbol = "XBT"
+kind = "inverse"
+value_rounding = "per_contract"
+price_tick = "0.5"
+mark_tick = "0.01"
+lot = "100"
+[instrument.tiers]
+by = "size"
+brackets = [{ floor = "0", maintenance = "0.005", initial = "0.01" }]
+"""
+COIN = ac.Venue.from_toml(COIN_CARD)
+COIN_BIDS = [("63999.9", 3), ("63990", 50)]
+COIN_ASKS = [("64000.1", 2), ("64100", 50)]
+
+
+def coin_book(symbol: str = "USD100") -> ac.Book:
+    return ac.Book(COIN[symbol], COIN_BIDS, COIN_ASKS)
+
+
+def test_an_inverse_walk_is_rounded_by_level_against_the_taker() -> None:
+    buy, sell = coin_book().walk("buy", 5), coin_book().walk("sell", 5)
+    # 2 x 10^10 / 64000.1 = 312499.51 and 3 x 10^10 / 64100 = 468018.72, both down
+    assert buy.cost_quanta == 312_499 + 468_018
+    # 3 x 10^10 / 63999.9 = 468750.73 and 2 x 10^10 / 63990 = 312548.83, both up
+    assert sell.cost_quanta == 468_751 + 312_549
+    assert (buy.cost, buy.fee) == (Decimal("0.00780517"), Decimal("0.00000391"))  # 390.26, up
+    assert buy.vwap_exact == Fraction(500 * 10**8, 780_517)
+    assert sell.vwap_exact == Fraction(500 * 10**8, 781_300)
+    assert (buy.vwap, sell.vwap) == (
+        Decimal("64060.103751744037"),  # 64060.103751744036...
+        Decimal("63995.904262127223"),  # 63995.904262127223...
+    )
+    assert buy.slippage_bps_exact == (buy.vwap_exact - 64_000) / 64_000 * 10_000
+    assert sell.slippage_bps_exact == (64_000 - sell.vwap_exact) / 64_000 * 10_000
+    assert (buy.worst, buy.levels, buy.unfilled) == (Decimal(64100), 2, 0)
+
+
+def test_a_walk_by_contract_costs_what_each_contract_does() -> None:
+    book = ac.Book(COIN["XBT"], [("67268", 500)], [("67268.5", 300), ("67300", 900)])
+    # 10^8 / 67268 = 1486.59 and 10^8 / 67268.5 = 1486.58, to 1487; 10^8 / 67300 = 1485.88, to 1486
+    assert book.walk("sell", 500).cost_quanta == 500 * 1487
+    buy = book.walk("buy", 500)
+    assert buy.cost_quanta == 300 * 1487 + 200 * 1486
+    assert buy.vwap_exact == Fraction(500 * 10**8, buy.cost_quanta)
+    # By this rounding the average is better than the best ask: the venue's rule, not a mistake.
+    assert buy.slippage_bps_exact is not None
+    assert buy.slippage_bps_exact < 0
+    assert book.max_quantity("buy", cost=buy.cost) == 500
+    assert book.max_quantity("buy", cost=buy.cost - Decimal("0.00000001")) == 400
+
+
+@pytest.mark.parametrize("symbol", ["USD100", "XBT"])
+@pytest.mark.parametrize("side", ["buy", "sell"])
+def test_rounded_walks_are_values(symbol: str, side: Literal["buy", "sell"]) -> None:
+    book = ac.Book(COIN[symbol], [("64000", 300), ("63000", 500)], [("65000", 100), ("65001", 400)])
+    walk = book.walk(side, 400)
+    again = pickle.loads(pickle.dumps(walk))
+    assert (again, again.digest, hash(again)) == (walk, walk.digest, hash(walk))
+    assert again.to_dict() == walk.to_dict()
+    assert walk.digest != book.walk(side, 300).digest
+    many: Any = book.walk_many(
+        side, np.array([0, 400 // int(walk.instrument.lot), 10**6]), fee=True
+    )
+    assert many["cost_quanta"][1] == walk.cost_quanta
+    assert many["fee_quanta"][1] == walk.fee_quanta
+    assert many["cost_quanta"][2] == book.walk(side, 10**8).cost_quanta
+    both: Any = ac.walk_many([book, made()], side, np.array([3, 1500]), fee=True)
+    three = 3 * walk.instrument.lot
+    assert both["cost_quanta"].tolist() == [
+        book.walk(side, three).cost_quanta,
+        made().walk(side, "1.5").cost_quanta,
+    ]
+    found = {"worst_ticks": walk.worst_ticks, "levels": 2, "mid_half_ticks": walk.mid_half_ticks}
+    wrong = walk.cost_quanta * 2 if side == "sell" else walk.cost_quanta // 2
+    with pytest.raises(ac.NumberError, match="cost_quanta"):
+        ac.Walk(walk.instrument, side, walk.filled_lots, 0, wrong, **found)
+    # A change near the touch sums only what is behind it.
+    book.delta(bids=[("64000", 200)], asks=[("65000", 0), ("65000.5", 100)])
+    fresh = ac.Book(
+        COIN[symbol], [("64000", 200), ("63000", 500)], [("65000.5", 100), ("65001", 400)]
+    )
+    assert book.digest == fresh.digest
+    assert book.walk(side, 400) == fresh.walk(side, 400)
+
+
+def test_what_an_inverse_fill_is_worth_has_not_gained() -> None:
+    book, prices = coin_book(), ac.Prices(COIN, mark={"USD100": "64000.1"})
+    for side, sign, asks in (("buy", 1, COIN_ASKS), ("sell", -1, [("64000.2", 1)])):
+        bids = COIN_BIDS if side == "buy" else [("64000.1", 2)]
+        book = ac.Book(COIN["USD100"], bids, asks)
+        for lots in (1, 2):
+            walk = book.walk(side, lots)
+            cost = -sign * walk.cost
+            row = {"account": "a", "instrument": "USD100", "quantity": sign * lots, "cost": cost}
+            pf = ac.Portfolio.from_tables(COIN, positions=[row])
+            assert pf.check(prices).row("a")["equity"] in {0, -1}
+
+
+def test_inverse_questions_of_rounded_books() -> None:
+    book = coin_book()
+    n = book.max_quantity("buy", cost="0.005")
+    assert book.walk("buy", n).cost_quanta <= 500_000 < book.walk("buy", n + 1).cost_quanta
+    assert book.walk_notional("sell", "0.00468751").filled == 3
+    assert book.walk_notional("sell", "0.0046875").filled == 2
+    # The best ask is 0.1 of 64,000 away, 0.015625 basis points, and costs a part of a quantum.
+    assert book.walk("buy", 1).slippage_bps_exact > Fraction("0.015625")  # type: ignore[operator]
+    assert book.max_quantity("buy", slippage_bps="0.015625") == 0
+    assert book.max_quantity("buy", slippage_bps="0.04") == 2
+    for side in ("buy", "sell"):
+        for bps in ("0", "0.02", "0.05", "1", "10.5", "15"):
+            lots = book.max_quantity(side, slippage_bps=bps)
+            fits = [
+                n
+                for n in range(1, 54)
+                if (walk := book.walk(side, n)).unfilled == 0
+                and walk.slippage_bps_exact is not None
+                and walk.slippage_bps_exact <= Fraction(bps)
+            ]
+            assert lots == max(fits, default=0)

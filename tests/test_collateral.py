@@ -186,3 +186,40 @@ def test_withdrawable_is_exact(venue: ac.Venue) -> None:
         left = Decimal(1) - found.amount - extra * Decimal("0.00000001")
         after = multi(venue, {"USDT": "1000", "BTC": str(left)}, positions=rows)
         assert after.check(prices).row("a")["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("quantity", "quote", "lost"),
+    [
+        # Worth -50000000 at the mark; the sale pays 50050050.05 back, up; fee 25025.03, up.
+        (300, {"bids": [("59940", 500)], "asks": []}, 50_050_051 - 50_000_000 + 25_026),
+        # Two levels, each up: 33377837.12 and 16694490.82; fee 25036.16.
+        (
+            300,
+            {"bids": [("59920", 200), ("59900", 100)], "asks": []},
+            33_377_838 + 16_694_491 - 50_000_000 + 25_037,
+        ),
+        # A short is worth 50000000; buying it back credits 49958368.03, down; fee 24979.18.
+        (-300, {"bids": [], "asks": [("60050", 300)]}, 50_000_000 - 49_958_368 + 24_980),
+        # Better than the mark gains nothing: only the fee, ceil(50083472 x 0.0005).
+        (-300, {"bids": [], "asks": [("59900", 300)]}, 25_042),
+    ],
+)
+def test_exits_of_inverse_positions(
+    venue: ac.Venue, quantity: int, quote: dict[str, Any], lost: int
+) -> None:
+    cost = "-0.5" if quantity > 0 else "0.5"
+    pf = ac.Portfolio.from_tables(
+        venue,
+        positions=[{"account": "a", "instrument": "BTCUSD", "quantity": quantity, "cost": cost}],
+        collateral=[{"account": "a", "asset": "BTC", "amount": "1"}],
+    )
+    prices = ac.Prices(venue, mark={"BTCUSD": "60000"})
+    book = ac.Book(venue["BTCUSD"], **quote)
+    plain = pf["a"].withdrawable("BTC", prices)
+    exited = pf["a"].withdrawable("BTC", prices, books={"BTCUSD": book})
+    assert (plain.equity_quanta, exited.equity_quanta) == (10**8, 10**8 - lost)
+    assert plain.amount - exited.amount == lost * Decimal("0.00000001")
+    thin = ac.Book(venue["BTCUSD"], bids=[("59940", 299)], asks=[("60050", 299)])
+    barred = pf["a"].withdrawable("BTC", prices, books={"BTCUSD": thin})
+    assert (barred.amount, barred.binding) == (0, "exit_unfilled")

@@ -996,6 +996,29 @@ def test_inverse_questions_by_hand() -> None:
     assert oracle.max_quantity_limit(BIDS, ASKS, "sell", 97) == 10
 
 
+def test_rounded_walks_by_hand() -> None:
+    coin = oracle.Fill(Fraction(1000), inverse=True)
+    bought = oracle.walk(BIDS, ASKS, coin, "buy", 7, fee=Fraction(1, 10))
+    assert (bought.cost, bought.fee) == (49 + 19, 7)  # 5000 / 101 = 49.5, 2000 / 104 = 19.2
+    assert (bought.vwap, bought.slippage_bps) == (Fraction(7000, 68), Fraction(5000, 17))
+    sold = oracle.walk(BIDS, ASKS, coin, "sell", 6)
+    assert sold.cost == 51 + 11  # 5000 / 99 = 50.5, 1000 / 97 = 10.3
+    assert oracle.max_quantity_cost(BIDS, ASKS, coin, "sell", 61) == 5
+    assert oracle.max_quantity_slippage(BIDS, ASKS, coin, "buy", Fraction(5000, 17)) == 7
+    # 8000 / 77 and 9000 / 87 are further from the mid than 10000 / 97: the largest counts.
+    assert oracle.walk(BIDS, ASKS, coin, "buy", 8).slippage_bps == Fraction(30000, 77)
+    assert oracle.max_quantity_slippage(BIDS, ASKS, coin, "buy", Fraction(310)) == 10
+    one = oracle.Fill(Fraction(1000), inverse=True, contracts=10)
+    assert oracle.walk(BIDS, ASKS, one, "buy", 6).cost == 6 * 10 * 1  # 100 / 101, 100 / 104
+    half = oracle.Fill(Fraction(1, 2), contracts=1)
+    assert oracle.walk(BIDS, ASKS, half, "buy", 6).cost == 5 * 50 + 52  # 50.5 to even
+    dust = oracle.Fill(Fraction(1), inverse=True)
+    nothing = oracle.walk(BIDS, ASKS, dust, "buy", 3)
+    assert (nothing.cost, nothing.vwap, nothing.slippage_bps) == (0, None, None)
+    far = [(oracle.TICKS_MAX, 1)]
+    assert refusal(oracle.walk, far, [], oracle.Fill(Fraction(1), marks=2), "sell", 1) == "overflow"
+
+
 @pytest.mark.parametrize(
     ("bids", "asks", "code"),
     [

@@ -105,13 +105,13 @@ def test_tables_may_share_a_list_of_names() -> None:
             for positions in (shared, own, plain)
         }
         assert len(digests) == 1
-    found = ac.Portfolio.from_tables(VENUE, collateral=collateral, pools=pools)
+    coded = ac.Portfolio.from_tables(VENUE, collateral=collateral, pools=pools)
     plain = ac.Portfolio.from_tables(
         VENUE,
         collateral=[{"account": "b", "amount": 1}, {"account": "a", "amount": 2}],
         pools=[{"account": "a", "leverage": 3}, {"account": "b", "leverage": 4}],
     )
-    assert found.digest == plain.digest
+    assert coded.digest == plain.digest
 
 
 @pytest.mark.parametrize("key", ["account", "pool", "instrument", "leg"])

@@ -31,6 +31,7 @@ __all__ = [
     "Bankruptcy",
     "Bracket",
     "Card",
+    "Fill",
     "Flip",
     "Instrument",
     "Leg",
@@ -2168,6 +2169,55 @@ class Walk:
 Levels = list[tuple[int, int]]
 
 
+@dataclass(frozen=True)
+class Fill:
+    """How the cost of lots at one price follows, where it is not price x lots x ``K``.
+
+    ``lot`` is what one lot is worth before rounding, in quanta at a price of one price tick; for an
+    ``inverse`` contract it is divided by the price. With ``contracts`` a lot is that many
+    contracts, and each is rounded to whole quanta, half to even. ``marks`` is mark ticks per price
+    tick.
+    """
+
+    lot: Fraction
+    inverse: bool = False
+    contracts: int | None = None
+    marks: int = 1
+
+    def exact(self, price: int) -> Fraction:
+        """Give what one lot is worth at a price, before rounding."""
+        return self.lot / price if self.inverse else self.lot * price
+
+    def cost(self, side: str, price: int, lots: int) -> int:
+        """Give what ``lots`` taken at one price cost, in quanta."""
+        _bounded(price * self.marks, TICKS_MAX, "price")
+        if self.contracts is not None:
+            return lots * self.contracts * round(self.exact(price) / self.contracts)
+        paid = lots * self.exact(price)
+        return floor(paid) if side == "buy" else ceil(paid)
+
+    def average(self, cost: int, lots: int) -> Fraction | None:
+        """Give the price in price ticks at which ``lots`` cost exactly ``cost``."""
+        if lots == 0 or (self.inverse and cost == 0):
+            return None
+        return lots * self.lot / cost if self.inverse else cost / (lots * self.lot)
+
+
+Terms = int | Fill
+
+
+def _level_cost(terms: Terms, side: str, price: int, lots: int) -> int:
+    if isinstance(terms, Fill):
+        return terms.cost(side, price, lots)
+    return price * lots * terms
+
+
+def _average(terms: Terms, cost: int, lots: int) -> Fraction | None:
+    if isinstance(terms, Fill):
+        return terms.average(cost, lots)
+    return Fraction(cost, lots * terms) if lots else None
+
+
 def check_book(bids: Levels, asks: Levels) -> None:
     """Check a snapshot: both sides strictly sorted, best first, and not crossed.
 
@@ -2226,7 +2276,7 @@ def _taken(bids: Levels, asks: Levels, side: str, limit: int | None) -> Levels:
 def walk(
     bids: Levels,
     asks: Levels,
-    per_tick_lot: int,
+    terms: Terms,
     side: str,
     quantity: int,
     limit: int | None = None,
@@ -2238,8 +2288,8 @@ def walk(
     ----------
     bids, asks : list[tuple[int, int]]
         Levels as (price ticks, lots), best first.
-    per_tick_lot : int
-        ``K``: quanta per price tick and lot.
+    terms : int or Fill
+        ``K``, quanta per price tick and lot; or how the cost follows where there is no ``K``.
     side : str
         ``buy`` walks the asks, ``sell`` the bids.
     quantity : int
@@ -2265,12 +2315,12 @@ def walk(
         if taken == 0:
             break
         filled += taken
-        cost += price * taken * per_tick_lot
+        cost += _level_cost(terms, side, price, taken)
         worst = price
         levels += 1
     _amount(cost, "cost")
     mid = mid_price(bids, asks)
-    vwap = Fraction(cost, filled * per_tick_lot) if filled else None
+    vwap = _average(terms, cost, filled)
     slippage: Fraction | None = None
     if vwap is not None and mid is not None:
         slippage = 10**4 * (vwap - mid) / mid
@@ -2297,10 +2347,42 @@ def _largest(available: int, fits: Callable[[int], bool]) -> int:
     return _last(0, available, lambda lots: lots == 0 or fits(lots))
 
 
+def _largest_inverse(
+    bids: Levels,
+    asks: Levels,
+    terms: Fill,
+    side: str,
+    slippage_bps: Fraction,
+    evaluations_max: int,
+    fits: Callable[[int], bool],
+) -> int:
+    """Bisect for the last number of lots that fits before rounding, and try downward from there.
+
+    Rounding is against the taker and the exact average only gets worse, so no more can fit.
+    """
+    mid = Fraction(bids[0][0] + asks[0][0], 2)
+    bound = mid * (1 + slippage_bps / 10**4 * (1 if side == "buy" else -1))
+
+    def fits_exactly(lots: int) -> bool:
+        paid, left = Fraction(0), lots
+        for price, there in _taken(bids, asks, side, None):
+            paid += min(left, there) * terms.exact(price)
+            left -= min(left, there)
+        average = lots * terms.lot / paid
+        return average <= bound if side == "buy" else average >= bound
+
+    last = _largest(_available(bids, asks, side, None), fits_exactly)
+    stop = max(0, last - evaluations_max)
+    found = next((lots for lots in range(last, stop, -1) if fits(lots)), 0)
+    if found == 0 and stop > 0:
+        raise OracleError("limit_exceeded", "slippage_bps", last, evaluations_max)
+    return found
+
+
 def walk_notional(
     bids: Levels,
     asks: Levels,
-    per_tick_lot: int,
+    terms: Terms,
     side: str,
     notional: int,
     limit: int | None = None,
@@ -2312,8 +2394,8 @@ def walk_notional(
     ----------
     bids, asks : list[tuple[int, int]]
         Levels as (price ticks, lots), best first.
-    per_tick_lot : int
-        ``K``: quanta per price tick and lot.
+    terms : int or Fill
+        ``K``, quanta per price tick and lot; or how the cost follows where there is no ``K``.
     side : str
         ``buy`` or ``sell``.
     notional : int
@@ -2328,12 +2410,17 @@ def walk_notional(
     Walk
         The walk of that quantity; nothing of it is unfilled.
     """
-    lots = max_quantity_cost(bids, asks, per_tick_lot, side, notional, limit)
-    return walk(bids, asks, per_tick_lot, side, lots, limit, fee)
+    lots = max_quantity_cost(bids, asks, terms, side, notional, limit)
+    return walk(bids, asks, terms, side, lots, limit, fee)
 
 
 def max_quantity_slippage(
-    bids: Levels, asks: Levels, per_tick_lot: int, side: str, slippage_bps: Fraction
+    bids: Levels,
+    asks: Levels,
+    terms: Terms,
+    side: str,
+    slippage_bps: Fraction,
+    evaluations_max: int = EVALUATIONS_MAX,
 ) -> int:
     """Find the most lots whose slippage against the mid is at most ``slippage_bps``.
 
@@ -2341,12 +2428,14 @@ def max_quantity_slippage(
     ----------
     bids, asks : list[tuple[int, int]]
         Levels as (price ticks, lots), best first.
-    per_tick_lot : int
-        ``K``: quanta per price tick and lot.
+    terms : int or Fill
+        ``K``, quanta per price tick and lot; or how the cost follows where there is no ``K``.
     side : str
         ``buy`` or ``sell``.
     slippage_bps : Fraction
         Basis points, at least 0.
+    evaluations_max : int
+        How many quantities to try one by one where rounding makes slippage step.
 
     Returns
     -------
@@ -2356,7 +2445,7 @@ def max_quantity_slippage(
     Raises
     ------
     OracleError
-        ``no_mid`` when a side is empty.
+        ``no_mid`` when a side is empty; ``limit_exceeded`` past the evaluations.
     """
     if slippage_bps < 0:
         raise OracleError("out_of_range", "slippage_bps", slippage_bps, 0)
@@ -2364,16 +2453,20 @@ def max_quantity_slippage(
         raise OracleError("no_mid", "slippage_bps", slippage_bps)
 
     def fits(lots: int) -> bool:
-        own = walk(bids, asks, per_tick_lot, side, lots).slippage_bps
-        return own is not None and own <= slippage_bps
+        own = walk(bids, asks, terms, side, lots)
+        if own.slippage_bps is None:  # an inverse contract that costs nothing
+            return side == "sell"
+        return own.slippage_bps <= slippage_bps
 
+    if isinstance(terms, Fill) and terms.contracts is None:
+        return _largest_inverse(bids, asks, terms, side, slippage_bps, evaluations_max, fits)
     return _largest(_available(bids, asks, side, None), fits)
 
 
 def max_quantity_cost(
     bids: Levels,
     asks: Levels,
-    per_tick_lot: int,
+    terms: Terms,
     side: str,
     cost: int,
     limit: int | None = None,
@@ -2384,8 +2477,8 @@ def max_quantity_cost(
     ----------
     bids, asks : list[tuple[int, int]]
         Levels as (price ticks, lots), best first.
-    per_tick_lot : int
-        ``K``: quanta per price tick and lot.
+    terms : int or Fill
+        ``K``, quanta per price tick and lot; or how the cost follows where there is no ``K``.
     side : str
         ``buy`` or ``sell``.
     cost : int
@@ -2402,7 +2495,7 @@ def max_quantity_cost(
         raise OracleError("out_of_range", "cost", cost, 0)
     return _largest(
         _available(bids, asks, side, limit),
-        lambda lots: walk(bids, asks, per_tick_lot, side, lots, limit).cost <= cost,
+        lambda lots: walk(bids, asks, terms, side, lots, limit).cost <= cost,
     )
 
 

@@ -114,7 +114,8 @@ def _prices(a: argparse.Namespace, venue: Venue) -> Prices:
     if a.prices:
         rows = read_table(a.prices)
         if "instrument" in rows and "mark" in rows:
-            marks.update(zip(rows["instrument"], rows["mark"], strict=True))
+            columns: list[Any] = [rows["instrument"], rows["mark"]]
+            marks.update(zip(*columns, strict=True))
         else:
             limit = "must have the columns instrument and mark"
             raise _core._error("bad_column", str(a.prices), ", ".join(rows), limit, None)

@@ -68,8 +68,8 @@ def run_feed(a: argparse.Namespace) -> tuple[dict[str, Any], str]:
         raise _core._error("unknown_instrument", "--symbol", symbol, limit)
     instrument = _instrument(a, held, symbol)
     inferred = not a.venue
-    # A walk costs price times size: in coins, an inverse contract does not.
-    priced = held.in_base[symbol] if inferred else instrument.kind != "inverse"
+    # Without a card nothing says what a contract is worth.
+    priced = held.in_base[symbol] if inferred else True
     feed = Feed(a.feed, None, held.format, symbol=symbol, instrument=instrument, on_gap=a.on_gap)
     watch = Watch(feed, symbol, every_ns, sizes)
     watch.run(lambda messages: progress(messages, "replaying", held.messages))
