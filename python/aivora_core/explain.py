@@ -312,7 +312,7 @@ class Explanation:
         pairs += [(name, raw[name], getattr(found, name)) for name in _SUMS]
         pairs += [("status", raw["status"], STATUSES[found.status]), ("assets", named, set(rows))]
         for mine, leg in zip(raw["legs"], found.legs, strict=True):
-            pairs += _leg_pairs(mine, leg)
+            pairs += _leg_pairs(mine, leg, card)
         for mine in raw["assets"]:
             of = rows[mine["asset"]]
             pairs += [(f"{of.asset} {name}", mine[name], getattr(of, name)) for name in _ASSET]
@@ -360,13 +360,19 @@ _REQUIREMENTS = ("maintenance_value", "maintenance", "initial_value", "initial",
 _STEPS = ("value", "pnl", "notional", "exposure", *_REQUIREMENTS)
 
 
-def _leg_pairs(row: dict[str, Any], leg: oracle.LegAssessment) -> list[tuple[str, Any, Any]]:
+def _leg_pairs(
+    row: dict[str, Any], leg: oracle.LegAssessment, card: oracle.Card
+) -> list[tuple[str, Any, Any]]:
     """Each step of a leg: its name, what the trace says and what the oracle finds."""
     at = f"{row['instrument']} {row['leg']}"
+    fee: Fraction | int | None = 0
+    if card.rules.closing_fee == "mark":
+        fee = card.instruments[row["instrument"]].taker_fee
     pairs: list[tuple[str, Any, Any]] = [(name, row[name], getattr(leg, name)) for name in _STEPS]
     den, initial_den = row["den"], row["initial_den"]
     pairs += [
         ("maintenance_rate", Fraction(row["maintenance_num"], den), leg.maintenance_rate),
+        ("fee_rate", Fraction(row["fee_num"], den), fee),
         ("deduction", Fraction(row["deduction_num"], den), leg.deduction),
         ("initial_rate", Fraction(row["initial_num"], initial_den), leg.initial_rate),
         ("bracket", row["bracket"], leg.maintenance_bracket or 0),

@@ -617,14 +617,17 @@ class Builder:
         size = 10 * max(units, default=10**6)
         kind = rng.random()
         if kind < 0.3:
-            return rng.choice(floors) + rng.choice((-1, 0, 1))
+            near: int = rng.choice(floors) + rng.choice((-1, 0, 1))
+            return near
         if kind < 0.4:
-            return rng.choice((1, -1)) * rng.choice(EDGES) + rng.choice((-1, 0, 1))
+            edge = rng.choice(EDGES) + rng.choice((-1, 0, 1))
+            return edge if rng.random() < 0.5 else -edge
         if kind < 0.5:  # what the asset comes to is zero, or one quantum beside it
             found = oracle.assess(self.card, pool, self.case.marks, self.case.prices).assets
             own = sum(row.equity for row in found if row.asset == name)
             return -own + rng.choice((-1, 0, 1, *floors))
-        return rng.choice((1, 1, 1, -1)) * log_uniform(rng, 1, size * 100)
+        sign: int = rng.choice((1, 1, 1, -1))
+        return sign * log_uniform(rng, 1, size * 100)
 
     def _collateral(self, pool: oracle.Pool, *, extreme: bool) -> int | None:
         """Draw the balance of the asset that the pool is checked in."""
@@ -646,7 +649,8 @@ class Builder:
         lines = [own.maintenance, own.maintenance, own.initial, 0]
         if extreme:
             lines += [2**63 - 1, -(2**63), *rng.sample(EDGES, 2), -rng.choice(EDGES)]
-        return held + rng.choice(lines) - own.equity + rng.choice((-1, 0, 1))
+        line: int = rng.choice(lines)
+        return held + line - own.equity + rng.choice((-1, 0, 1))
 
     def _marks_of_the_line(self, pool: oracle.Pool, scales: dict[str, Scale]) -> dict[str, int]:
         """Draw where the pool meets its line: mostly here, else at another mark of one leg."""

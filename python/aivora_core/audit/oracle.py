@@ -344,7 +344,8 @@ class Instrument:
 
     ``price_tick`` and ``mark_tick`` are prices, ``lot`` a quantity, ``quantum`` that of the
     asset ``settlement``; ``k`` is in quanta per mark tick and lot (for an inverse contract
-    quanta times mark ticks per lot); ``taker_fee`` is a rate, or None when it is unknown.
+    quanta times mark ticks per lot) and whole unless the value is rounded by contract;
+    ``taker_fee`` is a rate, or None when it is unknown.
     """
 
     symbol: str
@@ -356,7 +357,7 @@ class Instrument:
     mark_tick: Fraction
     lot: Fraction
     multiplier: Fraction
-    k: int
+    k: Fraction
     taker_fee: Fraction | None
     tiers: Tiers
 
@@ -375,7 +376,7 @@ class Instrument:
     @property
     def quanta_per_price_tick_lot(self) -> int:
         """``K`` of the specification: quanta per price tick and lot (linear and quanto)."""
-        return self.k * self.mark_ticks_per_price_tick
+        return _whole(self.k * self.mark_ticks_per_price_tick, "k")
 
     @property
     def is_inverse(self) -> bool:
@@ -396,8 +397,8 @@ class Instrument:
     def exact_value(self, lots: int, mark: int) -> Fraction:
         """Value a position before any rounding, signed, in quanta."""
         if self.is_inverse:
-            return Fraction(-lots * self.k, mark)
-        return Fraction(lots * mark * self.k)
+            return -lots * self.k / mark
+        return lots * mark * self.k
 
     def rounded_value(self, lots: int, mark: int) -> int:
         """Value a position at a mark in ticks: signed, in quanta, rounded as its card says."""
@@ -686,18 +687,18 @@ def _read_instrument(
     lot = _positive(row["lot"], "lot")
     multiplier = _positive(row.get("multiplier", 1), "multiplier")
     marks_per_price = _whole(price_tick / mark_tick, "price_tick")
-    if kind == "inverse":
-        k = _whole(lot * multiplier / (mark_tick * quantum), "k")
-        if k > QUANTA_TICKS_PER_LOT_MAX:
-            raise OracleError("out_of_range", "k", k, QUANTA_TICKS_PER_LOT_MAX)
-    else:
-        k = _whole(mark_tick * lot * multiplier / quantum, "k")
-        if k * marks_per_price > QUANTA_PER_TICK_LOT_MAX:  # K, and so k as well
-            raise OracleError("out_of_range", "K", k * marks_per_price, QUANTA_PER_TICK_LOT_MAX)
     roundings = ("position", "per_contract")
     rounding = _one_of(row.get("value_rounding", "position"), "value_rounding", roundings)
-    if rounding == "per_contract":
+    k = mark_tick * lot * multiplier / quantum
+    if kind == "inverse":
+        k = lot * multiplier / (mark_tick * quantum)
+    if rounding == "per_contract":  # the value of one contract is whole, k need not be
         _whole(lot, "lot")
+    elif kind == "inverse":
+        if _whole(k, "k") > QUANTA_TICKS_PER_LOT_MAX:
+            raise OracleError("out_of_range", "k", k, QUANTA_TICKS_PER_LOT_MAX)
+    elif _whole(k, "k") * marks_per_price > QUANTA_PER_TICK_LOT_MAX:  # K, and so k as well
+        raise OracleError("out_of_range", "K", k * marks_per_price, QUANTA_PER_TICK_LOT_MAX)
     fee = rate(row["taker_fee"], "taker_fee") if "taker_fee" in row else venue_fee
     if fee is None and (rules.closing_fee != "none" or rules.bankruptcy_fee != "none"):
         raise OracleError("missing_key", f"{symbol}.taker_fee")
@@ -2433,8 +2434,8 @@ def max_quantity_limit(bids: Levels, asks: Levels, side: str, limit: int) -> int
 class Withdrawal:
     """How much of an asset may leave a pool.
 
-    ``amount`` and ``balance`` (less the interest owed) are quanta of the asset, ``equity``
-    (before anything leaves) and ``initial`` quanta of the asset the pool is checked in.
+    ``amount`` and ``balance`` (less the interest owed, not below zero) are quanta of the asset,
+    ``equity`` (before anything leaves) and ``initial`` quanta of the one the pool is checked in.
     ``binding`` is ``balance``, ``initial``, ``exit_unfilled`` or ``unknown_fee``.
     """
 
@@ -2505,7 +2506,7 @@ def withdrawable(
     prices = assets or {}
     own = assess(card, pool, marks, prices)
     held = pool.balance(asset)
-    balance = held.amount - held.interest
+    balance = max(0, held.amount - held.interest)
     reason: str | None = None
     cuts: dict[str, int] = {}
     for row in own.assets:
@@ -2531,7 +2532,6 @@ def withdrawable(
             total += rest
         return _amount(total, "equity")
 
-    most = max(0, balance)
     now = equity(0)
     amount = 0
     if reason is not None:
@@ -2539,6 +2539,6 @@ def withdrawable(
     elif now < own.initial:
         binding = "initial"
     else:
-        amount = _last(0, most, lambda leaving: equity(leaving) >= own.initial)
-        binding = "balance" if amount == most else "initial"
+        amount = _last(0, balance, lambda leaving: equity(leaving) >= own.initial)
+        binding = "balance" if amount == balance else "initial"
     return Withdrawal(asset, amount, balance, binding, now, own.initial)
