@@ -171,7 +171,7 @@ impl Curve<'_> {
         // All legs are of one instrument: their values together are one multiple of what a lot is worth, but for the
         // rounding of each.
         let legs = i128::try_from(self.legs.len()).unwrap_or(i128::MAX);
-        let rounded = if self.instrument.contract().is_whole() { 0 } else { legs };
+        let rounded = if self.instrument.contract().is_whole() || a == b { 0 } else { legs };
         worst = worst.saturating_add(ends.0.min(ends.1)).saturating_sub(rounded);
         best = best.saturating_add(ends.0.max(ends.1)).saturating_add(rounded);
         let (worst, most) = self.counted(worst, most)?;
