@@ -391,14 +391,18 @@ fn worth<const FRACTION: bool>(whole: i64, part: u64, lots: i32) -> (i64, u64) {
 #[allow(unsafe_code)]
 mod vector {
     use std::arch::x86_64::{
-        __m512i, _mm_cmpgt_epi32, _mm_cvtsi32_si128, _mm_load_si128, _mm_sign_epi32,
-        _mm256_castsi256_si128, _mm256_cmpgt_epi32, _mm256_load_si256, _mm256_movemask_epi8,
-        _mm256_packs_epi32, _mm256_set1_epi32, _mm256_sign_epi32, _mm256_zextsi128_si256,
-        _mm512_broadcastd_epi32, _mm512_load_si512, _mm512_mask_cmpgt_epi32_mask,
+        __m512i, _MM_HINT_T0, _mm_cmpgt_epi32, _mm_cvtsi32_si128, _mm_load_si128, _mm_prefetch,
+        _mm_sign_epi32, _mm256_castsi256_si128, _mm256_cmpgt_epi32, _mm256_load_si256,
+        _mm256_movemask_epi8, _mm256_packs_epi32, _mm256_set1_epi32, _mm256_sign_epi32,
+        _mm256_zextsi128_si256, _mm512_broadcastd_epi32, _mm512_load_si512,
+        _mm512_mask_cmpgt_epi32_mask,
     };
 
     use super::{Group, Held, Sink, Sums, worth};
     use crate::table::{Bracket, Brackets, Head, Table};
+
+    /// How many bytes of legs ahead of the sums memory is asked for.
+    const AHEAD: usize = 1_024;
 
     /// How a path finds the bracket of a size: by the number of thresholds below it, at most twelve of thirteen brackets.
     trait Choose {
@@ -534,6 +538,8 @@ mod vector {
         for (place, legs) in group.places.iter().zip(group.legs.chunks_exact(width)) {
             // SAFETY: by the caller.
             unsafe {
+                // Some rows ahead: a hint, which no address can fail.
+                _mm_prefetch::<_MM_HINT_T0>(legs.as_ptr().cast::<i8>().wrapping_add(AHEAD));
                 let mut sums = Sums::default();
                 for held in legs {
                     sums = sums.plus(leg::<L, C, INITIAL, FRACTION>(at, held));

@@ -18,7 +18,7 @@ use super::requirement::{leg_margin, terms};
 use super::wide::{Wide, WideGroup, WideLeg};
 
 /// Pools in one block: what a scan works on at a time, and what a change of shape rebuilds.
-pub(super) const POOLS_PER_BLOCK: usize = 1_024;
+pub(super) const POOLS_PER_BLOCK: usize = 2_048;
 
 /// What a row has besides its legs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

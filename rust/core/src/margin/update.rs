@@ -1,5 +1,5 @@
 //! Changes to a packed portfolio, in place: one pool at a time. A change that leaves the shape of the pool (which legs, which
-//! assets) as it is writes a few numbers; any other packs the pool's block anew, a thousand pools of perhaps millions.
+//! assets) as it is writes a few numbers; any other packs the pool's block anew, two thousand pools of perhaps millions.
 
 use std::sync::Arc;
 
