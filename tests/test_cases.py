@@ -26,6 +26,11 @@ ENGINES = ("core", "oracle")
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "case.schema.json").read_text("utf-8"))
 PAGE = ROOT / "docs" / "reference" / "case-file.md"
 VECTORS = 211
+SCHEMA_WHATS = [
+    what
+    for kind in (*SCHEMA["$defs"]["expectation"]["oneOf"], SCHEMA["$defs"]["error"])
+    for what in kind["properties"]["what"]["enum"]
+]
 
 Tree = dict[str, Any]
 
@@ -64,7 +69,7 @@ def test_there_are_files_of_each_kind() -> None:
     assert len(FILES) > 100
     assert len(set(NAMES)) == len(NAMES)
     asked = {one.what for path in FILES for one in load_case(path).expect}
-    assert {"error", "max_quantity", "bankruptcy_price", "liquidation_price_below"} <= asked
+    assert asked == set(SCHEMA_WHATS)
 
 
 def test_the_index_names_every_file_and_vector() -> None:
@@ -196,6 +201,10 @@ def test_an_error_at_another_stage_fails(engine: str) -> None:
         ("equity", {"account": "bob"}, "refused: unknown_account"),
         ("pnl", {"account": "alice", "instrument": "BTC"}, "refused: unknown_leg"),
         ("allotted", {"account": "alice", "instrument": "BTC"}, "refused: unknown_leg"),
+        ("asset_equity", {"account": "alice", "asset": "BTC"}, "refused: unknown_asset"),
+        ("withdrawable", {"account": "alice", "asset": "BTC"}, "refused: unknown_asset"),
+        ("withdrawable", {"account": "bob", "asset": "USDT"}, "refused: unknown_account"),
+        ("open_interest_long", {"instrument": "NONE"}, "refused: unknown_instrument"),
     ],
 )
 def test_a_question_that_is_refused_fails(
@@ -233,6 +242,13 @@ def drop(*path: str | int) -> Callable[[Tree], None]:
 SIDE = {"instrument": "BTC", "side": "buy"}
 WALK: Tree = {"what": "walk_cost", "of": SIDE, "value": "0"}
 POSITION = {"account": "alice", "instrument": "BTC", "quantity": "1"}
+LEG = {"account": "alice", "instrument": "BTC"}
+LEAVE: Tree = {
+    "what": "withdrawable",
+    "of": {"account": "alice", "asset": "USDT"},
+    "value": "0",
+}
+OPEN: Tree = {"what": "open_interest_long", "of": {"instrument": "BTC"}, "value": "0"}
 TOLERANT = {"what": "equity", "of": {"account": "alice"}, "value": "5", "tolerance": "1"}
 ERROR = {"what": "error", "of": {"stage": "card"}, "value": "bad_tiers"}
 BROKEN: list[tuple[str, Callable[[Tree], None]]] = [
@@ -249,6 +265,7 @@ BROKEN: list[tuple[str, Callable[[Tree], None]]] = [
     ("given.entry_rounding", put("given", "entry_rounding", value="up")),
     ("given.collateral[0].amount", put("given", "collateral", 0, "amount", value=5)),
     ("given.collateral[0].asset", put("given", "collateral", 0, "asset", value=5)),
+    ("given.collateral[0].interest", put("given", "collateral", 0, "interest", value=5)),
     ("given.collateral[0].account", drop("given", "collateral", 0, "account")),
     ("given.positions[0]", put("given", "positions", value=[POSITION])),
     (
@@ -261,6 +278,9 @@ BROKEN: list[tuple[str, Callable[[Tree], None]]] = [
     ),
     ("given.orders[0].side", put("given", "orders", value=[POSITION | {"side": "bid"}])),
     ("given.pools[0].kind", put("given", "pools", value=[{"account": "a", "kind": "hedge"}])),
+    ("given.pools[0].mode", put("given", "pools", value=[{"account": "a", "mode": "both"}])),
+    ("given.prices.mark", put("given", "prices", value={"asset": {}})),
+    ("given.prices.asset.BTC", put("given", "prices", value={"mark": {}, "asset": {"BTC": 5}})),
     ("given.prices.index", put("given", "prices", value={"mark": {}, "index": {}})),
     ("given.prices.mark.BTC", put("given", "prices", value={"mark": {"BTC": 5}})),
     ("given.books.BTC.asks", put("given", "books", value={"BTC": {"bids": []}})),
@@ -286,6 +306,23 @@ BROKEN: list[tuple[str, Callable[[Tree], None]]] = [
     ),
     ("expect[0].value", put("expect", value=[TOLERANT | {"what": "status", "why": "x"}])),
     ("expect[0].of", put("expect", value=[WALK])),
+    ("expect[0].of.asset", put("expect", value=[LEAVE | {"of": {"account": "alice"}}])),
+    ("expect[0].of.exit", put("expect", value=[LEAVE | {"of": LEAVE["of"] | {"exit": "mark"}}])),
+    ("expect[0].of.account", put("expect", value=[OPEN | {"of": LEAVE["of"]}])),
+    ("expect[0].value", put("expect", value=[LEAVE | {"what": "withdrawal_binding"}])),
+    (
+        "expect[0].value",
+        put("expect", value=[TOLERANT | {"what": "bankruptcy_reason", "of": LEG, "why": "x"}]),
+    ),
+    (
+        "expect[0].tolerance",
+        put("expect", value=[TOLERANT | {"what": "asset", "value": "USDT", "why": "x"}]),
+    ),
+    ("expect[0].of.stage", put("expect", value=[ERROR | {"of": LEAVE["of"] | {"stage": "book"}}])),
+    (
+        "expect[0].of.asset",
+        put("expect", value=[ERROR | {"of": {"stage": "check", "account": "alice"}}]),
+    ),
     (
         "expect[0].of.instrument",
         put("expect", value=[WALK | {"of": SIDE | {"quantity": "1"}}]),
