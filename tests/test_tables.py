@@ -106,12 +106,12 @@ def test_tables_may_share_a_list_of_names() -> None:
         }
         assert len(digests) == 1
     coded = ac.Portfolio.from_tables(VENUE, collateral=collateral, pools=pools)
-    plain = ac.Portfolio.from_tables(
+    listed = ac.Portfolio.from_tables(
         VENUE,
         collateral=[{"account": "b", "amount": 1}, {"account": "a", "amount": 2}],
         pools=[{"account": "a", "leverage": 3}, {"account": "b", "leverage": 4}],
     )
-    assert coded.digest == plain.digest
+    assert coded.digest == listed.digest
 
 
 @pytest.mark.parametrize("key", ["account", "pool", "instrument", "leg"])

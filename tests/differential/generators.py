@@ -620,12 +620,13 @@ class Builder:
             near: int = rng.choice(floors) + rng.choice((-1, 0, 1))
             return near
         if kind < 0.4:
-            edge = rng.choice(EDGES) + rng.choice((-1, 0, 1))
+            edge: int = rng.choice(EDGES) + rng.choice((-1, 0, 1))
             return edge if rng.random() < 0.5 else -edge
         if kind < 0.5:  # what the asset comes to is zero, or one quantum beside it
             found = oracle.assess(self.card, pool, self.case.marks, self.case.prices).assets
             own = sum(row.equity for row in found if row.asset == name)
-            return -own + rng.choice((-1, 0, 1, *floors))
+            beside: int = rng.choice((-1, 0, 1, *floors))
+            return beside - own
         sign: int = rng.choice((1, 1, 1, -1))
         return sign * log_uniform(rng, 1, size * 100)
 
