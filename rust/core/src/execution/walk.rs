@@ -292,9 +292,13 @@ fn check_facts(facts: &WalkFacts, fill: FillCost, unit: i128) -> Result<()> {
             let (down, up) = if up { (0, rounded) } else { (rounded, 0) };
             (at(best.max(worst)) - down, at(best.min(worst).max(1)) + up)
         }
+        // Each lot is worth what it is, whatever is filled beside it.
         FillCost::PerContract { .. } => {
             fill.check(worst.max(1), "worst_ticks")?;
-            (0, QUANTA_MAX)
+            let at = |price| fill.of_lots(price, facts.filled.get());
+            // No book holds a price at which a lot is worth more than it may be.
+            let best = if fill.check(best, "").is_ok() { at(best) } else { QUANTA_MAX };
+            (best, at(worst.max(1)))
         }
     };
     let between = (low.min(high)..=low.max(high)).contains(&cost.div_euclid(unit));

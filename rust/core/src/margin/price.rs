@@ -168,10 +168,11 @@ impl Curve<'_> {
             least = least.saturating_add(parts.0.min(parts.1)).saturating_add(x.fee.min(y.fee));
             most = most.saturating_add(parts.0.max(parts.1)).saturating_add(x.fee.max(y.fee));
         }
-        // All legs are of one instrument: their values together are one multiple of what a lot is worth, but for the
-        // rounding of each.
+        // All legs are of one instrument: their exact values together are one multiple of what a lot is worth. Each is
+        // rounded down by less than a quantum, so that their sum strays by one less than there are legs.
         let legs = i128::try_from(self.legs.len()).unwrap_or(i128::MAX);
-        let rounded = if self.instrument.contract().is_whole() || a == b { 0 } else { legs };
+        let exact = self.instrument.contract().is_whole() || a == b;
+        let rounded = if exact { 0 } else { legs.saturating_sub(1) };
         worst = worst.saturating_add(ends.0.min(ends.1)).saturating_sub(rounded);
         best = best.saturating_add(ends.0.max(ends.1)).saturating_add(rounded);
         let (worst, most) = self.counted(worst, most)?;
