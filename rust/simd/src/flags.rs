@@ -30,12 +30,7 @@ fn by_path<const STRICT: bool>(
     #[cfg(target_arch = "x86_64")]
     if path != Path::Scalar && path.is_there() {
         // SAFETY: the processor has the features.
-        return unsafe {
-            match path {
-                Path::Avx512 => avx512::<STRICT>(sums, status, fires),
-                _ => avx2::<STRICT>(sums, status, fires),
-            }
-        };
+        return unsafe { avx2::<STRICT>(sums, status, fires) };
     }
     let _ = path;
     twin::<STRICT>(sums, status, fires)
@@ -66,16 +61,6 @@ fn twin<const STRICT: bool>(
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
 fn avx2<const STRICT: bool>(
-    sums: (&[i64], &[i64], &[i64]),
-    status: &mut [u8],
-    fires: &mut [bool],
-) -> i64 {
-    twin::<STRICT>(sums, status, fires)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
-fn avx512<const STRICT: bool>(
     sums: (&[i64], &[i64], &[i64]),
     status: &mut [u8],
     fires: &mut [bool],

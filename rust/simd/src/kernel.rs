@@ -1,9 +1,8 @@
 //! The kernels: sums over the legs of each row, by every path, and their safe twins.
-#![allow(clippy::needless_bitwise_bool)] // no branches
 #![allow(clippy::inline_always)] // a path's code is compiled with its features only where it is inlined
 
 use crate::path::Path;
-use crate::table::{Head, Table, high};
+use crate::table::{Table, high};
 
 /// One leg of a row without open orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,15 +36,15 @@ mod sealed {
 /// What a kernel needs to know of a leg.
 pub trait Held: Copy + sealed::Sealed {
     /// What is held.
-    fn leg(&self) -> Leg;
+    fn leg(&self) -> &Leg;
     /// What initial margin is taken of, where that is not what is held.
     fn exposure(&self) -> Option<i32>;
 }
 
 impl Held for Leg {
     #[inline(always)]
-    fn leg(&self) -> Leg {
-        *self
+    fn leg(&self) -> &Leg {
+        self
     }
     #[inline(always)]
     fn exposure(&self) -> Option<i32> {
@@ -55,8 +54,8 @@ impl Held for Leg {
 
 impl Held for OrderLeg {
     #[inline(always)]
-    fn leg(&self) -> Leg {
-        self.leg
+    fn leg(&self) -> &Leg {
+        &self.leg
     }
     #[inline(always)]
     fn exposure(&self) -> Option<i32> {
@@ -67,7 +66,7 @@ impl Held for OrderLeg {
 /// The sums of one row, modulo 2^64.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
-    value: i64,
+    equity: i64,
     initial: u64,
     maintenance: u64,
 }
@@ -75,8 +74,6 @@ struct Sums {
 /// Where the sums of rows go: one column each, all of one length.
 #[derive(Debug)]
 pub struct Columns<'a> {
-    /// What a row's values are added to: its cash.
-    pub cash: &'a [i64],
     /// Cash and Σ value.
     pub equity: &'a mut [i64],
     /// Σ initial requirement; left as it is by a scan without it.
@@ -89,8 +86,7 @@ impl Columns<'_> {
     /// Rows that all columns have.
     #[must_use]
     pub fn len(&self) -> usize {
-        let outputs = self.equity.len().min(self.initial.len()).min(self.maintenance.len());
-        self.cash.len().min(outputs)
+        self.equity.len().min(self.initial.len()).min(self.maintenance.len())
     }
 
     /// Whether there are none.
@@ -134,8 +130,7 @@ impl Sink for Columns<'_> {
     unsafe fn put_unchecked<const INITIAL: bool>(&mut self, row: usize, sums: Sums) {
         // SAFETY: the length is that of the shortest column, and the row is below it.
         unsafe {
-            let cash = *self.cash.get_unchecked(row);
-            *self.equity.get_unchecked_mut(row) = cash.wrapping_add(sums.value);
+            *self.equity.get_unchecked_mut(row) = sums.equity;
             *self.maintenance.get_unchecked_mut(row) = sums.maintenance.cast_signed();
             if INITIAL {
                 *self.initial.get_unchecked_mut(row) = sums.initial.cast_signed();
@@ -146,8 +141,8 @@ impl Sink for Columns<'_> {
 
 /// Only whether the check fires.
 struct Verdicts<'a> {
-    strict: bool,
-    cash: &'a [i64],
+    /// 0 where equity must be below the requirement, 1 where a tie is enough.
+    slack: i64,
     out: &'a mut [bool],
     all: u64,
 }
@@ -155,17 +150,17 @@ struct Verdicts<'a> {
 #[allow(unsafe_code)]
 impl Sink for Verdicts<'_> {
     fn len(&self) -> usize {
-        self.cash.len().min(self.out.len())
+        self.out.len()
     }
 
     #[inline(always)]
     unsafe fn put_unchecked<const INITIAL: bool>(&mut self, row: usize, sums: Sums) {
-        // SAFETY: the row is below the length of both.
-        let (cash, out) =
-            unsafe { (*self.cash.get_unchecked(row), self.out.get_unchecked_mut(row)) };
-        let (equity, required) = (cash.wrapping_add(sums.value), sums.maintenance.cast_signed());
-        let tie = !self.strict & (equity == required);
-        *out = (required > 0) & ((equity < required) | tie);
+        let required = sums.maintenance.cast_signed();
+        // Below zero where equity is below what fires, and where nothing is required: the sums are far from the ends.
+        let short = sums.equity.wrapping_sub(required.wrapping_add(self.slack));
+        let nothing = required.wrapping_sub(1);
+        // SAFETY: the row is below the length.
+        unsafe { *self.out.get_unchecked_mut(row) = short & !nothing < 0 };
         self.all |= sums.maintenance;
     }
 }
@@ -175,6 +170,8 @@ impl Sink for Verdicts<'_> {
 pub struct Group<L> {
     width: usize,
     legs: Vec<L>,
+    /// Of each row: what its values are added to, and where its sums go.
+    cash: Vec<i64>,
     places: Vec<u16>,
     /// One past the largest instrument, chosen rate and place: what makes the kernels' accesses sound.
     instruments: usize,
@@ -186,13 +183,13 @@ impl<L: Held> Group<L> {
     /// No rows yet, of so many legs each (at least one).
     #[must_use]
     pub fn new(width: usize) -> Self {
-        let (legs, places) = (Vec::new(), Vec::new());
-        Self { width: width.max(1), legs, places, instruments: 0, rates: 0, outputs: 0 }
+        let (legs, cash, places) = (Vec::new(), Vec::new(), Vec::new());
+        Self { width: width.max(1), legs, cash, places, instruments: 0, rates: 0, outputs: 0 }
     }
 
-    /// Adds a row whose sums go to `place`; false, and nothing added, where it has another number of legs or a size that is
+    /// Adds a row with this cash whose sums go to `place`; false, and nothing added, where it has another number of legs or a size that is
     /// the smallest 32-bit number.
-    pub fn push(&mut self, place: u16, legs: impl IntoIterator<Item = L>) -> bool {
+    pub fn push(&mut self, place: u16, cash: i64, legs: impl IntoIterator<Item = L>) -> bool {
         let before = self.legs.len();
         self.legs.extend(legs);
         let added = self.legs.get(before..).unwrap_or(&[]);
@@ -205,6 +202,7 @@ impl<L: Held> Group<L> {
             self.instruments = self.instruments.max(usize::from(leg.instrument) + 1);
             self.rates = self.rates.max(usize::from(leg.chosen) + 1);
         }
+        self.cash.push(cash);
         self.places.push(place);
         self.outputs = self.outputs.max(usize::from(place) + 1);
         true
@@ -220,6 +218,17 @@ impl<L: Held> Group<L> {
     #[must_use]
     pub fn places(&self) -> &[u16] {
         &self.places
+    }
+
+    /// The cash of each row.
+    #[must_use]
+    pub fn cash(&self) -> &[i64] {
+        &self.cash
+    }
+
+    /// The same, to be changed.
+    pub fn cash_mut(&mut self) -> &mut [i64] {
+        &mut self.cash
     }
 
     /// The legs, row by row.
@@ -243,13 +252,16 @@ impl<L: Held> Group<L> {
     /// Without spare memory.
     pub fn shrink(&mut self) {
         self.legs.shrink_to_fit();
+        self.cash.shrink_to_fit();
         self.places.shrink_to_fit();
     }
 
     /// Bytes held.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.legs.capacity() * size_of::<L>() + self.places.capacity() * size_of::<u16>()
+        self.legs.capacity() * size_of::<L>()
+            + self.cash.capacity() * size_of::<i64>()
+            + self.places.capacity() * size_of::<u16>()
     }
 
     /// The sums of every row, each at its place in `out`. False, and nothing written, where the table or `out` is too short
@@ -272,21 +284,21 @@ impl<L: Held> Group<L> {
         fits
     }
 
-    /// Whether the check fires for every row, each at its place in `out`: maintenance above 0, and `cash` with the row's
-    /// values below it (or, not `strict`, equal to it). Gives all maintenance sums or'ed together: from half of [`crate::POISON`] on, some row has a
-    /// leg too large for the table, and its verdict means nothing. None, and nothing written, where the table, `cash` or `out` is too short for the group.
+    /// Whether the check fires for every row, each at its place in `out`: maintenance above 0, and equity
+    /// below it (or, not `strict`, equal to it). Gives all maintenance sums or'ed together: from half of [`crate::POISON`] on,
+    /// some row has a leg too large for the table, and its verdict means nothing. None, and nothing written, where the table
+    /// or `out` is too short for the group.
     pub fn verdicts(
         &self,
         table: &Table,
         path: Path,
         strict: bool,
-        cash: &[i64],
         out: &mut [bool],
     ) -> Option<u64> {
         let fits = self.instruments <= table.len()
             && self.rates <= table.rate_count()
-            && self.outputs <= out.len().min(cash.len());
-        let mut sink = Verdicts { strict, cash, out, all: 0 };
+            && self.outputs <= out.len();
+        let mut sink = Verdicts { slack: i64::from(!strict), out, all: 0 };
         if fits {
             match table.fractions {
                 0 => self.by_path::<_, false, false>(table, path, &mut sink),
@@ -305,13 +317,8 @@ impl<L: Held> Group<L> {
     ) {
         #[cfg(target_arch = "x86_64")]
         if path != Path::Scalar && path.is_there() {
-            // SAFETY: the processor has the features, and `sums` has checked what `vector::run` asks of the group.
-            unsafe {
-                match path {
-                    Path::Avx512 => vector::avx512::<L, S, INITIAL, FRACTION>(self, table, out),
-                    _ => vector::avx2::<L, S, INITIAL, FRACTION>(self, table, out),
-                }
-            }
+            // SAFETY: the processor has the features, and the callers have checked what is asked of the group.
+            unsafe { vector::run::<L, S, INITIAL, FRACTION>(self, table, out) };
             return;
         }
         let _ = path;
@@ -320,32 +327,40 @@ impl<L: Held> Group<L> {
 
     /// The safe twin of every kernel.
     fn twin<S: Sink, const INITIAL: bool, const FRACTION: bool>(&self, table: &Table, out: &mut S) {
-        let read = |held: &L| -> Option<Sums> {
+        let add = |sums: &mut Sums, held: &L| -> Option<()> {
             let leg = held.leg();
             let at = usize::from(leg.instrument);
-            let (Head { lot, thresholds }, brackets) =
-                (table.heads.get(at)?, table.brackets.get(at)?);
+            let (line, part) = (table.lines.get(at)?, *table.parts.get(at)?);
             let chosen = *table.rates.get(usize::from(leg.chosen))?;
-            let reached =
-                |size: i32| thresholds.iter().map(|t| usize::from(size > *t)).sum::<usize>();
-            let size = leg.lots.wrapping_abs();
-            let (value, notional) = worth::<FRACTION>(lot.whole, lot.part, leg.lots);
-            let bracket = brackets.get(reached(size))?;
-            let mut sums = Sums { value, maintenance: bracket.maintenance(notional), initial: 0 };
+            let bracket = |lots: i32| {
+                let size = lots.wrapping_abs();
+                let passed = line.thresholds.iter().map(|t| usize::from(size > *t)).sum();
+                line.brackets.get(passed)
+            };
+            let (value, notional) = worth::<FRACTION>(line.whole, part, leg.lots);
+            let held_in = bracket(leg.lots)?;
+            sums.equity = sums.equity.wrapping_add(value);
+            sums.maintenance = sums.maintenance.wrapping_add(held_in.maintenance(notional));
             if INITIAL {
-                if let Some(exposure) = held.exposure() {
-                    let (_, notional) = worth::<FRACTION>(lot.whole, lot.part, exposure);
-                    let bracket = brackets.get(reached(exposure))?;
-                    sums.initial = bracket.initial(notional, chosen);
-                    sums.maintenance = sums.maintenance.wrapping_add(bracket.poison());
-                } else {
-                    sums.initial = bracket.initial(notional, chosen);
-                }
+                let (on, notional) = match held.exposure() {
+                    Some(exposure) => {
+                        let on = bracket(exposure)?;
+                        sums.maintenance = sums.maintenance.wrapping_add(on.poison());
+                        (on, worth::<FRACTION>(line.whole, part, exposure).1)
+                    }
+                    None => (held_in, notional),
+                };
+                sums.initial = sums.initial.wrapping_add(on.initial(notional, chosen));
             }
-            Some(sums)
+            Some(())
         };
-        for (place, legs) in self.places.iter().zip(self.legs.chunks_exact(self.width)) {
-            let sums = legs.iter().filter_map(read).fold(Sums::default(), Sums::plus);
+        let rows = self.places.iter().zip(&self.cash).zip(self.legs.chunks_exact(self.width));
+        for ((place, cash), legs) in rows {
+            let mut sums = Sums { equity: *cash, ..Sums::default() };
+            for held in legs {
+                // Every leg is in the table: the callers have checked.
+                let _ = add(&mut sums, held);
+            }
             out.put::<INITIAL>(usize::from(*place), sums);
         }
     }
@@ -354,17 +369,6 @@ impl<L: Held> Group<L> {
 /// Whether the sizes of a leg have an absolute value.
 fn sound<L: Held>(held: &L) -> bool {
     held.leg().lots != i32::MIN && held.exposure().is_none_or(|exposure| exposure >= 0)
-}
-
-impl Sums {
-    #[inline(always)]
-    fn plus(self, other: Self) -> Self {
-        Self {
-            value: self.value.wrapping_add(other.value),
-            initial: self.initial.wrapping_add(other.initial),
-            maintenance: self.maintenance.wrapping_add(other.maintenance),
-        }
-    }
 }
 
 /// The value of `lots`, rounded down, and its size.
@@ -391,131 +395,125 @@ fn worth<const FRACTION: bool>(whole: i64, part: u64, lots: i32) -> (i64, u64) {
 #[allow(unsafe_code)]
 mod vector {
     use std::arch::x86_64::{
-        __m512i, _MM_HINT_T0, _mm_cmpgt_epi32, _mm_cvtsi32_si128, _mm_load_si128, _mm_prefetch,
-        _mm_sign_epi32, _mm256_castsi256_si128, _mm256_cmpgt_epi32, _mm256_load_si256,
-        _mm256_movemask_epi8, _mm256_packs_epi32, _mm256_set1_epi32, _mm256_sign_epi32,
-        _mm256_zextsi128_si256, _mm512_broadcastd_epi32, _mm512_load_si512,
-        _mm512_mask_cmpgt_epi32_mask,
+        __m128i, _MM_HINT_T0, _addcarry_u64, _mm_cmpgt_epi32, _mm_cvtsi32_si128, _mm_load_si128,
+        _mm_loadl_epi64, _mm_prefetch, _mm256_broadcastd_epi32, _mm256_castsi256_si128,
+        _mm256_cmpgt_epi32, _mm256_load_si256, _mm256_movemask_epi8, _mm256_packs_epi32,
+        _mm256_sign_epi32, _mm256_zextsi128_si256,
     };
 
-    use super::{Group, Held, Sink, Sums, worth};
-    use crate::table::{Bracket, Brackets, Head, Table};
+    use super::{Group, Held, Leg, Sink, Sums, worth};
+    use crate::table::{BRACKETS, Halves, Line, POISON, Table, high};
 
     /// How many bytes of legs ahead of the sums memory is asked for.
     const AHEAD: usize = 1_024;
 
-    /// How a path finds the bracket of a size: by the number of thresholds below it, at most twelve of thirteen brackets.
-    trait Choose {
-        /// # Safety
-        /// The processor has the features of the path, and the caller is compiled with them.
-        unsafe fn bracket<'a>(head: &Head, brackets: &'a Brackets, lots: i32) -> &'a Bracket;
+    /// The two halves of a bracket.
+    struct Found {
+        maintenance: u64,
+        add_low: u64,
+        add_high: u64,
+        initial: u64,
     }
 
-    struct Avx2;
-    struct Avx512;
+    /// The bracket of the size in the lowest lane: by the number of thresholds below it, at most twelve of thirteen.
+    #[inline]
+    #[target_feature(enable = "avx2,bmi2,popcnt")]
+    #[allow(clippy::as_conversions, clippy::cast_sign_loss)]
+    fn bracket(line: &Line, lots: __m128i) -> Found {
+        let all = _mm256_broadcastd_epi32(lots);
+        // `vpsignd`, not `vpabsd`: of a broadcast the compiler would make scalar steps of that.
+        let size = _mm256_sign_epi32(all, all);
+        // SAFETY: the thresholds are the first 48 bytes of a line, which is aligned to 64.
+        let (low, last) = unsafe {
+            let first = line.thresholds.as_ptr();
+            (_mm256_load_si256(first.cast()), _mm_load_si128(first.add(8).cast()))
+        };
+        let low = _mm256_cmpgt_epi32(size, low);
+        let last = _mm_cmpgt_epi32(_mm256_castsi256_si128(size), last);
+        // Twelve 16-bit masks in a shuffled order, which does not matter to a count: two bits each.
+        let packed = _mm256_packs_epi32(low, _mm256_zextsi128_si256(last));
+        let twice = (_mm256_movemask_epi8(packed) as u32).count_ones() as usize;
+        let halves: &Halves = &line.brackets;
+        let half = |all: &[[u64; 2]; BRACKETS + 1]| -> [u64; 2] {
+            // SAFETY: a half is two numbers, and `twice` at most two times twelve.
+            unsafe { *all.as_flattened().as_ptr().add(twice).cast() }
+        };
+        let ([maintenance, add_low], [add_high, initial]) =
+            (half(&halves.first), half(&halves.second));
+        Found { maintenance, add_low, add_high, initial }
+    }
 
-    impl Choose for Avx2 {
-        #[inline(always)]
-        #[allow(clippy::as_conversions, clippy::cast_sign_loss)]
-        unsafe fn bracket<'a>(head: &Head, brackets: &'a Brackets, lots: i32) -> &'a Bracket {
-            // SAFETY: the thresholds are the first 48 bytes of a head, which is aligned to 64.
-            unsafe {
-                let first = head.thresholds.as_ptr();
-                // `vpsignd`, not `vpabsd`: of a broadcast the compiler would make scalar steps of that.
-                let lots = _mm256_set1_epi32(lots);
-                let size = _mm256_sign_epi32(lots, lots);
-                let low = _mm256_cmpgt_epi32(size, _mm256_load_si256(first.cast()));
-                let last = _mm_load_si128(first.add(8).cast());
-                let high = _mm_cmpgt_epi32(_mm256_castsi256_si128(size), last);
-                // Twelve 16-bit masks in a shuffled order, which does not matter to a count: two bits each.
-                let packed = _mm256_packs_epi32(low, _mm256_zextsi128_si256(high));
-                let count = (_mm256_movemask_epi8(packed) as u32).count_ones() as usize;
-                // A bracket is 32 bytes: half of that for each of the two bits.
-                &*brackets.as_ptr().byte_add(count * (size_of::<Bracket>() / 2))
-            }
+    /// # Safety
+    /// The leg's instrument and chosen rate are in the table.
+    #[inline]
+    #[target_feature(enable = "avx2,bmi2,popcnt")]
+    unsafe fn add<L: Held, const INITIAL: bool, const FRACTION: bool>(
+        table: &Table,
+        held: &L,
+        sums: &mut Sums,
+    ) {
+        let leg = held.leg();
+        let place = usize::from(leg.instrument);
+        // SAFETY: the instrument is in the table.
+        let line = unsafe { table.lines.get_unchecked(place) };
+        // SAFETY: as above.
+        let part = if FRACTION { unsafe { *table.parts.get_unchecked(place) } } else { 0 };
+        // SAFETY: a leg is 8 bytes, the lots first. They are loaded apart from the scalar ones, and so spread in one step.
+        let lots = unsafe { _mm_loadl_epi64(std::ptr::from_ref::<Leg>(leg).cast()) };
+        let of = bracket(line, lots);
+        let (value, notional) = worth::<FRACTION>(line.whole, part, leg.lots);
+        sums.equity = sums.equity.wrapping_add(value);
+        let product = u128::from(notional) * u128::from(of.maintenance);
+        let added = (u128::from(of.add_high) << 64) | u128::from(of.add_low);
+        sums.maintenance = sums.maintenance.wrapping_add(high(product.wrapping_add(added)));
+        if INITIAL {
+            // SAFETY: the chosen rate is in the table.
+            let chosen = unsafe { *table.rates.get_unchecked(usize::from(leg.chosen)) };
+            let (initial, notional) = match held.exposure() {
+                None => (of.initial, notional),
+                Some(exposure) => {
+                    let on = bracket(line, _mm_cvtsi32_si128(exposure));
+                    // As in [`crate::table::Bracket::poison`].
+                    let poison = u64::from(on.add_high == POISON) * POISON;
+                    sums.maintenance = sums.maintenance.wrapping_add(poison);
+                    (on.initial, worth::<FRACTION>(line.whole, part, exposure).1)
+                }
+            };
+            let product = u128::from(notional) * u128::from(initial.max(chosen));
+            // Rounded up: one more unless the lower half is zero, which is the carry of an addition to it.
+            let (_, more) = low(product).overflowing_add(table.ones);
+            _addcarry_u64(u8::from(more), sums.initial, high(product), &mut sums.initial);
         }
     }
 
-    impl Choose for Avx512 {
-        #[inline(always)]
-        #[allow(clippy::as_conversions)]
-        unsafe fn bracket<'a>(head: &Head, brackets: &'a Brackets, lots: i32) -> &'a Bracket {
-            // SAFETY: a head is 64 bytes, aligned to 64; its last four numbers are not thresholds, and not counted.
-            unsafe {
-                let all = _mm512_load_si512(std::ptr::from_ref(head).cast::<__m512i>());
-                let lots = _mm_cvtsi32_si128(lots);
-                let size = _mm512_broadcastd_epi32(_mm_sign_epi32(lots, lots));
-                let mask = _mm512_mask_cmpgt_epi32_mask(0x0FFF, size, all);
-                brackets.get_unchecked(u32::from(mask).count_ones() as usize)
-            }
-        }
+    #[inline]
+    #[allow(clippy::as_conversions, clippy::cast_possible_truncation)]
+    fn low(value: u128) -> u64 {
+        value as u64
     }
 
-    /// Where the columns of a table start.
-    #[derive(Clone, Copy)]
-    struct Starts {
-        heads: *const Head,
-        brackets: *const Brackets,
-        rates: *const u64,
-    }
-
-    /// The sums of one leg.
+    /// The sums of every row.
     ///
     /// # Safety
-    /// The leg's instrument and chosen rate are in the columns; those of [`Choose::bracket`].
-    #[inline(always)]
-    unsafe fn leg<L: Held, C: Choose, const INITIAL: bool, const FRACTION: bool>(
-        at: Starts,
-        held: &L,
-    ) -> Sums {
-        let leg = held.leg();
-        // SAFETY: by the caller, the instrument and the rate are in the columns.
-        unsafe {
-            let of = &*at.heads.add(usize::from(leg.instrument));
-            let brackets = &*at.brackets.add(usize::from(leg.instrument));
-            let (value, notional) = worth::<FRACTION>(of.lot.whole, of.lot.part, leg.lots);
-            let bracket = C::bracket(of, brackets, leg.lots);
-            let mut sums = Sums { value, maintenance: bracket.maintenance(notional), initial: 0 };
-            if INITIAL {
-                let chosen = *at.rates.add(usize::from(leg.chosen));
-                if let Some(exposure) = held.exposure() {
-                    let (_, notional) = worth::<FRACTION>(of.lot.whole, of.lot.part, exposure);
-                    let bracket = C::bracket(of, brackets, exposure);
-                    sums.initial = bracket.initial(notional, chosen);
-                    sums.maintenance = sums.maintenance.wrapping_add(bracket.poison());
-                } else {
-                    sums.initial = bracket.initial(notional, chosen);
-                }
-            }
-            sums
-        }
-    }
-
-    /// # Safety
-    /// Every instrument and chosen rate of the group is in the table and every place in `out`; those of [`Choose::bracket`].
-    #[inline(always)]
-    unsafe fn run<L: Held, S: Sink, C: Choose, const INITIAL: bool, const FRACTION: bool>(
+    /// The processor has the features; every instrument and chosen rate of the group is in the table, every place in `out`.
+    #[target_feature(enable = "avx2,bmi2,popcnt")]
+    pub(super) unsafe fn run<L: Held, S: Sink, const INITIAL: bool, const FRACTION: bool>(
         group: &Group<L>,
         table: &Table,
         out: &mut S,
     ) {
-        let at = Starts {
-            heads: table.heads.as_ptr(),
-            brackets: table.brackets.as_ptr(),
-            rates: table.rates.as_ptr(),
-        };
         // SAFETY: by the caller.
         unsafe {
             match group.width {
-                1 => rows::<L, S, C, INITIAL, FRACTION, 1>(group, at, out),
-                2 => rows::<L, S, C, INITIAL, FRACTION, 2>(group, at, out),
-                3 => rows::<L, S, C, INITIAL, FRACTION, 3>(group, at, out),
-                4 => rows::<L, S, C, INITIAL, FRACTION, 4>(group, at, out),
-                5 => rows::<L, S, C, INITIAL, FRACTION, 5>(group, at, out),
-                6 => rows::<L, S, C, INITIAL, FRACTION, 6>(group, at, out),
-                7 => rows::<L, S, C, INITIAL, FRACTION, 7>(group, at, out),
-                8 => rows::<L, S, C, INITIAL, FRACTION, 8>(group, at, out),
-                _ => rows::<L, S, C, INITIAL, FRACTION, 0>(group, at, out),
+                1 => rows::<L, S, INITIAL, FRACTION, 1>(group, table, out),
+                2 => rows::<L, S, INITIAL, FRACTION, 2>(group, table, out),
+                3 => rows::<L, S, INITIAL, FRACTION, 3>(group, table, out),
+                4 => rows::<L, S, INITIAL, FRACTION, 4>(group, table, out),
+                5 => rows::<L, S, INITIAL, FRACTION, 5>(group, table, out),
+                6 => rows::<L, S, INITIAL, FRACTION, 6>(group, table, out),
+                7 => rows::<L, S, INITIAL, FRACTION, 7>(group, table, out),
+                8 => rows::<L, S, INITIAL, FRACTION, 8>(group, table, out),
+                _ => rows::<L, S, INITIAL, FRACTION, 0>(group, table, out),
             }
         }
     }
@@ -524,52 +522,28 @@ mod vector {
     ///
     /// # Safety
     /// Those of [`run`].
-    #[inline(always)]
-    unsafe fn rows<L, S, C, const INITIAL: bool, const FRACTION: bool, const K: usize>(
+    #[inline]
+    #[target_feature(enable = "avx2,bmi2,popcnt")]
+    unsafe fn rows<L, S, const INITIAL: bool, const FRACTION: bool, const K: usize>(
         group: &Group<L>,
-        at: Starts,
+        table: &Table,
         out: &mut S,
     ) where
         L: Held,
         S: Sink,
-        C: Choose,
     {
         let width = if K == 0 { group.width } else { K };
-        for (place, legs) in group.places.iter().zip(group.legs.chunks_exact(width)) {
-            // SAFETY: by the caller.
-            unsafe {
-                // Some rows ahead: a hint, which no address can fail.
-                _mm_prefetch::<_MM_HINT_T0>(legs.as_ptr().cast::<i8>().wrapping_add(AHEAD));
-                let mut sums = Sums::default();
-                for held in legs {
-                    sums = sums.plus(leg::<L, C, INITIAL, FRACTION>(at, held));
-                }
-                out.put_unchecked::<INITIAL>(usize::from(*place), sums);
+        let rows = group.places.iter().zip(&group.cash).zip(group.legs.chunks_exact(width));
+        for ((place, cash), legs) in rows {
+            // Some rows ahead: a hint, which no address can fail.
+            _mm_prefetch::<_MM_HINT_T0>(legs.as_ptr().cast::<i8>().wrapping_add(AHEAD));
+            let mut sums = Sums { equity: *cash, ..Sums::default() };
+            for held in legs {
+                // SAFETY: by the caller.
+                unsafe { add::<L, INITIAL, FRACTION>(table, held, &mut sums) };
             }
+            // SAFETY: by the caller.
+            unsafe { out.put_unchecked::<INITIAL>(usize::from(*place), sums) };
         }
-    }
-
-    /// # Safety
-    /// Those of [`run`].
-    #[target_feature(enable = "avx2,bmi2,popcnt")]
-    pub(super) unsafe fn avx2<L: Held, S: Sink, const INITIAL: bool, const FRACTION: bool>(
-        group: &Group<L>,
-        table: &Table,
-        out: &mut S,
-    ) {
-        // SAFETY: by the caller; compiled with the features of the path.
-        unsafe { run::<L, S, Avx2, INITIAL, FRACTION>(group, table, out) }
-    }
-
-    /// # Safety
-    /// Those of [`run`].
-    #[target_feature(enable = "avx512f,avx2,bmi2,popcnt")]
-    pub(super) unsafe fn avx512<L: Held, S: Sink, const INITIAL: bool, const FRACTION: bool>(
-        group: &Group<L>,
-        table: &Table,
-        out: &mut S,
-    ) {
-        // SAFETY: by the caller; compiled with the features of the path.
-        unsafe { run::<L, S, Avx512, INITIAL, FRACTION>(group, table, out) }
     }
 }

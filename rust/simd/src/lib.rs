@@ -35,4 +35,4 @@ mod table;
 pub use flags::flags;
 pub use kernel::{Columns, Group, Held, Leg, OrderLeg};
 pub use path::Path;
-pub use table::{BRACKETS, Bracket, Lot, POISON, Rate, Table};
+pub use table::{BRACKETS, Bracket, Lot, POISON, Rate, Schedule, Table};

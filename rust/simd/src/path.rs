@@ -9,13 +9,11 @@ pub enum Path {
     Scalar,
     /// 256-bit comparisons, and multiplications without flags.
     Avx2,
-    /// 512-bit comparisons into a mask.
-    Avx512,
 }
 
 impl Path {
     /// All of them.
-    pub const ALL: [Path; 3] = [Path::Scalar, Path::Avx2, Path::Avx512];
+    pub const ALL: [Path; 2] = [Path::Scalar, Path::Avx2];
 
     /// Its name.
     #[must_use]
@@ -23,7 +21,6 @@ impl Path {
         match self {
             Path::Scalar => "scalar",
             Path::Avx2 => "avx2",
-            Path::Avx512 => "avx512",
         }
     }
 
@@ -38,21 +35,14 @@ impl Path {
                     && is_x86_feature_detected!("bmi2")
                     && is_x86_feature_detected!("popcnt")
             }
-            Path::Avx512 => {
-                Path::Avx2.is_there()
-                    && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-            }
         };
         #[cfg(not(target_arch = "x86_64"))]
         let found = self == Path::Scalar;
         found
     }
 
-    /// The one in use: what `AIVORA_SIMD` asks for where the processor has it, else AVX2, else scalar. AVX-512 lost a tenth
-    /// to AVX2 where both were measured (the multiplications are scalar in both), so it is only taken when asked for.
+    /// The one in use: what `AIVORA_SIMD` asks for where the processor has it, else AVX2, else scalar. There is no path for
+    /// AVX-512: the multiplications would stay scalar, and where it was measured it lost a tenth to AVX2.
     #[must_use]
     pub fn in_use() -> Self {
         static CHOSEN: OnceLock<Path> = OnceLock::new();
@@ -60,8 +50,7 @@ impl Path {
             let asked = std::env::var("AIVORA_SIMD").ok();
             let asked = Self::ALL.into_iter().find(|p| Some(p.name()) == asked.as_deref());
             let there = |path: &Path| path.is_there();
-            let best = || Some(Path::Avx2).filter(there);
-            asked.filter(there).or_else(best).unwrap_or(Path::Scalar)
+            asked.or(Some(Path::Avx2)).filter(there).unwrap_or(Path::Scalar)
         })
     }
 }

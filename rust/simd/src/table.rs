@@ -1,5 +1,7 @@
 //! What a scan reads beside the legs, at one set of prices.
 
+use std::sync::Arc;
+
 /// Brackets of one instrument that the table has room for.
 pub const BRACKETS: usize = 12;
 
@@ -50,12 +52,11 @@ fn gcd(mut a: u64, mut b: u64) -> u64 {
 
 /// One bracket: its requirements are `floor((N maintenance + add) / 2^64)` and `ceil(N initial / 2^64)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C, align(32))]
 pub struct Bracket {
-    maintenance: u64,
-    add_low: u64,
-    add_high: u64,
-    initial: u64,
+    pub(crate) maintenance: u64,
+    pub(crate) add_low: u64,
+    pub(crate) add_high: u64,
+    pub(crate) initial: u64,
 }
 
 impl Bracket {
@@ -107,24 +108,18 @@ impl Bracket {
     }
 
     /// `floor((N maintenance + add) / 2^64)`.
-    #[inline(always)]
-    #[allow(clippy::inline_always)] // the body of every kernel
     pub(crate) fn maintenance(&self, notional: u64) -> u64 {
         let add = (u128::from(self.add_high) << 64) | u128::from(self.add_low);
         high((u128::from(notional) * u128::from(self.maintenance)).wrapping_add(add))
     }
 
     /// [`POISON`] where it is [`Bracket::TOO_LARGE`], for a leg whose maintenance is taken of another bracket.
-    #[inline(always)]
-    #[allow(clippy::inline_always)] // the body of every kernel
     pub(crate) fn poison(&self) -> u64 {
-        // No other bracket has both at 0: a rate is above 0, and without one `add_low` is not.
-        u64::from(self.maintenance | self.add_low == 0) * POISON
+        // A deduction is below 2^63: what takes it off is 0 here, or above 2^63.
+        u64::from(self.add_high == POISON) * POISON
     }
 
     /// `ceil(N max(initial, chosen) / 2^64)`.
-    #[inline(always)]
-    #[allow(clippy::inline_always)] // the body of every kernel
     pub(crate) fn initial(&self, notional: u64, chosen: u64) -> u64 {
         let product = u128::from(notional) * u128::from(self.initial.max(chosen));
         high(product.wrapping_add(ONE - 1))
@@ -137,9 +132,49 @@ pub(crate) fn high(value: u128) -> u64 {
     (value >> 64) as u64
 }
 
+/// The brackets of a schedule, prices aside: made once, shared by the instruments that have the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule(Arc<Halves>);
+
+/// Brackets in halves of 16 bytes, which an address can scale by itself; those past the last are too large.
+#[derive(Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub(crate) struct Halves {
+    /// Maintenance rate, and the lower half of what is added.
+    pub(crate) first: [[u64; 2]; BRACKETS + 1],
+    /// The upper half of what is added, and the initial rate.
+    pub(crate) second: [[u64; 2]; BRACKETS + 1],
+}
+
+impl Schedule {
+    /// The first [`BRACKETS`] of these, ascending; what is past them is too large.
+    #[must_use]
+    pub fn new(brackets: &[Bracket]) -> Self {
+        Self(Arc::new(Halves::of(brackets)))
+    }
+}
+
+impl Halves {
+    /// The first of so many brackets, and too large from there on.
+    fn of(brackets: &[Bracket]) -> Self {
+        let mut halves = Self { first: [[0; 2]; BRACKETS + 1], second: [[0; 2]; BRACKETS + 1] };
+        let all = brackets.iter().take(BRACKETS).chain(std::iter::repeat(&Bracket::TOO_LARGE));
+        for ((first, second), b) in halves.first.iter_mut().zip(&mut halves.second).zip(all) {
+            (*first, *second) = ([b.maintenance, b.add_low], [b.add_high, b.initial]);
+        }
+        halves
+    }
+
+    /// The bracket at a place.
+    pub(crate) fn get(&self, place: usize) -> Option<Bracket> {
+        let ([maintenance, add_low], [add_high, initial]) =
+            (*self.first.get(place)?, *self.second.get(place)?);
+        Some(Bracket { maintenance, add_low, add_high, initial })
+    }
+}
+
 /// What one lot is worth, in quanta: `whole` (negative where a long owes), and a fraction of 2^64 on top of its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(C, align(16))]
 pub struct Lot {
     /// The whole part, signed.
     pub whole: i64,
@@ -147,52 +182,56 @@ pub struct Lot {
     pub part: u64,
 }
 
-/// One instrument at its price, in one cache line: what a leg is worth, and which of its brackets it is in.
-#[derive(Debug, Clone, Copy)]
+/// One instrument at its price, in one cache line: what a lot is worth, which of its brackets a leg is in, and where those are.
+#[derive(Debug, Clone)]
 #[repr(C, align(64))]
-pub(crate) struct Head {
+pub(crate) struct Line {
     /// The sizes past which a leg is in the next bracket: ascending, so that the number of them below a size is the place
     /// of its bracket.
     pub(crate) thresholds: [i32; BRACKETS],
-    pub(crate) lot: Lot,
-}
-
-/// The brackets of one instrument, and past them the one for what is too large.
-pub(crate) type Brackets = [Bracket; BRACKETS + 1];
-
-impl Head {
-    /// Every size but 0 is too large.
-    const EMPTY: Head = Head { thresholds: [0; BRACKETS], lot: Lot { whole: 0, part: 0 } };
+    /// The whole part of a lot.
+    pub(crate) whole: i64,
+    pub(crate) brackets: Arc<Halves>,
 }
 
 /// All instruments at one set of prices, and the chosen initial rates.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Table {
-    pub(crate) heads: Vec<Head>,
-    pub(crate) brackets: Vec<Brackets>,
+    pub(crate) lines: Vec<Line>,
+    /// The fraction of each instrument's lot.
+    pub(crate) parts: Vec<u64>,
     pub(crate) rates: Vec<u64>,
     /// How many instruments have a fraction.
     pub(crate) fractions: usize,
+    /// 2^64 − 1, where the compiler does not see it: it would turn the carry of an addition into a comparison.
+    pub(crate) ones: u64,
 }
 
 impl Table {
     /// A table of so many instruments, in which every size is too large, and these chosen rates (scaled; the first is 0).
     #[must_use]
     pub fn new(instruments: usize, rates: Vec<u64>) -> Self {
-        let brackets = vec![[Bracket::TOO_LARGE; BRACKETS + 1]; instruments];
-        Self { heads: vec![Head::EMPTY; instruments], brackets, rates, fractions: 0 }
+        let nowhere = Arc::new(Halves::of(&[]));
+        let line = Line { thresholds: [0; BRACKETS], whole: 0, brackets: nowhere };
+        Self {
+            lines: vec![line; instruments],
+            parts: vec![0; instruments],
+            rates,
+            fractions: 0,
+            ones: u64::MAX,
+        }
     }
 
     /// How many instruments it has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.heads.len()
+        self.lines.len()
     }
 
     /// Whether it has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.heads.is_empty()
+        self.lines.is_empty()
     }
 
     /// How many chosen rates it has.
@@ -201,24 +240,20 @@ impl Table {
         self.rates.len()
     }
 
-    /// Sets one instrument at its price: its brackets, each with its largest size, ascending. What is larger than the last
-    /// is too large. False, and too large altogether, where there are more than [`BRACKETS`].
-    pub fn set(&mut self, instrument: usize, lot: Lot, brackets: &[(i32, Bracket)]) -> bool {
-        let places = self.heads.get_mut(instrument).zip(self.brackets.get_mut(instrument));
-        let Some((head, slots)) = places else { return false };
-        self.fractions -= usize::from(head.lot.part != 0);
+    /// Sets one instrument at its price: the largest size of each of its brackets, ascending. What is larger than the last
+    /// is too large; without any, all is. False, and nothing changed, for more than [`BRACKETS`] or another instrument.
+    pub fn set(&mut self, instrument: usize, lot: Lot, of: &Schedule, sizes: &[i32]) -> bool {
+        let places = self.lines.get_mut(instrument).zip(self.parts.get_mut(instrument));
+        let (Some((line, part)), true) = (places, sizes.len() <= BRACKETS) else { return false };
+        self.fractions -= usize::from(*part != 0);
         self.fractions += usize::from(lot.part != 0);
-        let fits = brackets.len() <= BRACKETS;
-        let given = if fits { brackets } else { &[] };
+        *part = lot.part;
         // Past the last given one each threshold is passed where that one is, and the last place is too large.
-        let last = given.last().map_or(0, |(size, _)| *size);
-        *head = Head { thresholds: [last; BRACKETS], lot };
-        *slots = [Bracket::TOO_LARGE; BRACKETS + 1];
-        for ((threshold, slot), (size, bracket)) in
-            head.thresholds.iter_mut().zip(slots.iter_mut()).zip(given)
-        {
-            (*threshold, *slot) = (*size, *bracket);
+        let mut thresholds = [sizes.last().copied().unwrap_or(-1); BRACKETS];
+        for (threshold, size) in thresholds.iter_mut().zip(sizes) {
+            *threshold = *size;
         }
-        fits
+        *line = Line { thresholds, whole: lot.whole, brackets: Arc::clone(&of.0) };
+        true
     }
 }

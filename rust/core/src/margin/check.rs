@@ -338,31 +338,30 @@ impl Portfolio {
             let block = self.blocks.get(first / POOLS_PER_BLOCK).ok_or_else(broken)?;
             let [equity, initial, maintenance] = amounts;
             let out = [&mut *equity, &mut *initial, &mut *maintenance];
-            let mut slow = self.block_sums::<true>(block, first, scan, out, &mut scratch)?;
+            let mut slow = scan.lane_sums::<true>(block, out, &mut scratch)?;
             let mut large = Vec::new();
-            if block.is_plain() {
-                for (row, sums) in block.wide().iter().flat_map(|group| group.sums(&scan.wide)) {
-                    let Some(sums) = sums else {
-                        slow.push(row);
-                        continue;
-                    };
-                    let cells = equity.get_mut(row).zip(initial.get_mut(row));
-                    let cells = cells.zip(maintenance.get_mut(row));
-                    let ((e, n), m) = cells.ok_or_else(broken)?;
-                    match sums.map(i64::try_from) {
-                        [Ok(equity), Ok(initial), Ok(maintenance)] if maintenance < POISONED => {
-                            (*e, *n, *m) = (equity, initial, maintenance);
-                        }
-                        _ => large.push((row, sums)),
+            for (row, sums) in block.wide().iter().flat_map(|group| group.sums(&scan.wide)) {
+                let Some(sums) = sums else {
+                    slow.push(row);
+                    continue;
+                };
+                let cells = equity.get_mut(row).zip(initial.get_mut(row));
+                let cells = cells.zip(maintenance.get_mut(row));
+                let ((e, n), m) = cells.ok_or_else(broken)?;
+                match sums.map(i64::try_from) {
+                    [Ok(equity), Ok(initial), Ok(maintenance)] if maintenance < POISONED => {
+                        (*e, *n, *m) = (equity, initial, maintenance);
                     }
+                    _ => large.push((row, sums)),
                 }
             }
             let sums = (&*equity, &*initial, &*maintenance);
             let all = flags(scan.path, scan.strict, sums, status, liquidatable);
             if all >= POISONED {
-                slow.extend((0..maintenance.len()).filter(|p| is_poisoned(maintenance, *p)));
-                slow.sort_unstable();
+                slow.extend(poisoned(maintenance));
             }
+            slow.sort_unstable();
+            slow.dedup();
             let mut write = |pool: usize, values: WideSums| -> Result<()> {
                 let [e, n, m] = values;
                 let flags = status.get_mut(pool).zip(liquidatable.get_mut(pool));
@@ -402,41 +401,40 @@ impl Portfolio {
         prices: &Prices,
     ) -> Result<()> {
         let mut scratch = Scratch::default();
-        for (own, first) in mask.chunks_mut(POOLS_PER_BLOCK).zip((first..).step_by(POOLS_PER_BLOCK))
-        {
+        let pieces = mask.chunks_mut(POOLS_PER_BLOCK).zip((first..).step_by(POOLS_PER_BLOCK));
+        for (own, first) in pieces {
             let block = self.blocks.get(first / POOLS_PER_BLOCK).ok_or_else(broken)?;
             let mut slow = Vec::new();
-            if block.is_plain() {
-                let all = block.verdicts(&scan.table, scan.path, scan.strict, own);
-                slow.extend(block.slow_rows());
-                if all.ok_or_else(broken)? >= POISON >> 1 {
-                    // Some row has a leg past the table: all of them are summed once more, and looked at.
-                    scratch.resize(block.row_count());
-                    if !block.sums::<false>(&scan.table, scan.path, scratch.columns()) {
-                        return Err(broken());
-                    }
-                    slow.extend((0..own.len()).filter(|p| is_poisoned(&scratch.2, *p)));
-                }
+            let plain = block.is_plain();
+            let all = if plain {
+                let all = block.own().verdicts(&scan.table, scan.path, scan.strict, own);
+                all.ok_or_else(broken)?
             } else {
-                Self::row_sums::<false>(block, scan, &mut scratch)?;
-                for (pool, fires) in own.iter_mut().enumerate() {
-                    match self.in_lanes::<false>(block, pool, first, scan, &scratch) {
-                        Some((e, _, m)) => {
-                            *fires = is_liquidatable(i128::from(e), i128::from(m), scan.strict);
-                        }
-                        None => slow.push(pool),
+                0
+            };
+            if !plain || all >= POISON >> 1 {
+                // The sums themselves are needed: some row has a leg past the table, or is counted with others.
+                let mut sums = std::mem::take(&mut scratch.pools);
+                sums.resize(block.pools());
+                slow = scan.lane_sums::<false>(block, sums.columns(), &mut scratch)?;
+                slow.extend(poisoned(&sums.maintenance));
+                if !plain {
+                    let found = sums.equity.iter().zip(&sums.maintenance);
+                    for (fires, (e, m)) in own.iter_mut().zip(found) {
+                        *fires = is_liquidatable(i128::from(*e), i128::from(*m), scan.strict);
                     }
                 }
+                scratch.pools = sums;
+            } else {
+                slow.extend(block.slow_pools());
             }
-            if block.is_plain() {
-                for (row, sums) in block.wide().iter().flat_map(|group| group.sums(&scan.wide)) {
-                    match sums {
-                        Some([e, _, m]) => {
-                            let fires = is_liquidatable(e, m, scan.strict);
-                            *own.get_mut(row).ok_or_else(broken)? = fires;
-                        }
-                        None => slow.push(row),
+            for (row, sums) in block.wide().iter().flat_map(|group| group.sums(&scan.wide)) {
+                match sums {
+                    Some([e, _, m]) => {
+                        let fires = is_liquidatable(e, m, scan.strict);
+                        *own.get_mut(row).ok_or_else(broken)? = fires;
                     }
+                    None => slow.push(row),
                 }
             }
             for pool in slow {
@@ -446,106 +444,111 @@ impl Portfolio {
         }
         Ok(())
     }
+}
 
-    /// Equity and requirements of a block's pools; those that it names, ascending, are not in the lanes, and 0.
-    fn block_sums<const INITIAL: bool>(
+impl Scan {
+    /// Equity and requirements of a block's pools; those that it names are not in the lanes, and mean nothing.
+    fn lane_sums<const INITIAL: bool>(
         &self,
         block: &Block,
-        first: usize,
-        scan: &Scan,
         [equity, initial, maintenance]: [&mut [i64]; 3],
         scratch: &mut Scratch,
     ) -> Result<Vec<usize>> {
-        if block.is_plain() {
-            let out = [equity, initial, maintenance];
-            let done = block.sums::<INITIAL>(&scan.table, scan.path, out);
-            return if done { Ok(block.slow_rows().collect()) } else { Err(broken()) };
+        let out = [&mut *equity, &mut *initial, &mut *maintenance];
+        if !block.sums::<INITIAL>(&self.table, self.path, out) {
+            return Err(broken());
         }
-        let mut slow = Vec::new();
-        Self::row_sums::<INITIAL>(block, scan, scratch)?;
-        let outputs = equity.iter_mut().zip(initial).zip(maintenance);
-        for (pool, ((e, n), m)) in outputs.enumerate() {
-            let found = self.in_lanes::<INITIAL>(block, pool, first, scan, scratch);
-            (*e, *n, *m) = found.unwrap_or_default();
-            if found.is_none() {
-                slow.push(pool);
+        let mut slow: Vec<usize> = block.slow_pools().collect();
+        if block.is_plain() {
+            return Ok(slow);
+        }
+        let outputs = initial.iter_mut().zip(&mut *maintenance);
+        for ((n, m), fixed) in outputs.zip(block.own().fixed()) {
+            (*n, *m) = (n.wrapping_add(fixed[0]), m.wrapping_add(fixed[1]));
+        }
+        for (asset, rows) in block.others() {
+            let Some(counts) = self.values.get(asset.index()).and_then(Option::as_ref) else {
+                slow.extend(rows.bare().map(|(pool, _)| pool).chain(rows.with_legs()));
+                continue;
+            };
+            for (pool, cash) in rows.bare() {
+                match counts.value(cash) {
+                    // At most 256 assets: a pool's own sums are below 2^61, the values of others 2^54 each.
+                    Some(value) => add(equity, pool, value)?,
+                    None => slow.push(pool),
+                }
+            }
+            let sums = &mut scratch.others;
+            sums.resize(block.pools());
+            if !rows.sums::<INITIAL>(&self.table, self.path, sums.columns()) {
+                return Err(broken());
+            }
+            for pool in rows.with_legs() {
+                let [value, n, m] = sums.at(pool).ok_or_else(broken)?;
+                let [fixed_n, fixed_m] = rows.fixed().get(pool).copied().unwrap_or_default();
+                let counted = || {
+                    let m = counts.requirement(m.checked_add(fixed_m).filter(|_| m < POISONED)?)?;
+                    let n = if INITIAL { counts.requirement(n.wrapping_add(fixed_n))? } else { 0 };
+                    Some([counts.value(value)?, n, m])
+                };
+                let Some([value, n, m]) = counted() else {
+                    slow.push(pool);
+                    continue;
+                };
+                add(equity, pool, value)?;
+                if INITIAL {
+                    add(initial, pool, n)?;
+                }
+                add(maintenance, pool, m)?;
             }
         }
         Ok(slow)
     }
+}
 
-    /// The sums of a block's rows, where rows are not its pools.
-    fn row_sums<const INITIAL: bool>(
-        block: &Block,
-        scan: &Scan,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
-        scratch.resize(block.row_count());
-        let done = block.sums::<INITIAL>(&scan.table, scan.path, scratch.columns());
-        if done { Ok(()) } else { Err(broken()) }
-    }
-
-    /// A pool's equity, initial and maintenance from the sums of its rows; none where the lanes do not hold it.
-    fn in_lanes<const INITIAL: bool>(
-        &self,
-        block: &Block,
-        pool: usize,
-        first: usize,
-        scan: &Scan,
-        Scratch(equities, initials, maintenances): &Scratch,
-    ) -> Option<(i64, i64, i64)> {
-        let head = self.heads.get(first + pool)?;
-        let (mut equity, mut initial, mut maintenance) = (0_i64, 0_i64, 0_i64);
-        let rows = block.rows_of(pool);
-        let own = equities.get(rows.clone())?.iter().zip(initials.get(rows.clone())?);
-        let own = own.zip(maintenances.get(rows.clone())?).zip(block.assets(rows.clone())?);
-        let slow = block.has_slow();
-        for ((((e, n), m), asset), row) in own.zip(rows) {
-            let (e, mut n, mut m) = (*e, *n, *m);
-            if m >= POISONED || (slow && block.is_slow(row)) {
-                return None;
-            }
-            if let Some([fixed_n, fixed_m]) = block.fixed().get(row) {
-                (n, m) = (n.wrapping_add(*fixed_n), m.wrapping_add(*fixed_m));
-            }
-            let (e, n, m) = if !head.multi || *asset == head.asset {
-                (e, n, m)
-            } else {
-                let counts = scan.values.get(asset.index())?.as_ref()?;
-                let required = |amount| match amount {
-                    0 => Some(0),
-                    amount => counts.requirement(amount),
-                };
-                (counts.value(e)?, if INITIAL { required(n)? } else { 0 }, required(m)?)
-            };
-            // At most 256 assets: the valuation asset's own sums are below 2^61, the values of the others 2^54 each.
-            equity = equity.wrapping_add(e);
-            initial = initial.wrapping_add(n);
-            maintenance = maintenance.wrapping_add(m);
-        }
-        Some((equity, initial, maintenance))
-    }
+/// Adds to a place of a column. What a leg past the table has made of a sum stays at the end.
+fn add(column: &mut [i64], place: usize, more: i64) -> Result<()> {
+    let slot = column.get_mut(place).ok_or_else(broken)?;
+    *slot = slot.saturating_add(more);
+    Ok(())
 }
 
 /// A maintenance sum from which on a leg of the row was too large.
 const POISONED: i64 = POISON.cast_signed() >> 1;
 
-fn is_poisoned(maintenance: &[i64], row: usize) -> bool {
-    maintenance.get(row).is_some_and(|sum| *sum >= POISONED)
+/// The places of such sums.
+fn poisoned(maintenance: &[i64]) -> impl Iterator<Item = usize> + '_ {
+    maintenance.iter().enumerate().filter(|(_, sum)| **sum >= POISONED).map(|(place, _)| place)
 }
 
-/// The sums of a block's rows, where they are not its pools.
+/// Memory for the sums of a block, used again for the next one.
 #[derive(Default)]
-struct Scratch(Vec<i64>, Vec<i64>, Vec<i64>);
+struct Scratch {
+    /// Of rows that are counted in another asset, by pool.
+    others: Sums,
+    /// Of pools, where only their verdict is asked for.
+    pools: Sums,
+}
 
-impl Scratch {
+#[derive(Default)]
+struct Sums {
+    equity: Vec<i64>,
+    initial: Vec<i64>,
+    maintenance: Vec<i64>,
+}
+
+impl Sums {
     fn columns(&mut self) -> [&mut [i64]; 3] {
-        [&mut self.0, &mut self.1, &mut self.2]
+        [&mut self.equity, &mut self.initial, &mut self.maintenance]
     }
 
     fn resize(&mut self, rows: usize) {
-        for column in [&mut self.0, &mut self.1, &mut self.2] {
+        for column in [&mut self.equity, &mut self.initial, &mut self.maintenance] {
             column.resize(rows, 0);
         }
+    }
+
+    fn at(&self, row: usize) -> Option<[i64; 3]> {
+        Some([*self.equity.get(row)?, *self.initial.get(row)?, *self.maintenance.get(row)?])
     }
 }

@@ -6,7 +6,7 @@
 //! questions with the same bytes. The bounds: at most 31 legs worth at most 2^52 each, cash at most 2^60; rates are at
 //! most 1, so every sum of a row is below 2^57 and its equity below 2^61.
 
-use aivora_simd::{BRACKETS, Bracket, Lot, Rate as Scaled, Table};
+use aivora_simd::{BRACKETS, Bracket, Lot, Rate as Scaled, Schedule, Table};
 
 use crate::data::{Basis, ClosingFee, Instrument, LotValue, Rules, TierBy, Tiers, Venue};
 use crate::numbers::Rate;
@@ -64,19 +64,25 @@ impl Shape {
     }
 }
 
-/// A bracket before there is a price.
+/// Where a bracket ends before there is a price.
 #[derive(Debug, Clone, Copy)]
 struct Step {
     /// The next bracket's floor, in quanta or lots; none for the last.
     next: Option<i128>,
-    bracket: Bracket,
     notional_max: u64,
+}
+
+/// An instrument's brackets before there is a price. Instruments with equal brackets share them.
+#[derive(Debug, Clone)]
+struct Steps {
+    schedule: Schedule,
+    ends: Vec<Step>,
 }
 
 /// What a table is made from, prices aside; and the table at the last prices.
 #[derive(Debug, Clone)]
 pub(super) struct Lanes {
-    steps: Vec<Vec<Step>>,
+    steps: Vec<Steps>,
     /// The largest notional that the finest of the chosen rates is exact for, where some rates are fine.
     fine: Option<u64>,
     rates: Vec<u64>,
@@ -85,7 +91,16 @@ pub(super) struct Lanes {
 impl Lanes {
     pub(super) fn new(venue: &Venue, rates: &[Rate]) -> Self {
         let shape = Shape::of(venue.rules());
-        let steps = venue.instruments().iter().map(|i| steps(i, shape)).collect();
+        let mut known: Vec<Schedule> = Vec::new();
+        let mut shared = |(brackets, ends): (Vec<Bracket>, Vec<Step>)| {
+            let made = Schedule::new(&brackets);
+            let schedule = known.iter().find(|one| **one == made).cloned().unwrap_or_else(|| {
+                known.push(made.clone());
+                made
+            });
+            Steps { schedule, ends }
+        };
+        let steps = venue.instruments().iter().map(|i| shared(steps(i, shape))).collect();
         let fine = rates.iter().map(|r| r.den()).max().filter(|den| *den > FINE_DEN);
         let of = |rate: &Rate| Scaled::new(unsigned(rate.num()), unsigned(rate.den()));
         let fine = fine.map(|_| rates.iter().map(|r| of(r).notional_max).min().unwrap_or(0));
@@ -123,8 +138,11 @@ impl Lanes {
         for (at, most) in [(place, Some(u64::MAX)), (place + self.steps.len(), self.fine)] {
             let Some(most) = most else { continue };
             match &lot {
-                Some(lot) => table.set(at, lot.lot, &lot.sizes(steps, by_size, most)),
-                None => table.set(at, Lot::default(), &[]),
+                Some(lot) => {
+                    let sizes = lot.sizes(&steps.ends, by_size, most);
+                    table.set(at, lot.lot, &steps.schedule, &sizes)
+                }
+                None => table.set(at, Lot::default(), &steps.schedule, &[]),
             };
         }
     }
@@ -134,9 +152,9 @@ fn unsigned(term: i64) -> u64 {
     u64::try_from(term).unwrap_or(0)
 }
 
-fn steps(instrument: &Instrument, shape: Shape) -> Vec<Step> {
+fn steps(instrument: &Instrument, shape: Shape) -> (Vec<Bracket>, Vec<Step>) {
     let Tiers::Brackets { den, fee_num, brackets, .. } = instrument.tiers() else {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
     let next = brackets.iter().skip(1).map(|b| Some(b.floor)).chain([None]);
     let step = |(b, next): (&crate::data::Bracket, Option<i128>)| {
@@ -150,10 +168,10 @@ fn steps(instrument: &Instrument, shape: Shape) -> Vec<Step> {
         if shape.fixed_initial {
             bracket = bracket.without_initial();
         }
-        Step { next, bracket, notional_max }
+        (bracket, Step { next, notional_max })
     };
     // Positions past the brackets that the kernels' table has room for take the general path.
-    brackets.iter().zip(next).map(step).take(BRACKETS).collect()
+    brackets.iter().zip(next).map(step).take(BRACKETS).unzip()
 }
 
 /// What one lot is worth, as the kernels want it and as fractions for the sizes of the brackets.
@@ -187,8 +205,8 @@ impl LaneLot {
         (i128::from(amount) * self.den).div_euclid(self.num) // at most 2^64 × 10^17
     }
 
-    /// The brackets with the largest size of each, up to where the table stops being exact.
-    fn sizes(&self, steps: &[Step], by_size: bool, most: u64) -> Vec<(i32, Bracket)> {
+    /// The largest size of each bracket, up to where the table stops being exact.
+    fn sizes(&self, steps: &[Step], by_size: bool, most: u64) -> Vec<i32> {
         // The product of size and fraction stays below 2^64 in the denominator.
         let exact = (i128::from(u64::MAX) / self.den).min(i128::from(i32::MAX));
         let mut sizes = Vec::with_capacity(steps.len());
@@ -205,9 +223,9 @@ impl LaneLot {
             };
             let fits = self.size_of(step.notional_max.min(AMOUNT_MAX).min(most)).min(exact);
             // Ascending also where a bracket is exact for less than where it starts.
-            let before = sizes.last().map_or(0, |(size, _)| *size);
+            let before = sizes.last().copied().unwrap_or(0);
             let size = i32::try_from(last.min(fits)).unwrap_or(i32::MAX).max(before);
-            sizes.push((size, step.bracket));
+            sizes.push(size);
             if fits < last {
                 break;
             }

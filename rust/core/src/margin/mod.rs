@@ -12,6 +12,7 @@ mod names;
 pub mod portfolio;
 pub mod price;
 pub mod requirement;
+mod rows;
 mod store;
 pub mod update;
 mod valuation;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use aivora_simd::{Columns, Group, Leg as LaneLeg, OrderLeg, Path, Table};
+use aivora_simd::{Leg as LaneLeg, OrderLeg, Path, Table};
 
 use crate::data::{AssetId, Instrument, InstrumentId, Tiers, Venue};
 use crate::numbers::limits::QUANTA_MAX;
@@ -15,6 +15,7 @@ use crate::numbers::{Error, ErrorKind, Rate, Result};
 use super::lanes::{CASH_MAX, LEGS_MAX, Lanes, Shape};
 use super::leg::{Leg, LegSide};
 use super::requirement::{leg_margin, terms};
+use super::rows::{LaneRows, Place};
 use super::wide::{Wide, WideGroup, WideLeg};
 
 /// Pools in one block: what a scan works on at a time, and what a change of shape rebuilds.
@@ -38,27 +39,36 @@ struct Extra {
     asks: i64,
 }
 
+/// A row of a draft.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DraftRow {
+    holding: Holding,
+    /// How many legs it has.
+    legs: u32,
+    /// Its pool is checked in another asset.
+    valued: bool,
+}
+
 /// The rows of some pools, laid flat.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     /// How many rows each pool has.
-    pub(super) rows: Vec<u32>,
-    /// Each row, and how many legs it has.
-    pub(super) holdings: Vec<(Holding, u32)>,
+    pools: Vec<u32>,
+    rows: Vec<DraftRow>,
     pub(super) legs: Vec<Leg>,
     /// The balances of the pool that is being added.
     pub(super) given: Vec<Holding>,
     /// Some pools are of several assets.
-    pub(super) valued: bool,
+    multi: bool,
 }
 
 impl Draft {
     pub(super) fn clear(&mut self) {
+        self.pools.clear();
         self.rows.clear();
-        self.holdings.clear();
         self.legs.clear();
         self.given.clear();
-        self.valued = false;
+        self.multi = false;
     }
 
     /// Ends a pool: its legs are those from `first` on, sorted by instrument; its balances are those given. Splits them
@@ -72,7 +82,7 @@ impl Draft {
     ) -> Result<AssetId> {
         let rules = venue.rules();
         let settles = |leg: &Leg| venue.instrument(leg.instrument).map(Instrument::settlement);
-        let Self { rows, holdings, legs, given, valued } = self;
+        let Self { pools, rows, legs, given, multi: some } = self;
         let legs = legs.get_mut(first..).ok_or_else(|| Error::invariant("draft"))?;
         given.sort_unstable_by_key(|holding| holding.asset);
         if !multi {
@@ -94,11 +104,11 @@ impl Draft {
             let holding = given.pop().unwrap_or(Holding { asset, balance: 0, interest: 0 });
             given.clear();
             check_row(venue, &holding, legs, &label)?;
-            holdings.push((holding, place(legs.len())?));
-            rows.push(1);
+            rows.push(DraftRow { holding, legs: place(legs.len())?, valued: false });
+            pools.push(1);
             return Ok(asset);
         }
-        *valued = true;
+        *some = true;
         let valuation = rules.valuation.ok_or_else(|| Error::invariant("valuation"))?;
         legs.sort_by_key(|leg| settles(leg).ok());
         given.retain(|h| h.balance != 0 || h.interest != 0);
@@ -114,10 +124,10 @@ impl Draft {
             let holding = given.iter().find(|h| h.asset == *asset).copied();
             let holding = holding.unwrap_or(Holding { asset: *asset, balance: 0, interest: 0 });
             check_row(venue, &holding, own, &label)?;
-            holdings.push((holding, place(count)?));
+            rows.push(DraftRow { holding, legs: place(count)?, valued: *asset != valuation });
         }
         given.clear();
-        rows.push(place(assets.len())?);
+        pools.push(place(assets.len())?);
         Ok(valuation)
     }
 }
@@ -156,34 +166,41 @@ pub(super) struct Context<'a> {
 pub(super) struct Block {
     pools: usize,
     /// Some of its pools are of several assets.
-    valued: bool,
+    multi: bool,
     /// Where each pool's rows start, and one more; empty where each pool has one row.
     rows: Vec<u32>,
     assets: Vec<AssetId>,
-    balances: Vec<i64>,
-    /// Rows with a balance past 64 bits, or with interest.
+    /// Whether a row's pool is checked in another asset; empty where that is so of none.
+    valued: Vec<bool>,
+    /// Rows with interest, or whose balance is not told by what is held elsewhere.
     more: BTreeMap<u32, Holding>,
     /// Where each row's legs start, and one more.
     legs: Vec<u32>,
-    /// Rows in the lanes, by how many legs they have; those with open orders apart.
-    plain: Vec<Group<LaneLeg>>,
-    ordered: Vec<Group<OrderLeg>>,
-    /// Rows that are not, ascending, each with the place of its first leg.
-    slow: Vec<(u32, u32)>,
-    slow_legs: Vec<WideLeg>,
-    /// Rows past the lanes, by how many legs they have.
+    /// Rows in the lanes whose pool is checked in their own asset.
+    own: LaneRows,
+    /// Rows in the lanes of other assets, by asset.
+    others: Vec<(AssetId, LaneRows)>,
+    /// Pools without a row among their own, ascending: nothing writes their sums.
+    empty: Vec<u16>,
+    /// Rows past the lanes, by how many legs they have: of blocks in which each pool has one row.
     wide: Vec<WideGroup>,
-    /// Of each row in the lanes: balance less all that is owed and all cost.
-    cash: Vec<i64>,
-    /// Rows in the lanes that have no legs.
-    bare: Vec<u32>,
-    /// Of each row in the lanes: the parts of its initial and its maintenance requirement that do not depend on
-    /// prices; empty where no rule has such parts.
-    fixed: Vec<[i64; 2]>,
+    /// Rows that only the general path knows, ascending, and their pools.
+    slow: Vec<SlowRow>,
+    slow_legs: Vec<WideLeg>,
     costs: Vec<i64>,
     /// Of each leg; empty where all are net.
     sides: Vec<LegSide>,
     extras: BTreeMap<u32, Extra>,
+}
+
+/// A row that only the general path knows.
+#[derive(Debug, Clone, Copy)]
+struct SlowRow {
+    row: u32,
+    pool: u16,
+    /// Where its legs start.
+    start: u32,
+    balance: i64,
 }
 
 fn index(place: u32) -> usize {
@@ -197,150 +214,162 @@ fn place(index: usize) -> Result<u32> {
 impl Block {
     /// The pools of a draft, packed.
     pub(super) fn pack(draft: &Draft, context: &Context<'_>) -> Result<Self> {
-        let mut block = Self { pools: draft.rows.len(), valued: draft.valued, ..Self::default() };
-        if draft.rows.iter().any(|rows| *rows != 1) {
-            block.rows.push(0);
-            for rows in &draft.rows {
-                block.rows.push(block.rows.last().copied().unwrap_or(0) + rows);
-            }
-        }
-        let (rows, legs) = (draft.holdings.len(), draft.legs.len());
+        let mut block = Self { pools: draft.pools.len(), multi: draft.multi, ..Self::default() };
+        let (rows, legs) = (draft.rows.len(), draft.legs.len());
+        let one_each = draft.pools.iter().all(|rows| *rows == 1);
+        block.rows.reserve_exact(if one_each { 0 } else { block.pools + 1 });
         block.assets.reserve_exact(rows);
-        block.balances.reserve_exact(rows);
-        block.cash.reserve_exact(rows);
+        let valued = draft.rows.iter().any(|row| row.valued);
+        block.valued.reserve_exact(if valued { rows } else { 0 });
         block.legs.reserve_exact(rows + 1);
         block.costs.reserve_exact(legs);
         let hedged = draft.legs.iter().any(|leg| leg.side != LegSide::Net);
         block.sides.reserve_exact(if hedged { legs } else { 0 });
         block.legs.push(0);
         let mut scratch = Scratch::default();
-        let mut rest = draft.legs.as_slice();
-        for (row, (holding, count)) in draft.holdings.iter().enumerate() {
-            let (legs, after) = rest.split_at_checked(index(*count)).unwrap_or((rest, &[]));
-            rest = after;
-            block.assets.push(holding.asset);
-            let narrow = i64::try_from(holding.balance);
-            block.balances.push(narrow.unwrap_or(0));
-            if narrow.is_err() || holding.interest != 0 {
-                block.more.insert(place(row)?, *holding);
+        let (mut rows, mut legs) = (draft.rows.as_slice(), draft.legs.as_slice());
+        for (pool, count) in draft.pools.iter().enumerate() {
+            if !one_each {
+                block.rows.push(place(block.assets.len())?);
             }
-            for leg in legs {
-                let narrow = i64::try_from(leg.cost);
-                if narrow.is_err() || leg.accrued != 0 || leg.has_orders() {
-                    let Leg { cost, accrued, bids, asks, .. } = *leg;
-                    let extra = Extra { cost, accrued, bids, asks };
-                    block.extras.insert(place(block.costs.len())?, extra);
+            let pool = u16::try_from(pool).map_err(|_| Error::invariant("pool place"))?;
+            let (own, after) = rows.split_at_checked(index(*count)).unwrap_or((rows, &[]));
+            rows = after;
+            let mut written = false;
+            for row in own {
+                let (own, after) = legs.split_at_checked(index(row.legs)).unwrap_or((legs, &[]));
+                legs = after;
+                if valued {
+                    block.valued.push(row.valued);
                 }
-                block.costs.push(narrow.unwrap_or(0));
-                if hedged {
-                    block.sides.push(leg.side);
-                }
+                written |= block.pack_row(pool, row, own, hedged, context, &mut scratch)?;
             }
-            block.legs.push(place(block.costs.len())?);
-            block.pack_row(row, holding, legs, context, &mut scratch)?;
+            if !written {
+                block.empty.push(pool);
+            }
+        }
+        if !one_each {
+            block.rows.push(place(block.assets.len())?);
         }
         block.shrink();
         Ok(block)
     }
 
-    /// Puts a row's legs where the scan finds them.
+    /// Puts a row where the scan finds it, and says whether the lanes write its pool's sums.
     fn pack_row(
         &mut self,
-        row: usize,
-        holding: &Holding,
+        pool: u16,
+        row: &DraftRow,
         legs: &[Leg],
+        hedged: bool,
         context: &Context<'_>,
         scratch: &mut Scratch,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let DraftRow { holding, valued, .. } = row;
+        let number = place(self.assets.len())?;
+        self.assets.push(holding.asset);
+        if holding.interest != 0 {
+            self.more.insert(number, *holding);
+        }
+        for leg in legs {
+            let narrow = i64::try_from(leg.cost);
+            if narrow.is_err() || leg.accrued != 0 || leg.has_orders() {
+                let Leg { cost, accrued, bids, asks, .. } = *leg;
+                self.extras.insert(place(self.costs.len())?, Extra { cost, accrued, bids, asks });
+            }
+            self.costs.push(narrow.unwrap_or(0));
+            if hedged {
+                self.sides.push(leg.side);
+            }
+        }
+        self.legs.push(place(self.costs.len())?);
         let shape = Shape::of(context.venue.rules());
-        let number = u16::try_from(row).ok();
-        if let Some(number) = number
-            && let Some((cash, fixed)) = lane_row(holding, legs, shape, context)?
-            && self.push_lanes(number, legs, context, scratch)?
+        if let Some((cash, fixed)) = lane_row(holding, legs, shape, context)?
+            && scratch.lane_legs(legs, context)?
         {
-            self.cash.push(cash);
-            if legs.is_empty() {
-                self.bare.push(place(row)?);
+            let pools = self.pools;
+            let rows = self.lane_rows_mut(*valued, holding.asset);
+            if rows.push(pool, cash, &scratch.found, legs.iter().any(Leg::has_orders)) {
+                if shape.has_fixed() {
+                    rows.set_fixed(pool, pools, fixed);
+                }
+                return Ok(!valued);
             }
-            if shape.has_fixed() {
-                self.fixed.push(fixed);
-            }
-            return Ok(());
         }
-        self.cash.push(0);
-        if shape.has_fixed() {
-            self.fixed.push([0, 0]);
+        let mut packed = Vec::with_capacity(legs.len());
+        for leg in legs {
+            packed.push(wide_leg(leg, context.rates)?);
         }
-        if let Some(cash) = wide_row(holding, legs, shape, context)? {
-            let mut packed = Vec::with_capacity(legs.len());
-            for leg in legs {
-                packed.push(wide_leg(leg, context.rates)?);
-            }
+        if !self.multi
+            && let Some(cash) = wide_row(holding, legs, shape, context)?
+        {
             let at = self.wide.partition_point(|group| group.width() < legs.len());
             if self.wide.get(at).is_none_or(|group| group.width() != legs.len()) {
                 self.wide.insert(at, WideGroup::new(legs.len()));
             }
             let group = self.wide.get_mut(at).ok_or_else(|| Error::invariant("wide group"))?;
-            group.push(place(row)?, cash, packed.into_iter());
-            return Ok(());
+            group.push(number, cash, packed.into_iter());
+            return Ok(false);
         }
-        self.slow.push((place(row)?, place(self.slow_legs.len())?));
-        for leg in legs {
-            self.slow_legs.push(wide_leg(leg, context.rates)?);
+        let narrow = i64::try_from(holding.balance);
+        if narrow.is_err() {
+            self.more.insert(number, *holding);
         }
-        Ok(())
+        let (start, balance) = (place(self.slow_legs.len())?, narrow.unwrap_or(0));
+        self.slow.push(SlowRow { row: number, pool, start, balance });
+        self.slow_legs.append(&mut packed);
+        Ok(false)
     }
 
-    /// Adds a row to the lanes; false, and nothing added, where a size is too large for them.
-    fn push_lanes(
-        &mut self,
-        row: u16,
-        legs: &[Leg],
-        context: &Context<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<bool> {
-        if legs.is_empty() {
-            return Ok(true);
+    /// Where rows in the lanes are: those of their pool's own asset, or those of another.
+    fn lane_rows_mut(&mut self, valued: bool, asset: AssetId) -> &mut LaneRows {
+        if !valued {
+            return &mut self.own;
         }
-        scratch.found.clear();
-        for leg in legs {
-            let lots = i32::try_from(leg.lots).ok().filter(|lots| *lots != i32::MIN);
-            let exposure = i32::try_from(leg.exposure()).ok();
-            let (Some(lots), Some(exposure), Some(instrument)) =
-                (lots, exposure, context.lanes.place(leg))
-            else {
-                return Ok(false);
-            };
-            let chosen = scratch.rank(context.rates, leg.chosen)?;
-            scratch.found.push(OrderLeg { leg: LaneLeg { lots, instrument, chosen }, exposure });
+        let at = self.others.partition_point(|(a, _)| *a < asset);
+        if self.others.get(at).is_none_or(|(a, _)| *a != asset) {
+            self.others.insert(at, (asset, LaneRows::default()));
         }
-        let found = &scratch.found;
-        let width = found.len();
-        Ok(if legs.iter().any(Leg::has_orders) {
-            group_of(&mut self.ordered, width).push(row, found.iter().copied())
-        } else {
-            group_of(&mut self.plain, width).push(row, found.iter().map(|o| o.leg))
-        })
+        #[allow(clippy::indexing_slicing)] // it was there, or is now
+        &mut self.others[at].1
+    }
+
+    fn lane_rows(&self, row: usize) -> Option<&LaneRows> {
+        if !self.is_valued(row) {
+            return Some(&self.own);
+        }
+        let asset = self.assets.get(row)?;
+        let at = self.others.binary_search_by_key(asset, |(a, _)| *a).ok()?;
+        self.others.get(at).map(|(_, rows)| rows)
+    }
+
+    fn is_valued(&self, row: usize) -> bool {
+        self.valued.get(row).copied().unwrap_or(false)
+    }
+
+    /// Where a row is in the lanes, if it is there.
+    fn find(&self, row: usize) -> Option<(&LaneRows, Place)> {
+        let slow = u32::try_from(row).ok().filter(|row| !self.is_slow(*row));
+        slow?;
+        let rows = self.lane_rows(row)?;
+        let place = rows.find(self.pool_of(row), self.legs_of(row).len())?;
+        Some((rows, place))
+    }
+
+    fn is_slow(&self, row: u32) -> bool {
+        self.slow.binary_search_by_key(&row, |slow| slow.row).is_ok()
+            || self.wide.iter().any(|group| group.rows.binary_search(&row).is_ok())
     }
 
     fn shrink(&mut self) {
-        self.rows.shrink_to_fit();
-        self.assets.shrink_to_fit();
-        self.balances.shrink_to_fit();
-        self.legs.shrink_to_fit();
-        self.plain.iter_mut().for_each(Group::shrink);
-        self.plain.shrink_to_fit();
-        self.ordered.iter_mut().for_each(Group::shrink);
-        self.ordered.shrink_to_fit();
+        self.own.shrink();
+        self.others.iter_mut().for_each(|(_, rows)| rows.shrink());
+        self.others.shrink_to_fit();
+        self.empty.shrink_to_fit();
         self.wide.iter_mut().for_each(WideGroup::shrink);
         self.wide.shrink_to_fit();
         self.slow.shrink_to_fit();
         self.slow_legs.shrink_to_fit();
-        self.cash.shrink_to_fit();
-        self.bare.shrink_to_fit();
-        self.fixed.shrink_to_fit();
-        self.costs.shrink_to_fit();
-        self.sides.shrink_to_fit();
     }
 
     /// Bytes held.
@@ -351,115 +380,54 @@ impl Block {
         // A map of few entries has nodes of eleven, half of them full.
         let maps = self.more.len() * 2 * size_of::<(u32, Holding)>()
             + self.extras.len() * 2 * size_of::<(u32, Extra)>();
-        let groups = self.plain.iter().map(Group::bytes).sum::<usize>()
-            + self.ordered.iter().map(Group::bytes).sum::<usize>()
-            + self.wide.iter().map(WideGroup::bytes).sum::<usize>()
-            + of(&self.wide)
-            + of(&self.plain)
-            + of(&self.ordered);
-        let columns = of(&self.rows) + of(&self.assets) + of(&self.balances) + of(&self.legs);
-        let columns = columns + of(&self.slow) + of(&self.slow_legs) + of(&self.cash);
-        columns
-            + of(&self.bare)
-            + of(&self.fixed)
-            + of(&self.costs)
-            + of(&self.sides)
-            + groups
-            + maps
+        let lanes = self.own.bytes()
+            + self.others.iter().map(|(_, rows)| rows.bytes()).sum::<usize>()
+            + of(&self.others);
+        let wide = self.wide.iter().map(WideGroup::bytes).sum::<usize>() + of(&self.wide);
+        let columns = of(&self.rows) + of(&self.assets) + of(&self.valued) + of(&self.legs);
+        let slow = of(&self.slow) + of(&self.slow_legs) + of(&self.empty);
+        maps + lanes + wide + columns + slow + of(&self.costs) + of(&self.sides)
     }
 
-    /// Cash and the sums of all rows in the lanes, each at its row; those of the others are 0.
+    /// Cash and the sums of each pool's own row in the lanes; zero for the others. False where a column is too short.
     pub(super) fn sums<const INITIAL: bool>(
         &self,
         table: &Table,
         path: Path,
         [equity, initial, maintenance]: [&mut [i64]; 3],
     ) -> bool {
-        let wide: usize = self.wide.iter().map(|group| group.rows.len()).sum();
-        // Rows without legs are what they have; rows that are not in the lanes have no cash there. Many of either are
-        // written all at once, with those that the kernels write after.
-        if (self.bare.len() + self.slow.len() + wide) * 8 > self.assets.len() {
-            if equity.len() != self.cash.len() {
-                return false;
-            }
-            equity.copy_from_slice(&self.cash);
-            initial.fill(0);
-            maintenance.fill(0);
-        } else {
-            let wide = self.wide.iter().flat_map(|group| &group.rows);
-            let bare = self.bare.iter().chain(wide).copied();
-            let bare = bare.chain(self.slow.iter().map(|(row, _)| *row));
-            for row in bare.map(index) {
-                let slots =
-                    equity.get_mut(row).zip(initial.get_mut(row)).zip(maintenance.get_mut(row));
-                let (Some(((e, n), m)), Some(cash)) = (slots, self.cash.get(row)) else {
-                    return false;
-                };
-                (*e, *n, *m) = (*cash, 0, 0);
-            }
+        let empty = self.empty.iter().map(|pool| (usize::from(*pool), 0));
+        for (pool, cash) in self.own.bare().chain(empty) {
+            let slots = equity.get_mut(pool).zip(initial.get_mut(pool));
+            let Some(((e, n), m)) = slots.zip(maintenance.get_mut(pool)) else { return false };
+            (*e, *n, *m) = (cash, 0, 0);
         }
-        let mut out = Columns { cash: &self.cash, equity, initial, maintenance };
-        self.plain.iter().all(|group| group.sums::<INITIAL>(table, path, &mut out))
-            && self.ordered.iter().all(|group| group.sums::<INITIAL>(table, path, &mut out))
+        self.own.sums::<INITIAL>(table, path, [equity, initial, maintenance])
     }
 
-    /// Whether the check fires for each row in the lanes, and all maintenance sums or'ed together; of other rows it says
-    /// nothing. None where `out` is too short.
-    pub(super) fn verdicts(
-        &self,
-        table: &Table,
-        path: Path,
-        strict: bool,
-        out: &mut [bool],
-    ) -> Option<u64> {
-        // A row without legs requires nothing.
-        for row in &self.bare {
-            *out.get_mut(index(*row))? = false;
-        }
-        let plain = self.plain.iter().map(|g| g.verdicts(table, path, strict, &self.cash, out));
-        let all = plain.collect::<Option<Vec<u64>>>()?;
-        let ordered = self.ordered.iter().map(|g| g.verdicts(table, path, strict, &self.cash, out));
-        let orders = ordered.collect::<Option<Vec<u64>>>()?;
-        Some(all.into_iter().chain(orders).fold(0, |all, own| all | own))
+    /// Each pool's own rows in the lanes.
+    pub(super) fn own(&self) -> &LaneRows {
+        &self.own
     }
 
-    /// Of each row in the lanes, what is added to its initial and maintenance sums; empty where nothing is.
-    pub(super) fn fixed(&self) -> &[[i64; 2]] {
-        &self.fixed
+    /// The rows in the lanes of assets that their pools are not checked in.
+    pub(super) fn others(&self) -> &[(AssetId, LaneRows)] {
+        &self.others
     }
 
-    /// The rows that are not in the lanes, ascending.
-    pub(super) fn slow_rows(&self) -> impl Iterator<Item = usize> + '_ {
-        self.slow.iter().map(|(row, _)| index(*row))
+    /// The pools that only the general path knows, ascending.
+    pub(super) fn slow_pools(&self) -> impl Iterator<Item = usize> + '_ {
+        self.slow.iter().map(|slow| usize::from(slow.pool))
     }
 
-    /// Whether each pool is its one row, counted as it is and with nothing added to its requirements.
+    /// Whether each pool in the lanes is its own row, with nothing added to its requirements.
     pub(super) fn is_plain(&self) -> bool {
-        self.rows.is_empty() && !self.valued && self.fixed.is_empty()
+        self.others.is_empty() && self.own.fixed().is_empty()
     }
 
-    /// Whether a row is not in the lanes.
-    pub(super) fn is_slow(&self, row: usize) -> bool {
-        let found = |row| {
-            self.slow.binary_search_by_key(&row, |(r, _)| *r).is_ok()
-                || self.wide.iter().any(|group| group.rows.binary_search(&row).is_ok())
-        };
-        self.has_slow() && u32::try_from(row).is_ok_and(found)
-    }
-
-    /// Rows past the lanes, by how many legs they have.
+    /// Rows past the lanes, by how many legs they have; each is a pool.
     pub(super) fn wide(&self) -> &[WideGroup] {
         &self.wide
-    }
-
-    /// Whether some rows are not in the lanes.
-    pub(super) fn has_slow(&self) -> bool {
-        !(self.slow.is_empty() && self.wide.is_empty())
-    }
-
-    /// The assets of some rows.
-    pub(super) fn assets(&self, rows: Range<usize>) -> Option<&[AssetId]> {
-        self.assets.get(rows)
     }
 
     /// What it was packed from, with one pool changed: `change` has its holdings and legs, and closes it anew.
@@ -469,48 +437,52 @@ impl Block {
         pool: usize,
         change: impl FnOnce(&mut Draft, Vec<Holding>, Vec<Leg>) -> Result<()>,
     ) -> Result<Draft> {
-        let mut draft = Draft { valued: self.valued, ..Draft::default() };
+        let mut draft = Draft { multi: self.multi, ..Draft::default() };
         let mut change = Some(change);
         for number in 0..self.pools {
-            let (mut holdings, mut legs) = (Vec::new(), Vec::new());
+            let (mut rows, mut legs) = (Vec::new(), Vec::new());
             for row in self.rows_of(number) {
                 let own = self.row_legs(row, context)?;
-                holdings.push((self.holding(row)?, place(own.len())?));
+                let (holding, valued) = (self.holding(row)?, self.is_valued(row));
+                rows.push(DraftRow { holding, legs: place(own.len())?, valued });
                 legs.extend(own);
             }
             if number == pool
                 && let Some(change) = change.take()
             {
-                change(&mut draft, holdings.into_iter().map(|(h, _)| h).collect(), legs)?;
+                change(&mut draft, rows.into_iter().map(|row| row.holding).collect(), legs)?;
             } else {
-                draft.rows.push(place(holdings.len())?);
-                draft.holdings.extend(holdings);
+                draft.pools.push(place(rows.len())?);
+                draft.rows.extend(rows);
                 draft.legs.extend(legs);
             }
         }
         Ok(draft)
     }
 
+    /// Adds to the cash of a row in the lanes; false, and nothing changed, where it is not there or does not fit.
+    fn add_cash(&mut self, row: usize, more: i128) -> bool {
+        let Some((rows, at)) = self.find(row) else { return false };
+        let moved = rows.cash(at).and_then(|cash| {
+            let moved = i64::try_from(i128::from(cash).checked_add(more)?).ok()?;
+            Some(moved).filter(|cash| cash.unsigned_abs() <= CASH_MAX)
+        });
+        let (valued, asset) = (self.is_valued(row), self.assets.get(row).copied());
+        let (Some(moved), Some(asset)) = (moved, asset) else { return false };
+        let slot = self.lane_rows_mut(valued, asset).cash_mut(at);
+        slot.map(|cash| *cash = moved).is_some()
+    }
+
     /// Sets the balance and the interest of a row in the lanes; false, and nothing changed, where its shape would change.
     pub(super) fn set_holding(&mut self, row: usize, new: &Holding) -> Result<bool> {
         let old = self.holding(row)?;
-        let (Ok(narrow), Ok(number)) = (i64::try_from(new.balance), u32::try_from(row)) else {
-            return Ok(false);
-        };
-        let known = old.asset == new.asset && new.interest == 0 && !self.more.contains_key(&number);
+        let known = old.asset == new.asset && old.interest == 0 && new.interest == 0;
         let gone = old.balance == 0 || new.balance == 0;
-        if !known || (gone && self.valued) || self.is_slow(row) {
+        if !known || (gone && self.multi) {
             return Ok(false);
         }
-        let moved = self.cash.get(row).and_then(|cash| {
-            let cash = i128::from(*cash) + new.balance - old.balance;
-            i64::try_from(cash).ok().filter(|c| c.unsigned_abs() <= CASH_MAX)
-        });
-        let Some(moved) = moved else { return Ok(false) };
-        let places = self.cash.get_mut(row).zip(self.balances.get_mut(row));
-        let (cash, balance) = places.ok_or_else(|| Error::invariant("row place"))?;
-        (*cash, *balance) = (moved, narrow);
-        Ok(true)
+        // A balance beside the columns has a row that the lanes do not hold.
+        Ok(new.balance.checked_sub(old.balance).is_some_and(|more| self.add_cash(row, more)))
     }
 
     /// Sets the lots and the cost of a leg in the lanes; false, and nothing changed, where its shape would change.
@@ -518,36 +490,27 @@ impl Block {
         let slots = self.legs_of(row);
         let legs = self.row_legs(row, context)?;
         let found = legs.iter().position(|l| (l.instrument, l.side) == (new.instrument, new.side));
-        let (Some(at), Ok(number)) = (found, u16::try_from(row)) else { return Ok(false) };
+        let Some(at) = found else { return Ok(false) };
         let old = legs.get(at).ok_or_else(|| Error::invariant("leg place"))?;
         let plain = |leg: &Leg| leg.accrued == 0 && !leg.has_orders() && leg.lots != 0;
-        let (Ok(lots), Ok(cost)) = (i32::try_from(new.lots), i64::try_from(new.cost)) else {
-            return Ok(false);
-        };
+        let Ok(cost) = i64::try_from(new.cost) else { return Ok(false) };
         let slot = slots.start + at;
         let beside = u32::try_from(slot).is_ok_and(|slot| self.extras.contains_key(&slot));
         let same = plain(old) && plain(new) && old.chosen == new.chosen && !beside;
-        if !same || !self.fixed.is_empty() {
+        let Some((rows, place)) = self.find(row) else { return Ok(false) };
+        if !same || !rows.fixed().is_empty() {
             return Ok(false);
         }
-        let width = slots.len();
-        let group = self.plain.iter_mut().find(|group| group.width() == width);
-        let Some(group) = group else { return Ok(false) };
-        let Ok(place) = group.places().binary_search(&number) else { return Ok(false) };
-        let moved = self.cash.get(row).and_then(|cash| {
-            let cash = i128::from(*cash) + old.cost - new.cost;
-            i64::try_from(cash).ok().filter(|c| c.unsigned_abs() <= CASH_MAX)
-        });
-        let (Some(moved), Some(leg)) = (moved, group.legs().get(place * width + at).copied())
-        else {
-            return Ok(false);
-        };
-        if !group.replace(place * width + at, LaneLeg { lots, ..leg }) {
+        let (valued, asset) = (self.is_valued(row), self.assets.get(row).copied());
+        let asset = asset.ok_or_else(|| Error::invariant("row place"))?;
+        if !self.add_cash(row, old.cost - new.cost) {
             return Ok(false);
         }
-        let places = self.cash.get_mut(row).zip(self.costs.get_mut(slot));
-        let (cash, known) = places.ok_or_else(|| Error::invariant("row place"))?;
-        (*cash, *known) = (moved, cost);
+        if !self.lane_rows_mut(valued, asset).set_lots(place, at, new.lots) {
+            self.add_cash(row, new.cost - old.cost);
+            return Ok(false);
+        }
+        *self.costs.get_mut(slot).ok_or_else(|| Error::invariant("row place"))? = cost;
         Ok(true)
     }
 
@@ -565,14 +528,20 @@ impl Block {
         at(row)..at(row + 1)
     }
 
-    /// How many of its rows are in the lanes, prices aside.
-    pub(super) fn lane_count(&self) -> usize {
-        let wide = self.wide.iter().map(|group| group.rows.len()).sum::<usize>();
-        self.assets.len() - self.slow.len() - wide
+    fn pool_of(&self, row: usize) -> usize {
+        if self.rows.is_empty() {
+            return row;
+        }
+        self.rows.partition_point(|start| index(*start) <= row).saturating_sub(1)
     }
 
-    pub(super) fn row_count(&self) -> usize {
-        self.assets.len()
+    /// How many of its rows are in the lanes, prices aside.
+    pub(super) fn lane_count(&self) -> usize {
+        self.own.len() + self.others.iter().map(|(_, rows)| rows.len()).sum::<usize>()
+    }
+
+    pub(super) fn pools(&self) -> usize {
+        self.pools
     }
 
     pub(super) fn leg_count(&self) -> usize {
@@ -584,13 +553,11 @@ impl Block {
         &'a self,
         lanes: &'a Lanes,
     ) -> impl Iterator<Item = (u16, i64)> + 'a {
-        let plain = self.plain.iter().flat_map(Group::legs);
-        let ordered = self.ordered.iter().flat_map(Group::legs).map(|l| &l.leg);
+        let others = self.others.iter().map(|(_, rows)| rows);
+        let held = std::iter::once(&self.own).chain(others).flat_map(LaneRows::all_legs);
         let lane = |leg: &LaneLeg| (lanes.instrument(leg.instrument), i64::from(leg.lots));
-        let slow = self.slow_legs.iter().map(|leg| (leg.instrument, leg.lots));
-        let wide = self.wide.iter().flat_map(WideGroup::all_legs);
-        let wide = wide.map(|leg| (leg.instrument, leg.lots));
-        plain.chain(ordered).map(lane).chain(slow).chain(wide)
+        let wide = self.wide.iter().flat_map(WideGroup::all_legs).chain(&self.slow_legs);
+        held.map(lane).chain(wide.map(|leg| (leg.instrument, leg.lots)))
     }
 
     /// The first of its pools that holds an instrument.
@@ -603,15 +570,40 @@ impl Block {
     }
 
     pub(super) fn holding(&self, row: usize) -> Result<Holding> {
-        if let Some(holding) = u32::try_from(row).ok().and_then(|r| self.more.get(&r)) {
+        let lost = || Error::invariant("row place");
+        let number = place(row)?;
+        if let Some(holding) = self.more.get(&number) {
             return Ok(*holding);
         }
-        match (self.assets.get(row), self.balances.get(row)) {
-            (Some(asset), Some(balance)) => {
-                Ok(Holding { asset: *asset, balance: i128::from(*balance), interest: 0 })
-            }
-            _ => Err(Error::invariant("row place")),
+        let asset = *self.assets.get(row).ok_or_else(lost)?;
+        let known = |balance| Holding { asset, balance, interest: 0 };
+        if let Ok(at) = self.slow.binary_search_by_key(&number, |slow| slow.row) {
+            let slow = self.slow.get(at).ok_or_else(lost)?;
+            return Ok(known(i128::from(slow.balance)));
         }
+        // Cash is the balance less what the legs cost and owe.
+        let cash = match self.find(row) {
+            Some((rows, at)) => rows.cash(at).map(i128::from),
+            None => self.wide_place(row).map(|(_, cash, _)| cash),
+        };
+        self.legs_of(row)
+            .try_fold(cash.ok_or_else(lost)?, |sum, slot| {
+                let extra = u32::try_from(slot).ok().and_then(|slot| self.extras.get(&slot));
+                let spent = match extra {
+                    Some(extra) => extra.cost.checked_add(extra.accrued),
+                    None => self.costs.get(slot).copied().map(i128::from),
+                };
+                spent.and_then(|spent| sum.checked_add(spent)).ok_or_else(lost)
+            })
+            .map(known)
+    }
+
+    /// The group of a row past the lanes, its cash and its legs.
+    fn wide_place(&self, row: usize) -> Option<(&WideGroup, i128, &[WideLeg])> {
+        let at = self.wide.binary_search_by_key(&self.legs_of(row).len(), WideGroup::width).ok()?;
+        let group = self.wide.get(at)?;
+        let at = group.rows.binary_search(&u32::try_from(row).ok()?).ok()?;
+        Some((group, *group.cash.get(at)?, group.legs(at)?))
     }
 
     /// The legs of a row.
@@ -624,31 +616,23 @@ impl Block {
     /// What the scan holds of a row's legs.
     fn hot(&self, row: usize, width: usize, lanes: &Lanes) -> Result<Vec<WideLeg>> {
         let lost = || Error::invariant("row place");
-        let row = place(row)?;
         if width == 0 {
             return Ok(Vec::new());
         }
-        let of = |leg: &LaneLeg| WideLeg {
-            lots: i64::from(leg.lots),
-            instrument: lanes.instrument(leg.instrument),
-            chosen: leg.chosen,
-        };
-        if let Some((group, at)) = find_row(&self.plain, width, row) {
-            let legs = group.legs().chunks_exact(width).nth(at).ok_or_else(lost)?;
-            return Ok(legs.iter().map(of).collect());
+        if let Some((rows, at)) = self.find(row) {
+            let of = |leg: LaneLeg| WideLeg {
+                lots: i64::from(leg.lots),
+                instrument: lanes.instrument(leg.instrument),
+                chosen: leg.chosen,
+            };
+            return Ok(rows.legs(at).ok_or_else(lost)?.into_iter().map(of).collect());
         }
-        if let Some((group, at)) = find_row(&self.ordered, width, row) {
-            let legs = group.legs().chunks_exact(width).nth(at).ok_or_else(lost)?;
-            return Ok(legs.iter().map(|l| of(&l.leg)).collect());
+        if let Some((_, _, legs)) = self.wide_place(row) {
+            return Ok(legs.to_vec());
         }
-        if let Ok(at) = self.wide.binary_search_by_key(&width, WideGroup::width)
-            && let Some(group) = self.wide.get(at)
-            && let Ok(at) = group.rows.binary_search(&row)
-        {
-            return Ok(group.legs(at).ok_or_else(lost)?.to_vec());
-        }
-        let at = self.slow.binary_search_by_key(&row, |(r, _)| *r).map_err(|_| lost())?;
-        let start = self.slow.get(at).map_or(0, |(_, start)| index(*start));
+        let row = place(row)?;
+        let at = self.slow.binary_search_by_key(&row, |slow| slow.row).map_err(|_| lost())?;
+        let start = self.slow.get(at).map_or(0, |slow| index(slow.start));
         Ok(self.slow_legs.get(start..start + width).ok_or_else(lost)?.to_vec())
     }
 
@@ -683,6 +667,23 @@ struct Scratch {
 }
 
 impl Scratch {
+    /// Puts a row's legs as the lanes hold them into `found`; false where a size is too large for them.
+    fn lane_legs(&mut self, legs: &[Leg], context: &Context<'_>) -> Result<bool> {
+        self.found.clear();
+        for leg in legs {
+            let lots = i32::try_from(leg.lots).ok().filter(|lots| *lots != i32::MIN);
+            let exposure = i32::try_from(leg.exposure()).ok();
+            let (Some(lots), Some(exposure), Some(instrument)) =
+                (lots, exposure, context.lanes.place(leg))
+            else {
+                return Ok(false);
+            };
+            let chosen = self.rank(context.rates, leg.chosen)?;
+            self.found.push(OrderLeg { leg: LaneLeg { lots, instrument, chosen }, exposure });
+        }
+        Ok(true)
+    }
+
     fn rank(&mut self, rates: &[Rate], chosen: Option<Rate>) -> Result<u16> {
         const SLOTS: usize = 61;
         let Some(rate) = chosen else { return Ok(0) };
@@ -704,28 +705,6 @@ impl Scratch {
 pub(super) fn rank(rates: &[Rate], rate: Option<Rate>) -> Result<u16> {
     let place = rate.map_or(Ok(0), |r| rates.binary_search(&r));
     place.ok().and_then(|p| u16::try_from(p).ok()).ok_or_else(|| Error::invariant("rate"))
-}
-
-/// The group of so many legs a row, which is added when there is none.
-fn group_of<L: aivora_simd::Held>(groups: &mut Vec<Group<L>>, width: usize) -> &mut Group<L> {
-    let at = groups.partition_point(|group| group.width() < width);
-    if groups.get(at).is_none_or(|group| group.width() != width) {
-        groups.insert(at, Group::new(width));
-    }
-    #[allow(clippy::indexing_slicing)] // it was there, or is now
-    &mut groups[at]
-}
-
-/// The group that has a row, and the row's place in it.
-fn find_row<L: aivora_simd::Held>(
-    groups: &[Group<L>],
-    width: usize,
-    row: u32,
-) -> Option<(&Group<L>, usize)> {
-    let row = u16::try_from(row).ok()?;
-    let at = groups.binary_search_by_key(&width, Group::width).ok()?;
-    let group = groups.get(at)?;
-    group.places().binary_search(&row).ok().map(|place| (group, place))
 }
 
 fn wide_leg(leg: &Leg, rates: &[Rate]) -> Result<WideLeg> {

@@ -147,7 +147,7 @@ pub(super) struct WideTable {
 pub(super) struct WideGroup {
     width: usize,
     pub(super) rows: Vec<u32>,
-    cash: Vec<i128>,
+    pub(super) cash: Vec<i128>,
     legs: Vec<WideLeg>,
 }
 
