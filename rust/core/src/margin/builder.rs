@@ -14,7 +14,7 @@ use super::lanes::Lanes;
 use super::leg::{Leg, LegSide, PoolKind};
 use super::names::Names;
 use super::portfolio::{PoolHead, Portfolio};
-use super::store::{Block, Context, Draft, Holding, POOLS_PER_BLOCK, rank};
+use super::store::{Context, Draft, Holding, POOLS_PER_BLOCK, Packer, rank};
 use super::wide::Wide;
 
 /// Which pool a row speaks of.
@@ -424,19 +424,25 @@ impl PortfolioBuilder {
         let mut blocks = Vec::with_capacity(count.div_ceil(POOLS_PER_BLOCK));
         let lanes = Lanes::new(&self.venue, &rates);
         let context = Context { venue: &self.venue, rates: &rates, lanes: &lanes };
-        let mut draft = Draft::default();
-        for start in (0..count).step_by(POOLS_PER_BLOCK) {
+        let (mut draft, mut packer) = (Draft::default(), Packer::new(context));
+        let ranks = self.rates.iter().map(|rate| rank(&rates, Some(*rate)));
+        let mut drafting = Drafting { ranks: ranks.collect::<Result<_>>()?, keys: Vec::new() };
+        for at in 0..count {
+            let at = match &order {
+                Some(order) => *order.get(at).ok_or_else(lost)?,
+                None => place(at, "pools")?,
+            };
+            let pool = self.pools.get(index(at)).ok_or_else(lost)?;
+            keys.push((pool.account, pool.name));
             draft.clear();
-            for at in start..count.min(start + POOLS_PER_BLOCK) {
-                let at = match &order {
-                    Some(order) => *order.get(at).ok_or_else(lost)?,
-                    None => place(at, "pools")?,
-                };
-                let pool = self.pools.get(index(at)).ok_or_else(lost)?;
-                keys.push((pool.account, pool.name));
-                heads.push(self.draft_pool(PoolPlace(at), &mut draft, &rates)?);
+            heads.push(self.draft_pool(PoolPlace(at), &mut draft, &mut drafting)?);
+            packer.push(&draft)?;
+            if packer.len() == POOLS_PER_BLOCK {
+                blocks.push(packer.finish());
             }
-            blocks.push(Block::pack(&draft, &context)?);
+        }
+        if packer.len() > 0 {
+            blocks.push(packer.finish());
         }
         let wide = Wide::new(&self.venue, &rates);
         let mut chosen_for = BTreeMap::new();
@@ -504,32 +510,37 @@ impl PortfolioBuilder {
         self.rates.get(index(place)).copied()
     }
 
-    /// Appends a pool's rows to the draft of its block.
-    fn draft_pool(&self, at: PoolPlace, draft: &mut Draft, rates: &[Rate]) -> Result<PoolHead> {
+    /// Makes the draft of a pool.
+    fn draft_pool(
+        &self,
+        at: PoolPlace,
+        draft: &mut Draft,
+        Drafting { ranks, keys }: &mut Drafting,
+    ) -> Result<PoolHead> {
         let pool = self.pools.get(index(at.0)).ok_or_else(lost)?;
-        let (kind, first) = (pool.kind.unwrap_or(PoolKind::Cross), draft.legs.len());
+        let kind = pool.kind.unwrap_or(PoolKind::Cross);
         let of_pool = self.chosen(pool.chosen);
+        keys.clear();
         let mut next = pool.legs;
         while let Some(leg) = self.legs.get(index(next)) {
+            keys.push((leg.instrument, leg.side, next));
             next = leg.next;
+        }
+        keys.sort_unstable();
+        for (instrument, side, place) in keys.iter().copied() {
+            let leg = self.legs.get(index(place)).ok_or_else(lost)?;
             let More { cost, accrued, bids, asks } = match self.more.get(index(leg.more)) {
                 Some(more) => *more,
                 None => More { cost: i128::from(leg.cost), ..More::default() },
             };
-            let (instrument, side, lots) = (leg.instrument, leg.side, leg.lots);
             let own = || self.chosen(*self.chosen_for.get(&(at.0, instrument))?);
             let chosen = if self.chosen_for.is_empty() { None } else { own() }.or(of_pool);
-            let leg = Leg { instrument, side, lots, cost, accrued, bids, asks, chosen };
+            let leg = Leg { instrument, side, lots: leg.lots, cost, accrued, bids, asks, chosen };
             if !leg.is_empty() {
                 draft.legs.push(leg);
             }
         }
-        let legs = draft.legs.get_mut(first..).unwrap_or(&mut []);
-        // The chain is from the last row to the first.
-        legs.reverse();
-        if !legs.is_sorted_by_key(|leg| (leg.instrument, leg.side)) {
-            legs.sort_unstable_by_key(|leg| (leg.instrument, leg.side));
-        }
+        let legs = &draft.legs;
         if kind == PoolKind::Isolated && legs.windows(2).any(|w| differ(w, |l| l.instrument)) {
             let limit = "an isolated pool holds one instrument";
             return Err(Error::new(ErrorKind::BadLeg, "instrument", self.label(at), limit));
@@ -544,9 +555,18 @@ impl PortfolioBuilder {
         }
         let rules = self.venue.rules();
         let multi = pool.multi.unwrap_or(rules.multi);
-        let asset = draft.close_pool(&self.venue, multi, first, || self.label(at))?;
-        Ok(PoolHead { kind, multi, asset, chosen: rank(rates, of_pool)? })
+        let asset = draft.close(&self.venue, multi, || self.label(at))?;
+        let chosen = ranks.get(index(pool.chosen)).copied().unwrap_or(0);
+        Ok(PoolHead { kind, multi, asset, chosen })
     }
+}
+
+/// What drafting a pool needs beside the rows.
+struct Drafting {
+    /// Of each chosen rate, its place among all rates.
+    ranks: Vec<u16>,
+    /// The legs of a pool, for sorting.
+    keys: Vec<(InstrumentId, LegSide, u32)>,
 }
 
 fn differ<T: PartialEq>(pair: &[Leg], of: impl Fn(&Leg) -> T) -> bool {

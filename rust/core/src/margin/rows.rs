@@ -11,8 +11,8 @@ pub(super) struct LaneRows {
     /// Rows without legs: their pools, ascending, and their cash.
     bare: Vec<u16>,
     bare_cash: Vec<i64>,
-    /// Of each pool: the parts of its initial and its maintenance requirement that do not depend on prices; empty where no
-    /// rule has such parts.
+    /// Of each pool up to the last that has some: the parts of its initial and its maintenance requirement that do not depend
+    /// on prices.
     fixed: Vec<[i64; 2]>,
 }
 
@@ -42,15 +42,13 @@ impl LaneRows {
         }
     }
 
-    /// Sets what is added to a pool's requirements; a pool's is 0 until it is set.
-    pub(super) fn set_fixed(&mut self, pool: u16, pools: usize, fixed: [i64; 2]) {
-        self.fixed.resize(pools, [0, 0]);
-        if let Some(slot) = self.fixed.get_mut(usize::from(pool)) {
-            *slot = fixed;
-        }
+    /// Sets what is added to a pool's requirements, past those it is set for; that of the pools between is 0.
+    pub(super) fn set_fixed(&mut self, pool: u16, fixed: [i64; 2]) {
+        self.fixed.resize(usize::from(pool), [0, 0]);
+        self.fixed.push(fixed);
     }
 
-    /// What is added to the requirements of each pool; empty where nothing is.
+    /// What is added to the requirements of each pool; of those past its end nothing is.
     pub(super) fn fixed(&self) -> &[[i64; 2]] {
         &self.fixed
     }

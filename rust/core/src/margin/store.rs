@@ -49,41 +49,36 @@ pub(super) struct DraftRow {
     valued: bool,
 }
 
-/// The rows of some pools, laid flat.
+/// A pool before it is packed.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
-    /// How many rows each pool has.
-    pools: Vec<u32>,
     rows: Vec<DraftRow>,
     pub(super) legs: Vec<Leg>,
-    /// The balances of the pool that is being added.
+    /// Its balances.
     pub(super) given: Vec<Holding>,
-    /// Some pools are of several assets.
+    /// It is checked in the valuation asset.
     multi: bool,
 }
 
 impl Draft {
     pub(super) fn clear(&mut self) {
-        self.pools.clear();
         self.rows.clear();
         self.legs.clear();
         self.given.clear();
         self.multi = false;
     }
 
-    /// Ends a pool: its legs are those from `first` on, sorted by instrument; its balances are those given. Splits them
-    /// into rows, and says what the pool is checked in.
-    pub(super) fn close_pool(
+    /// Splits the legs, sorted by instrument, and the balances given into rows, and says what the pool is checked in.
+    pub(super) fn close(
         &mut self,
         venue: &Venue,
         multi: bool,
-        first: usize,
         label: impl Fn() -> String,
     ) -> Result<AssetId> {
         let rules = venue.rules();
         let settles = |leg: &Leg| venue.instrument(leg.instrument).map(Instrument::settlement);
-        let Self { pools, rows, legs, given, multi: some } = self;
-        let legs = legs.get_mut(first..).ok_or_else(|| Error::invariant("draft"))?;
+        self.multi = multi;
+        let Self { rows, legs, given, .. } = self;
         given.sort_unstable_by_key(|holding| holding.asset);
         if !multi {
             let named = given.first().map(|h| h.asset);
@@ -105,10 +100,8 @@ impl Draft {
             given.clear();
             check_row(venue, &holding, legs, &label)?;
             rows.push(DraftRow { holding, legs: place(legs.len())?, valued: false });
-            pools.push(1);
             return Ok(asset);
         }
-        *some = true;
         let valuation = rules.valuation.ok_or_else(|| Error::invariant("valuation"))?;
         legs.sort_by_key(|leg| settles(leg).ok());
         given.retain(|h| h.balance != 0 || h.interest != 0);
@@ -127,7 +120,6 @@ impl Draft {
             rows.push(DraftRow { holding, legs: place(count)?, valued: *asset != valuation });
         }
         given.clear();
-        pools.push(place(assets.len())?);
         Ok(valuation)
     }
 }
@@ -170,7 +162,7 @@ pub(super) struct Block {
     /// Where each pool's rows start, and one more; empty where each pool has one row.
     rows: Vec<u32>,
     assets: Vec<AssetId>,
-    /// Whether a row's pool is checked in another asset; empty where that is so of none.
+    /// Whether a row's pool is checked in another asset, up to the last of which that is so.
     valued: Vec<bool>,
     /// Rows with interest, or whose balance is not told by what is held elsewhere.
     more: BTreeMap<u32, Holding>,
@@ -182,13 +174,13 @@ pub(super) struct Block {
     others: Vec<(AssetId, LaneRows)>,
     /// Pools without a row among their own, ascending: nothing writes their sums.
     empty: Vec<u16>,
-    /// Rows past the lanes, by how many legs they have: of blocks in which each pool has one row.
+    /// Rows past the lanes, by how many legs they have, each the one row of its pool.
     wide: Vec<WideGroup>,
     /// Rows that only the general path knows, ascending, and their pools.
     slow: Vec<SlowRow>,
     slow_legs: Vec<WideLeg>,
     costs: Vec<i64>,
-    /// Of each leg; empty where all are net.
+    /// Of each leg, up to the last that is not net.
     sides: Vec<LegSide>,
     extras: BTreeMap<u32, Extra>,
 }
@@ -211,63 +203,80 @@ fn place(index: usize) -> Result<u32> {
     u32::try_from(index).map_err(|_| Error::invariant("block place"))
 }
 
-impl Block {
-    /// The pools of a draft, packed.
-    pub(super) fn pack(draft: &Draft, context: &Context<'_>) -> Result<Self> {
-        let mut block = Self { pools: draft.pools.len(), multi: draft.multi, ..Self::default() };
-        let (rows, legs) = (draft.rows.len(), draft.legs.len());
-        let one_each = draft.pools.iter().all(|rows| *rows == 1);
-        block.rows.reserve_exact(if one_each { 0 } else { block.pools + 1 });
-        block.assets.reserve_exact(rows);
-        let valued = draft.rows.iter().any(|row| row.valued);
-        block.valued.reserve_exact(if valued { rows } else { 0 });
-        block.legs.reserve_exact(rows + 1);
-        block.costs.reserve_exact(legs);
-        let hedged = draft.legs.iter().any(|leg| leg.side != LegSide::Net);
-        block.sides.reserve_exact(if hedged { legs } else { 0 });
-        block.legs.push(0);
-        let mut scratch = Scratch::default();
-        let (mut rows, mut legs) = (draft.rows.as_slice(), draft.legs.as_slice());
-        for (pool, count) in draft.pools.iter().enumerate() {
-            if !one_each {
-                block.rows.push(place(block.assets.len())?);
-            }
-            let pool = u16::try_from(pool).map_err(|_| Error::invariant("pool place"))?;
-            let (own, after) = rows.split_at_checked(index(*count)).unwrap_or((rows, &[]));
-            rows = after;
-            let mut written = false;
-            for row in own {
-                let (own, after) = legs.split_at_checked(index(row.legs)).unwrap_or((legs, &[]));
-                legs = after;
-                if valued {
-                    block.valued.push(row.valued);
-                }
-                written |= block.pack_row(pool, row, own, hedged, context, &mut scratch)?;
-            }
-            if !written {
-                block.empty.push(pool);
-            }
-        }
-        if !one_each {
-            block.rows.push(place(block.assets.len())?);
-        }
-        block.shrink();
-        Ok(block)
+/// Packs pools into a block, one after the other.
+#[derive(Debug)]
+pub(super) struct Packer<'a> {
+    context: Context<'a>,
+    scratch: Scratch,
+    block: Block,
+}
+
+impl<'a> Packer<'a> {
+    pub(super) fn new(context: Context<'a>) -> Self {
+        Self { context, scratch: Scratch::default(), block: Block::default() }
     }
 
+    /// How many pools it has.
+    pub(super) fn len(&self) -> usize {
+        self.block.pools
+    }
+
+    /// Adds a pool.
+    pub(super) fn push(&mut self, draft: &Draft) -> Result<()> {
+        let Self { context, scratch, block } = self;
+        let pool = u16::try_from(block.pools).map_err(|_| Error::invariant("pool place"))?;
+        // Alone, a row is its pool.
+        let alone = matches!(draft.rows.as_slice(), [row] if !row.valued);
+        if draft.rows.len() != 1 && block.rows.is_empty() {
+            block.rows.extend((0..=pool).map(u32::from));
+        }
+        if block.legs.is_empty() {
+            block.legs.push(0);
+        }
+        let mut legs = draft.legs.as_slice();
+        let mut written = false;
+        for row in &draft.rows {
+            let (own, after) = legs.split_at_checked(index(row.legs)).unwrap_or((legs, &[]));
+            legs = after;
+            written |= block.pack_row(pool, row, own, alone, context, scratch)?;
+        }
+        if !written {
+            block.empty.push(pool);
+        }
+        block.pools += 1;
+        block.multi |= draft.multi;
+        if !block.rows.is_empty() {
+            block.rows.push(place(block.assets.len())?);
+        }
+        Ok(())
+    }
+
+    /// The block; the next pool is the first of another.
+    pub(super) fn finish(&mut self) -> Block {
+        let mut block = std::mem::take(&mut self.block);
+        block.shrink();
+        block
+    }
+}
+
+impl Block {
     /// Puts a row where the scan finds it, and says whether the lanes write its pool's sums.
     fn pack_row(
         &mut self,
         pool: u16,
         row: &DraftRow,
         legs: &[Leg],
-        hedged: bool,
+        alone: bool,
         context: &Context<'_>,
         scratch: &mut Scratch,
     ) -> Result<bool> {
         let DraftRow { holding, valued, .. } = row;
         let number = place(self.assets.len())?;
         self.assets.push(holding.asset);
+        if *valued {
+            self.valued.resize(index(number), false);
+            self.valued.push(true);
+        }
         if holding.interest != 0 {
             self.more.insert(number, *holding);
         }
@@ -277,21 +286,21 @@ impl Block {
                 let Leg { cost, accrued, bids, asks, .. } = *leg;
                 self.extras.insert(place(self.costs.len())?, Extra { cost, accrued, bids, asks });
             }
-            self.costs.push(narrow.unwrap_or(0));
-            if hedged {
+            if leg.side != LegSide::Net {
+                self.sides.resize(self.costs.len(), LegSide::Net);
                 self.sides.push(leg.side);
             }
+            self.costs.push(narrow.unwrap_or(0));
         }
         self.legs.push(place(self.costs.len())?);
         let shape = Shape::of(context.venue.rules());
         if let Some((cash, fixed)) = lane_row(holding, legs, shape, context)?
             && scratch.lane_legs(legs, context)?
         {
-            let pools = self.pools;
             let rows = self.lane_rows_mut(*valued, holding.asset);
             if rows.push(pool, cash, &scratch.found, legs.iter().any(Leg::has_orders)) {
                 if shape.has_fixed() {
-                    rows.set_fixed(pool, pools, fixed);
+                    rows.set_fixed(pool, fixed);
                 }
                 return Ok(!valued);
             }
@@ -300,15 +309,13 @@ impl Block {
         for leg in legs {
             packed.push(wide_leg(leg, context.rates)?);
         }
-        if !self.multi
-            && let Some(cash) = wide_row(holding, legs, shape, context)?
-        {
+        if alone && let Some(cash) = wide_row(holding, legs, shape, context)? {
             let at = self.wide.partition_point(|group| group.width() < legs.len());
             if self.wide.get(at).is_none_or(|group| group.width() != legs.len()) {
                 self.wide.insert(at, WideGroup::new(legs.len()));
             }
             let group = self.wide.get_mut(at).ok_or_else(|| Error::invariant("wide group"))?;
-            group.push(number, cash, packed.into_iter());
+            group.push(u32::from(pool), cash, packed.into_iter());
             return Ok(false);
         }
         let narrow = i64::try_from(holding.balance);
@@ -349,16 +356,10 @@ impl Block {
 
     /// Where a row is in the lanes, if it is there.
     fn find(&self, row: usize) -> Option<(&LaneRows, Place)> {
-        let slow = u32::try_from(row).ok().filter(|row| !self.is_slow(*row));
-        slow?;
+        // A pool has at most one row here: another of the same asset can only be that of a pool checked in it.
         let rows = self.lane_rows(row)?;
         let place = rows.find(self.pool_of(row), self.legs_of(row).len())?;
         Some((rows, place))
-    }
-
-    fn is_slow(&self, row: u32) -> bool {
-        self.slow.binary_search_by_key(&row, |slow| slow.row).is_ok()
-            || self.wide.iter().any(|group| group.rows.binary_search(&row).is_ok())
     }
 
     fn shrink(&mut self) {
@@ -430,34 +431,34 @@ impl Block {
         &self.wide
     }
 
-    /// What it was packed from, with one pool changed: `change` has its holdings and legs, and closes it anew.
-    pub(super) fn unpack(
+    /// The same with one pool changed: `change` makes its draft of its holdings and legs.
+    pub(super) fn changed(
         &self,
         context: &Context<'_>,
         pool: usize,
         change: impl FnOnce(&mut Draft, Vec<Holding>, Vec<Leg>) -> Result<()>,
-    ) -> Result<Draft> {
-        let mut draft = Draft { multi: self.multi, ..Draft::default() };
-        let mut change = Some(change);
+    ) -> Result<Self> {
+        let mut packer = Packer::new(*context);
+        let (mut draft, mut change) = (Draft::default(), Some(change));
         for number in 0..self.pools {
-            let (mut rows, mut legs) = (Vec::new(), Vec::new());
+            draft.clear();
             for row in self.rows_of(number) {
                 let own = self.row_legs(row, context)?;
                 let (holding, valued) = (self.holding(row)?, self.is_valued(row));
-                rows.push(DraftRow { holding, legs: place(own.len())?, valued });
-                legs.extend(own);
+                draft.rows.push(DraftRow { holding, legs: place(own.len())?, valued });
+                draft.legs.extend(own);
             }
             if number == pool
                 && let Some(change) = change.take()
             {
-                change(&mut draft, rows.into_iter().map(|row| row.holding).collect(), legs)?;
-            } else {
-                draft.pools.push(place(rows.len())?);
-                draft.rows.extend(rows);
-                draft.legs.extend(legs);
+                let Draft { rows, legs, .. } = std::mem::take(&mut draft);
+                let holdings = rows.into_iter().map(|row| row.holding).collect();
+                change(&mut draft, holdings, legs)?;
             }
+            packer.push(&draft)?;
         }
-        Ok(draft)
+        let block = packer.finish();
+        Ok(Self { multi: block.multi || self.multi, ..block })
     }
 
     /// Adds to the cash of a row in the lanes; false, and nothing changed, where it is not there or does not fit.
@@ -602,7 +603,8 @@ impl Block {
     fn wide_place(&self, row: usize) -> Option<(&WideGroup, i128, &[WideLeg])> {
         let at = self.wide.binary_search_by_key(&self.legs_of(row).len(), WideGroup::width).ok()?;
         let group = self.wide.get(at)?;
-        let at = group.rows.binary_search(&u32::try_from(row).ok()?).ok()?;
+        let pool = u32::try_from(self.pool_of(row)).ok()?;
+        let at = group.rows.binary_search(&pool).ok()?;
         Some((group, *group.cash.get(at)?, group.legs(at)?))
     }
 

@@ -118,17 +118,15 @@ impl Portfolio {
         let (block, number) = self.block(pool)?;
         let label = self.label(pool);
         let mut asset = head.asset;
-        let draft = block.unpack(&context, number, |draft, mut holdings, mut legs| {
+        let packed = block.changed(&context, number, |draft, mut holdings, mut legs| {
             edit(&mut holdings, &mut legs)?;
             check_shape(&legs, head.kind, &label, &venue)?;
             legs.sort_unstable_by_key(|leg| (leg.instrument, leg.side));
-            let first = draft.legs.len();
-            draft.legs.extend(legs);
+            draft.legs = legs;
             draft.given = holdings;
-            asset = draft.close_pool(&venue, head.multi, first, || label.clone())?;
+            asset = draft.close(&venue, head.multi, || label.clone())?;
             Ok(())
         })?;
-        let packed = Block::pack(&draft, &context)?;
         let place = pool.0 / POOLS_PER_BLOCK;
         let slot = self.blocks.get_mut(place).zip(self.heads.get_mut(pool.0));
         let (block, head) = slot.ok_or_else(|| Error::invariant("pool place"))?;
