@@ -1,4 +1,5 @@
 //! The kernels: sums over the legs of each row, by every path, and their safe twins.
+#![allow(clippy::needless_bitwise_bool)] // no branches
 #![allow(clippy::inline_always)] // a path's code is compiled with its features only where it is inlined
 
 use crate::path::Path;
@@ -345,7 +346,8 @@ impl<L: Held> Group<L> {
                 let (on, notional) = match held.exposure() {
                     Some(exposure) => {
                         let on = bracket(exposure)?;
-                        sums.maintenance = sums.maintenance.wrapping_add(on.poison());
+                        let poison = on.poison() & !held_in.poison(); // once a leg
+                        sums.maintenance = sums.maintenance.wrapping_add(poison);
                         (on, worth::<FRACTION>(line.whole, part, exposure).1)
                     }
                     None => (held_in, notional),
@@ -384,7 +386,7 @@ fn worth<const FRACTION: bool>(whole: i64, part: u64, lots: i32) -> (i64, u64) {
     // Below the size the low half is what rounding `part` up has added to a whole number.
     let up = u64::from((product as u64) > size);
     let down = value.unsigned_abs().wrapping_add(high(product));
-    // Rounded down: away from zero where it is negative. Where the lot is below one quantum its sign is in `whole` still.
+    // Rounded down: away from zero where it is negative.
     let negative = (lots < 0) != (whole < 0);
     let notional = down.wrapping_add(if negative { up } else { 0 });
     let signed = notional.cast_signed();
@@ -473,8 +475,9 @@ mod vector {
                 None => (of.initial, notional),
                 Some(exposure) => {
                     let on = bracket(line, _mm_cvtsi32_si128(exposure));
-                    // As in [`crate::table::Bracket::poison`].
-                    let poison = u64::from(on.add_high == POISON) * POISON;
+                    // As in [`crate::table::Bracket::poison`]; once a leg, so that the most of them do not wrap.
+                    let poison = (on.add_high == POISON) & (of.add_high != POISON);
+                    let poison = u64::from(poison) * POISON;
                     sums.maintenance = sums.maintenance.wrapping_add(poison);
                     (on.initial, worth::<FRACTION>(line.whole, part, exposure).1)
                 }

@@ -176,7 +176,7 @@ impl Halves {
 /// What one lot is worth, in quanta: `whole` (negative where a long owes), and a fraction of 2^64 on top of its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lot {
-    /// The whole part, signed.
+    /// The whole part, signed; not 0 where there is a fraction, which would have no sign.
     pub whole: i64,
     /// `ceil(p 2^64 / q)` for the rest `p / q`; 0 where there is none.
     pub part: u64,
@@ -241,10 +241,12 @@ impl Table {
     }
 
     /// Sets one instrument at its price: the largest size of each of its brackets, ascending. What is larger than the last
-    /// is too large; without any, all is. False, and nothing changed, for more than [`BRACKETS`] or another instrument.
+    /// is too large; without any, all is. False, and nothing changed, for more than [`BRACKETS`], another instrument, or a lot
+    /// of less than a quantum.
     pub fn set(&mut self, instrument: usize, lot: Lot, of: &Schedule, sizes: &[i32]) -> bool {
         let places = self.lines.get_mut(instrument).zip(self.parts.get_mut(instrument));
-        let (Some((line, part)), true) = (places, sizes.len() <= BRACKETS) else { return false };
+        let known = sizes.len() <= BRACKETS && (lot.whole != 0 || lot.part == 0);
+        let (Some((line, part)), true) = (places, known) else { return false };
         self.fractions -= usize::from(*part != 0);
         self.fractions += usize::from(lot.part != 0);
         *part = lot.part;
