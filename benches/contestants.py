@@ -73,6 +73,10 @@ ONLY_THE_MASK = (
 TWO_THREADS = (
     ours("core, 2 threads", partial(core.check, threads=2)),
     ours("core, 1 thread", core.check, "at least 1.7"),
+)
+# A contest of its own: numba's idle threads go on spinning, on the core that the other would use.
+TWO_THREADS_PEERS = (
+    ours("core, 2 threads", partial(core.check, threads=2)),
     peer("numba float64, 2 threads", partial(scan.numba_check, parallel=True), needs="numba"),
 )
 

@@ -5,8 +5,7 @@
 
 A kernel is run once and then several times more, and the difference is divided by what those runs
 handled: preparation cancels out. Counts do not depend on load or clock, so they can be held tightly
-in CI where seconds cannot. callgrind knows AVX2 and not AVX-512, so a path that the processor would
-choose at run time is forced by AIVORA_SIMD, and AVX-512 goes unguarded.
+in CI where seconds cannot. Each path is forced by AIVORA_SIMD.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from contestants import (
     FOUR_OUTPUTS,
     ONLY_THE_MASK,
     TWO_THREADS,
+    TWO_THREADS_PEERS,
     packing,
     several_assets,
     wide_path,
@@ -87,6 +88,7 @@ def test_mask(held: Hold) -> None:
 
 def test_two_threads(held: Hold) -> None:
     held("scan, 2 threads", TWO_THREADS, rounds=21)
+    held("scan, 2 threads", TWO_THREADS_PEERS, rounds=11)
 
 
 def test_wide_path(held: Hold, packed: Packed) -> None:

@@ -332,10 +332,10 @@ def test_every_path_gives_the_same_reports() -> None:
             text=True,
             check=True,
         ).stdout
-        for path in ("scalar", "avx2", "avx512")
+        for path in ("scalar", "avx2")
     ]
     assert len(answers[0].splitlines()) == 12
-    assert answers[0] == answers[1] == answers[2]
+    assert answers[0] == answers[1]
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
