@@ -340,20 +340,21 @@ impl Portfolio {
             let out = [&mut *equity, &mut *initial, &mut *maintenance];
             let mut slow = scan.lane_sums::<true>(block, out, &mut scratch)?;
             let mut large = Vec::new();
-            for (row, sums) in block.wide().iter().flat_map(|group| group.sums(&scan.wide)) {
-                let Some(sums) = sums else {
-                    slow.push(row);
-                    continue;
-                };
-                let cells = equity.get_mut(row).zip(initial.get_mut(row));
-                let cells = cells.zip(maintenance.get_mut(row));
-                let ((e, n), m) = cells.ok_or_else(broken)?;
-                match sums.map(i64::try_from) {
-                    [Ok(equity), Ok(initial), Ok(maintenance)] if maintenance < POISONED => {
-                        (*e, *n, *m) = (equity, initial, maintenance);
+            for group in block.wide() {
+                group.sums(&scan.wide, |pool, sums| {
+                    let cells = equity.get_mut(pool).zip(initial.get_mut(pool));
+                    let (Some(sums), Some(((e, n), m))) =
+                        (sums, cells.zip(maintenance.get_mut(pool)))
+                    else {
+                        return slow.push(pool);
+                    };
+                    match sums.map(i64::try_from) {
+                        [Ok(equity), Ok(initial), Ok(maintenance)] if maintenance < POISONED => {
+                            (*e, *n, *m) = (equity, initial, maintenance);
+                        }
+                        _ => large.push((pool, sums)),
                     }
-                    _ => large.push((row, sums)),
-                }
+                });
             }
             let sums = (&*equity, &*initial, &*maintenance);
             let all = flags(scan.path, scan.strict, sums, status, liquidatable);
@@ -428,14 +429,11 @@ impl Portfolio {
             } else {
                 slow.extend(block.slow_pools());
             }
-            for (row, sums) in block.wide().iter().flat_map(|group| group.sums(&scan.wide)) {
-                match sums {
-                    Some([e, _, m]) => {
-                        let fires = is_liquidatable(e, m, scan.strict);
-                        *own.get_mut(row).ok_or_else(broken)? = fires;
-                    }
-                    None => slow.push(row),
-                }
+            for group in block.wide() {
+                group.sums(&scan.wide, |pool, sums| match (own.get_mut(pool), sums) {
+                    (Some(fires), Some([e, _, m])) => *fires = is_liquidatable(e, m, scan.strict),
+                    _ => slow.push(pool),
+                });
             }
             for pool in slow {
                 let found = self.assess_here(PoolId(first + pool), prices)?;

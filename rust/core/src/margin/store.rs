@@ -363,6 +363,12 @@ impl Block {
     }
 
     fn shrink(&mut self) {
+        self.rows.shrink_to_fit();
+        self.assets.shrink_to_fit();
+        self.valued.shrink_to_fit();
+        self.legs.shrink_to_fit();
+        self.costs.shrink_to_fit();
+        self.sides.shrink_to_fit();
         self.own.shrink();
         self.others.iter_mut().for_each(|(_, rows)| rows.shrink());
         self.others.shrink_to_fit();

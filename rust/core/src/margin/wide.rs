@@ -2,7 +2,9 @@
 //!
 //! Rates are fractions of 2^128, so that `ceil(N a / b)` is exact for every notional `N` below 2^95 and every denominator
 //! up to 10^9 (`N b <= 2^128 - b`, by the proof of the kernels' crate). Rows hold at most 31 legs, so that their sums stay below
-//! 2^100. A size past that shows in the row's sum, and the row takes the general path, as those do that hold contracts which
+//! 2^100. Most legs of such rows are not large themselves: where `N b <= 2^64 - b` and `N` is at most 2^50, the upper halves
+//! of the same constants are those of the lanes, one multiplication of 64 bits is exact by the same proof, and 31 of them
+//! sum within 64 bits. A size past the table shows in the row's sum, and the row takes the general path, as those do that hold contracts which
 //! divide by the price, or open orders.
 
 use std::hint::select_unpredictable;
@@ -17,6 +19,8 @@ use super::leg::Leg;
 const BRACKETS: usize = 12;
 /// Largest notional of one leg.
 const AMOUNT_MAX: i128 = 1 << 95;
+/// Largest notional, and deduction, of a leg that 64 bits are enough for.
+const NARROW_MAX: i128 = 1 << 50;
 /// Places for thresholds and brackets: a power of two, so that a masked place is always one of them. Thresholds past the
 /// brackets are passed by no size.
 const STEPS: usize = 16;
@@ -83,6 +87,19 @@ fn product(notional: u128, rate: u128) -> (u128, u128) {
     (high, (middle << 64) | low(bottom))
 }
 
+/// The upper half.
+#[inline]
+#[allow(clippy::as_conversions, clippy::cast_possible_truncation)] // 64 bits are left
+fn upper(of: u128) -> u64 {
+    (of >> 64) as u64
+}
+
+/// The largest notional that the upper half of a rate over `den` is exact for.
+fn narrow_max(den: i64) -> i128 {
+    let den = i128::from(den.max(1));
+    (((1 << 64) - den) / den).min(NARROW_MAX)
+}
+
 impl WideBracket {
     /// For notionals up to [`AMOUNT_MAX`] and a denominator of at most 10^9.
     fn new(num: i64, deduction: i128, den: i64, initial: Rate) -> Self {
@@ -110,6 +127,23 @@ impl WideBracket {
         let (high, low) = product(notional, self.initial.max(chosen));
         high.cast_signed().wrapping_add(i128::from(low != 0))
     }
+
+    /// The same where 64 bits are enough.
+    #[inline]
+    #[allow(clippy::as_conversions, clippy::cast_possible_truncation)] // the lower half is all of it
+    fn maintenance_narrow(&self, notional: u64) -> i64 {
+        let product = u128::from(notional).wrapping_mul(u128::from(upper(self.maintenance)));
+        let high = upper(product.wrapping_add(u128::from(upper(self.add))));
+        high.cast_signed().wrapping_add(self.whole as i64)
+    }
+
+    /// The same where 64 bits are enough.
+    #[inline]
+    fn initial_narrow(&self, notional: u64, chosen: u64) -> i64 {
+        let product =
+            u128::from(notional).wrapping_mul(u128::from(upper(self.initial).max(chosen)));
+        upper(product.wrapping_add(u128::from(u64::MAX))).cast_signed()
+    }
 }
 
 /// One instrument at its price.
@@ -117,6 +151,8 @@ impl WideBracket {
 struct WideEntry {
     /// Quanta a lot, signed; 0 where the table does not hold it.
     lot: i64,
+    /// Up to this size 64 bits are enough; below 0 where the table does not hold it.
+    narrow: i64,
     thresholds: [i64; STEPS],
     brackets: [WideBracket; STEPS],
 }
@@ -126,6 +162,8 @@ struct WideEntry {
 struct Step {
     next: Option<i128>,
     bracket: WideBracket,
+    /// Up to this notional 64 bits are enough.
+    narrow: i128,
 }
 
 /// What a table is made from, prices aside.
@@ -133,6 +171,8 @@ struct Step {
 pub(super) struct Wide {
     steps: Vec<Vec<Step>>,
     rates: Vec<u128>,
+    /// Up to this notional 64 bits are enough for all rates.
+    narrow: i128,
 }
 
 /// All instruments at one set of prices.
@@ -163,7 +203,8 @@ impl Wide {
         if let Some(none) = scaled.first_mut() {
             *none = 0;
         }
-        Self { steps: venue.instruments().iter().map(steps).collect(), rates: scaled }
+        let narrow = rates.iter().map(|rate| narrow_max(rate.den())).min().unwrap_or(NARROW_MAX);
+        Self { steps: venue.instruments().iter().map(steps).collect(), rates: scaled, narrow }
     }
 
     /// Whether it holds a leg, prices aside.
@@ -174,7 +215,8 @@ impl Wide {
 
     /// A table without prices: every size is too large.
     pub(super) fn table(&self) -> WideTable {
-        let empty = WideEntry { lot: 0, thresholds: NOTHING, brackets: [TOO_LARGE; STEPS] };
+        let brackets = [TOO_LARGE; STEPS];
+        let empty = WideEntry { lot: 0, narrow: -1, thresholds: NOTHING, brackets };
         WideTable { entries: vec![empty; self.steps.len()], rates: self.rates.clone() }
     }
 
@@ -183,7 +225,7 @@ impl Wide {
         let (Some(steps), Some(entry)) = (self.steps.get(at), table.entries.get_mut(at)) else {
             return;
         };
-        (entry.lot, entry.thresholds) = (0, NOTHING);
+        (entry.lot, entry.narrow, entry.thresholds) = (0, -1, NOTHING);
         entry.brackets = [TOO_LARGE; STEPS];
         let value = mark.and_then(|mark| of.contract().lot_value(mark)).filter(|v| v.num == 0);
         let size = value.and_then(|value| i64::try_from(value.whole).ok()).filter(|size| *size > 0);
@@ -191,6 +233,8 @@ impl Wide {
         entry.lot = if of.contract().is_inverse() { -size } else { size };
         let by_size = matches!(of.tiers(), Tiers::Brackets { by: TierBy::Size, .. });
         let room = AMOUNT_MAX / i128::from(size);
+        let narrow = steps.iter().take(BRACKETS).map(|step| step.narrow).min().unwrap_or(-1);
+        let narrow = narrow.min(self.narrow).div_euclid(i128::from(size));
         let mut last = 0;
         let slots = entry.thresholds.iter_mut().zip(entry.brackets.iter_mut());
         for ((threshold, slot), step) in slots.zip(steps) {
@@ -204,6 +248,7 @@ impl Wide {
         }
         let rest = entry.thresholds.iter_mut().take(BRACKETS).skip(steps.len());
         rest.for_each(|threshold| *threshold = last);
+        entry.narrow = i64::try_from(narrow).unwrap_or(i64::MAX).min(last);
     }
 }
 
@@ -214,7 +259,10 @@ fn steps(instrument: &Instrument) -> Vec<Step> {
     let next = brackets.iter().skip(1).map(|b| Some(b.floor)).chain([None]);
     let step = |(b, next): (&crate::data::Bracket, Option<i128>)| {
         let rate = b.maintenance_num + fee_num;
-        Step { next, bracket: WideBracket::new(rate, b.deduction_num, *den, b.initial) }
+        let small = (0..=NARROW_MAX).contains(&b.deduction_num.div_euclid(i128::from(*den)));
+        let exact = narrow_max(*den).min(narrow_max(b.initial.den()));
+        let narrow = if small { exact } else { -1 };
+        Step { next, bracket: WideBracket::new(rate, b.deduction_num, *den, b.initial), narrow }
     };
     brackets.iter().zip(next).map(step).take(BRACKETS).collect()
 }
@@ -234,20 +282,44 @@ impl WideEntry {
 }
 
 impl WideTable {
-    #[inline]
-    fn add(&self, sums: &mut WideSums, leg: &WideLeg) -> Option<()> {
-        let entry = self.entries.get(usize::from(leg.instrument))?;
-        let chosen = self.rates.get(usize::from(leg.chosen))?;
-        let size = leg.lots.wrapping_abs();
-        let bracket = entry.bracket(size);
-        let value = i128::from(leg.lots).wrapping_mul(i128::from(entry.lot));
+    /// Adds a leg of any size.
+    #[inline(never)]
+    fn add_wide(entry: &WideEntry, chosen: u128, lots: i64, sums: &mut WideSums) {
+        let bracket = entry.bracket(lots.wrapping_abs());
+        let value = i128::from(lots).wrapping_mul(i128::from(entry.lot));
         // Past 2^95 the bracket is the one that does not look at it.
         let notional = value.unsigned_abs() & ((1 << 96) - 1);
         let [equity, initial, maintenance] = sums;
         *equity = equity.wrapping_add(value);
-        *initial = initial.wrapping_add(bracket.initial(notional, *chosen));
+        *initial = initial.wrapping_add(bracket.initial(notional, chosen));
         *maintenance = maintenance.wrapping_add(bracket.maintenance(notional));
-        Some(())
+    }
+
+    /// Cash and the sums of some legs; none for an instrument or a rate that the table lacks.
+    #[inline(always)]
+    #[allow(clippy::inline_always)] // once for each number of legs
+    fn row(&self, cash: i128, legs: &[WideLeg]) -> Option<WideSums> {
+        let mut sums = [cash, 0, 0];
+        let (mut equity, mut initial, mut maintenance) = (0_i64, 0_i64, 0_i64);
+        for leg in legs {
+            let entry = self.entries.get(usize::from(leg.instrument))?;
+            let chosen = *self.rates.get(usize::from(leg.chosen))?;
+            let size = leg.lots.wrapping_abs();
+            if size > entry.narrow {
+                Self::add_wide(entry, chosen, leg.lots, &mut sums);
+                continue;
+            }
+            let bracket = entry.bracket(size);
+            let value = leg.lots.wrapping_mul(entry.lot);
+            let notional = value.unsigned_abs();
+            equity = equity.wrapping_add(value);
+            initial = initial.wrapping_add(bracket.initial_narrow(notional, upper(chosen)));
+            maintenance = maintenance.wrapping_add(bracket.maintenance_narrow(notional));
+        }
+        for (sum, narrow) in sums.iter_mut().zip([equity, initial, maintenance]) {
+            *sum = sum.wrapping_add(i128::from(narrow));
+        }
+        Some(sums).filter(|sums| sums[2] < POISON / 2)
     }
 }
 
@@ -278,17 +350,27 @@ impl WideGroup {
     }
 
     /// Each row and its sums; none where it has a leg that the table does not hold.
-    pub(super) fn sums<'a>(
-        &'a self,
-        table: &'a WideTable,
-    ) -> impl Iterator<Item = (usize, Option<WideSums>)> + 'a {
-        let rows = self.rows.iter().map(|row| usize::try_from(*row).unwrap_or(usize::MAX));
-        let legs = self.legs.chunks_exact(self.width.clamp(1, LEGS_MAX));
-        rows.zip(&self.cash).zip(legs).map(|((row, cash), legs)| {
-            let mut sums = [*cash, 0, 0];
-            let done = legs.iter().try_for_each(|leg| table.add(&mut sums, leg));
-            (row, done.map(|()| sums).filter(|sums| sums[2] < POISON / 2))
-        })
+    pub(super) fn sums(&self, table: &WideTable, put: impl FnMut(usize, Option<WideSums>)) {
+        match self.width {
+            1 => self.rows_of::<1>(table, put),
+            2 => self.rows_of::<2>(table, put),
+            3 => self.rows_of::<3>(table, put),
+            4 => self.rows_of::<4>(table, put),
+            _ => self.rows_of::<0>(table, put),
+        }
+    }
+
+    /// Rows of `K` legs; of any number where `K` is 0.
+    fn rows_of<const K: usize>(
+        &self,
+        table: &WideTable,
+        mut put: impl FnMut(usize, Option<WideSums>),
+    ) {
+        let width = if K == 0 { self.width.clamp(1, LEGS_MAX) } else { K };
+        let rows = self.rows.iter().zip(&self.cash).zip(self.legs.chunks_exact(width));
+        for ((row, cash), legs) in rows {
+            put(usize::try_from(*row).unwrap_or(usize::MAX), table.row(*cash, legs));
+        }
     }
 
     /// Bytes held.
@@ -316,8 +398,9 @@ mod tests {
     proptest! {
         #[test]
         fn requirements_are_exact(
-            notional in prop_oneof![0_i128..1 << 95, 0_i128..1 << 66, 0_i128..5_000],
-            num in 1_i64..=1_000_000_000, den in 1_i64..=1_000_000_000, deduction in 0_i128..1 << 90,
+            notional in prop_oneof![0_i128..1 << 95, 0_i128..1 << 66, 0_i128..1 << 50, 0_i128..5_000],
+            num in 1_i64..=1_000_000_000, den in prop_oneof![1_i64..=1_000_000_000, 1_i64..5_000],
+            deduction in prop_oneof![0_i128..1 << 90, 0_i128..1 << 50],
             chosen in 1_i64..=1_000_000_000,
         ) {
             let (num, chosen) = (num.min(den), chosen.min(den));
@@ -330,8 +413,15 @@ mod tests {
             let part = r * i128::from(num) - rest;
             let want = q * i128::from(num) - whole - mul_div_floor(-part, 1, i128::from(den)).unwrap();
             prop_assert_eq!(bracket.maintenance(wide), want);
-            let want = mul_ratio_ceil(notional, i128::from(initial.num()), i128::from(initial.den()));
-            prop_assert_eq!(bracket.initial(wide, 0), want.unwrap());
+            let first = mul_ratio_ceil(notional, i128::from(initial.num()), i128::from(initial.den()));
+            let first = first.unwrap();
+            prop_assert_eq!(bracket.initial(wide, 0), first);
+            let room = narrow_max(den).min(narrow_max(initial.den()));
+            if notional <= room && whole <= NARROW_MAX {
+                let small = u64::try_from(notional).unwrap();
+                prop_assert_eq!(i128::from(bracket.maintenance_narrow(small)), want);
+                prop_assert_eq!(i128::from(bracket.initial_narrow(small, 0)), first);
+            }
         }
     }
 
@@ -341,8 +431,20 @@ mod tests {
             for num in [1, den / 2, den - 1, den].into_iter().filter(|n| *n >= 1) {
                 let rate = Rate::new(i128::from(num), i128::from(den), "r").unwrap();
                 let bracket = WideBracket::new(num, 0, den, rate);
-                for k in [0, 1, 2, 1 << 40, (1 << 95) / i128::from(den)] {
-                    for notional in [k * i128::from(den), k * i128::from(den) + 1] {
+                let most = narrow_max(den);
+                let ks = [0, 1, 2, 1 << 40, (1 << 95) / i128::from(den), most / i128::from(den)];
+                for k in ks {
+                    for notional in [k * i128::from(den), k * i128::from(den) + 1, most] {
+                        if let Some(small) =
+                            u64::try_from(notional).ok().filter(|_| notional <= most)
+                        {
+                            let want = mul_ratio_ceil(notional, i128::from(num), i128::from(den));
+                            let found = [
+                                bracket.initial_narrow(small, 0),
+                                bracket.maintenance_narrow(small),
+                            ];
+                            assert_eq!(found.map(i128::from), [want.unwrap(); 2]);
+                        }
                         let want = mul_ratio_ceil(notional, i128::from(num), i128::from(den));
                         let wide = notional.unsigned_abs();
                         assert_eq!(
