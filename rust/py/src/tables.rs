@@ -653,6 +653,7 @@ impl<'v> Reader<'v> {
         let lots_of = Whole::of(table, "quantity_lots", &["quantity"]);
         let cost_of = Whole::of(table, "cost_quanta", &["cost", "entry"]);
         let accrued_of = Whole::or_zero(table, "accrued", "accrued_quanta");
+        self.builder.reserve(table.rows, 0);
         self.rows(table, |this, pools, row| {
             let (id, instrument) = instruments.get(row, || this.instrument(table, row))?;
             let side = sides.get(row, || Self::side(table, row))?;
@@ -687,6 +688,7 @@ impl<'v> Reader<'v> {
         let mut assets = Known::of(table, "asset");
         let amount_of = Whole::of(table, "amount_quanta", &["amount"]);
         let interest_of = Whole::or_zero(table, "interest", "interest_quanta");
+        self.builder.reserve(0, table.rows);
         self.rows(table, |this, pools, row| {
             let asset = assets.get(row, || this.asset(table, row))?;
             let quantum = this.venue.asset(asset)?.quantum();

@@ -193,7 +193,12 @@ impl LaneRows {
 
 /// The group of so many legs a row, which is added when there is none.
 fn group_of<L: Held>(groups: &mut Vec<Group<L>>, width: usize) -> &mut Group<L> {
-    let at = groups.partition_point(|group| group.width() < width);
+    // Most often each number of legs up to this one has its group.
+    let guess = width.saturating_sub(1);
+    let at = match groups.get(guess) {
+        Some(group) if group.width() == width => guess,
+        _ => groups.partition_point(|group| group.width() < width),
+    };
     if groups.get(at).is_none_or(|group| group.width() != width) {
         groups.insert(at, Group::new(width));
     }
