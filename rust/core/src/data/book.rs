@@ -286,6 +286,16 @@ impl Ladder {
 
     /// Sums anew from a place on.
     fn settle(&mut self, from: usize) -> Result<()> {
+        match self.cost {
+            // By far the most: a loop of its own.
+            FillCost::Linear => self.sum(from, |price, lots| i128::from(price) * i128::from(lots)),
+            cost => self.sum(from, |price, lots| cost.of_lots(price, lots)),
+        }
+    }
+
+    /// Sums anew from a place on, with what lots cost at a price.
+    #[inline]
+    fn sum(&mut self, from: usize, cost: impl Fn(i64, i64) -> i128) -> Result<()> {
         let count = self.prices.len();
         let from = from.min(count).min(self.lots_sums.len());
         let last = from.checked_sub(1);
@@ -301,7 +311,7 @@ impl Ladder {
         {
             // At most 2 × 10^18, and 2 × 10^36: neither can wrap before it is looked at.
             lots += quantity;
-            value += self.cost.of_lots(*price, *quantity);
+            value += cost(*price, *quantity);
             if lots > LOTS_MAX || value > self.value_max {
                 return Err(too_much(self.name(), lots.into()));
             }
