@@ -1037,14 +1037,14 @@ class _Oracle:
     def walk(self, of: Mapping[str, str]) -> Answers:
         own, books = self._instrument(of["instrument"]), self._books[of["instrument"]]
         quantum, side, fee = own.quantum, of["side"], own.taker_fee
-        per = own.quanta_per_price_tick_lot
+        terms = own.fill
         limit = self._whole(of["limit"], own.price_tick, "limit") if "limit" in of else None
         if "quantity" in of:
             size = self._whole(of["quantity"], own.lot, "quantity")
-            found = oracle.walk(*books, per, side, size, limit, fee)
+            found = oracle.walk(*books, terms, side, size, limit, fee)
         else:
             size = self._whole(of["notional"], quantum, "notional")
-            found = oracle.walk_notional(*books, per, side, size, limit, fee)
+            found = oracle.walk_notional(*books, terms, side, size, limit, fee)
         vwap = None if found.vwap is None else _against(found.vwap * own.price_tick, side)
         return {
             "walk_filled": found.filled * own.lot,
@@ -1057,13 +1057,13 @@ class _Oracle:
 
     def max_quantity(self, of: Mapping[str, str]) -> Answers:
         own, books = self._instrument(of["instrument"]), self._books[of["instrument"]]
-        side, per = of["side"], own.quanta_per_price_tick_lot
+        side, terms = of["side"], own.fill
         if "slippage_bps" in of:
             bound = oracle.number(of["slippage_bps"], "slippage_bps")
-            lots = oracle.max_quantity_slippage(*books, per, side, bound)
+            lots = oracle.max_quantity_slippage(*books, terms, side, bound)
         elif "cost" in of:
             cost = self._whole(of["cost"], own.quantum, "cost")
-            lots = oracle.max_quantity_cost(*books, per, side, cost)
+            lots = oracle.max_quantity_cost(*books, terms, side, cost)
         else:
             limit = self._whole(of["limit"], own.price_tick, "limit")
             lots = oracle.max_quantity_limit(*books, side, limit)

@@ -751,7 +751,8 @@ def make_book(seed: int) -> BookCase:
         rules["taker_fee"] = fee
     coin = Coin("USD", quantum, 1)
     plain = {**make_rules(rng), "closing_fee": "none"}
-    row, _ = make_instrument(rng, plain, coin, -1, extreme=False, kind="linear")
+    kind = rng.choice(("linear", "linear", "quanto", "inverse"))
+    row, _ = make_instrument(rng, plain, coin, 0, extreme=False, kind=kind)
     row["tiers"] = {
         "by": "size",
         "brackets": [{"floor": 0, "maintenance": "0.01", "initial": "0.02"}],

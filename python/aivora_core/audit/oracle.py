@@ -380,6 +380,17 @@ class Instrument:
         return _whole(self.k * self.mark_ticks_per_price_tick, "k")
 
     @property
+    def fill(self) -> Terms:
+        """How the cost of lots filled at one price follows: ``K``, or the terms of the rounding."""
+        marks = self.mark_ticks_per_price_tick
+        contracts = _whole(self.lot, "lot") if self.is_per_contract else None
+        if self.is_inverse:
+            return Fill(self.k / marks, True, contracts, marks)
+        if self.is_per_contract:
+            return Fill(self.k * marks, False, contracts, marks)
+        return self.quanta_per_price_tick_lot
+
+    @property
     def is_inverse(self) -> bool:
         """Whether the contract is worth a fixed amount of quote currency, paid in the coin."""
         return self.kind == "inverse"
@@ -2197,8 +2208,8 @@ class Fill:
         return floor(paid) if side == "buy" else ceil(paid)
 
     def average(self, cost: int, lots: int) -> Fraction | None:
-        """Give the price in price ticks at which ``lots`` cost exactly ``cost``."""
-        if lots == 0 or (self.inverse and cost == 0):
+        """Give the price in price ticks at which ``lots`` cost exactly ``cost``; none for 0."""
+        if cost == 0:
             return None
         return lots * self.lot / cost if self.inverse else cost / (lots * self.lot)
 
@@ -2454,8 +2465,10 @@ def max_quantity_slippage(
 
     def fits(lots: int) -> bool:
         own = walk(bids, asks, terms, side, lots)
-        if own.slippage_bps is None:  # an inverse contract that costs nothing
-            return side == "sell"
+        if own.slippage_bps is None:  # costs nothing: at most what it is worth, not at least
+            inverse = isinstance(terms, Fill) and terms.inverse
+            free = side == ("sell" if inverse else "buy")
+            return lots == 0 or free or (not inverse and slippage_bps >= 10_000)
         return own.slippage_bps <= slippage_bps
 
     if isinstance(terms, Fill) and terms.contracts is None:
@@ -2548,14 +2561,13 @@ def _exit_cost(
         raise OracleError("missing_price", "books", instrument.symbol)
     bids, asks = books[instrument.symbol]
     size, side = abs(leg.leg.quantity), "sell" if leg.leg.quantity > 0 else "buy"
-    taken = walk(
-        bids, asks, instrument.quanta_per_price_tick_lot, side, size, fee=instrument.taker_fee
-    )
+    taken = walk(bids, asks, instrument.fill, side, size, fee=instrument.taker_fee)
     if taken.unfilled:
         return "exit_unfilled"
     if taken.fee is None:
         return "unknown_fee"
-    brings_in = taken.cost if side == "sell" else -taken.cost
+    # What is sold brings in money; an inverse contract that is sold is paid for in the coin.
+    brings_in = taken.cost if (side == "sell") != instrument.is_inverse else -taken.cost
     return max(0, leg.value - brings_in) + taken.fee
 
 
