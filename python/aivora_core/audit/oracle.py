@@ -77,6 +77,7 @@ SLICES_MAX = 16
 INSTRUMENTS_MAX = 4096
 BRACKETS_MAX = 64
 LEGS_MAX = 4096
+WHOLE_BPS = 10_000
 EVALUATIONS_MAX = 4_194_304
 INT64_MAX = 2**63 - 1
 INT64_MIN = -(2**63)
@@ -385,9 +386,9 @@ class Instrument:
         marks = self.mark_ticks_per_price_tick
         contracts = _whole(self.lot, "lot") if self.is_per_contract else None
         if self.is_inverse:
-            return Fill(self.k / marks, True, contracts, marks)
+            return Fill(self.k / marks, inverse=True, contracts=contracts, marks=marks)
         if self.is_per_contract:
-            return Fill(self.k * marks, False, contracts, marks)
+            return Fill(self.k * marks, contracts=contracts, marks=marks)
         return self.quanta_per_price_tick_lot
 
     @property
@@ -2468,7 +2469,7 @@ def max_quantity_slippage(
         if own.slippage_bps is None:  # costs nothing: at most what it is worth, not at least
             inverse = isinstance(terms, Fill) and terms.inverse
             free = side == ("sell" if inverse else "buy")
-            return lots == 0 or free or (not inverse and slippage_bps >= 10_000)
+            return lots == 0 or free or (not inverse and slippage_bps >= WHOLE_BPS)
         return own.slippage_bps <= slippage_bps
 
     if isinstance(terms, Fill) and terms.contracts is None:
