@@ -71,8 +71,8 @@ ONLY_THE_MASK = (
     ours("core, four outputs", core.check),
 )
 TWO_THREADS = (
-    ours("core, 2 threads", partial(core.check, threads=2)),
-    ours("core, 1 thread", core.check, "at least 1.7"),
+    ours("core, 2 threads", partial(core.check_again, threads=2)),
+    ours("core, 1 thread", core.check_again, "at least 1.7"),
 )
 # A contest of its own: numba's idle threads go on spinning, on the core that the other would use.
 TWO_THREADS_PEERS = (

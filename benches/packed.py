@@ -89,6 +89,12 @@ def check(case: Packed, threads: int = 1) -> Callable[[], ac.Report]:
     return lambda: case.portfolio.check(case.prices, threads=threads)
 
 
+def check_again(case: Packed, threads: int = 1) -> Callable[[], ac.Report]:
+    """Return the check into the memory of the one before, as who scans at each tick would."""
+    report = case.portfolio.check(case.prices, threads=threads)
+    return lambda: case.portfolio.check(case.prices, threads=threads, out=report)
+
+
 def mask(case: Packed) -> Callable[[], Any]:
     """Return the check that tells only who is liquidatable."""
     alone: Any = getattr(case.portfolio, "liquidatable", None)

@@ -88,7 +88,10 @@ def test_mask(held: Hold) -> None:
 
 def test_two_threads(held: Hold) -> None:
     held("scan, 2 threads", TWO_THREADS, rounds=21)
-    held("scan, 2 threads", TWO_THREADS_PEERS, rounds=11)
+
+
+def test_two_threads_of_others(held: Hold) -> None:
+    held("scan, 2 threads", TWO_THREADS_PEERS)
 
 
 def test_wide_path(held: Hold, packed: Packed) -> None:
