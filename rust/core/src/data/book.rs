@@ -615,10 +615,16 @@ pub(super) fn crossed(bid: Option<i64>, ask: Option<i64>) -> Result<()> {
 }
 
 /// Refuses levels at prices that no side could sum; see [`FillCost::check`].
+#[inline]
 fn check_prices(cost: FillCost, side: &str, levels: &[Level]) -> Result<()> {
-    if !matches!(cost, FillCost::PerContract { .. }) {
-        return Ok(());
+    match cost {
+        FillCost::PerContract { .. } => check_each_price(cost, side, levels),
+        FillCost::Linear | FillCost::Inverse { .. } => Ok(()),
     }
+}
+
+#[inline(never)]
+fn check_each_price(cost: FillCost, side: &str, levels: &[Level]) -> Result<()> {
     let mut rows = levels.iter().enumerate().filter(|(_, level)| level.quantity.get() > 0);
     rows.try_for_each(|(row, level)| {
         let found = cost.check(level.price.get(), "price");

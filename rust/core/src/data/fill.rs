@@ -53,16 +53,25 @@ impl FillCost {
 
     /// What `lots` cost at `price` ticks; both lie within their bounds, and the price passed [`FillCost::check`].
     #[must_use]
+    #[inline]
     pub fn of_lots(self, price: i64, lots: i64) -> i128 {
         match self {
             Self::Linear => i128::from(price) * i128::from(lots),
-            // At most 10^36 over 10^29.
+            Self::Inverse { .. } | Self::PerContract { .. } => self.rounded(price, lots),
+        }
+    }
+
+    /// The same where it divides: apart, so that its divisions cost a linear contract no register.
+    #[inline(never)]
+    fn rounded(&self, price: i64, lots: i64) -> i128 {
+        match *self {
             Self::Inverse { unit, marks, up } => {
+                // At most 10^36 over 10^29.
                 let (num, den) =
                     (i128::from(lots) * i128::from(unit), i128::from(price) * i128::from(marks));
                 divide(num, den, up)
             }
-            Self::PerContract { .. } => self.per_lot(price).unwrap_or(0) * i128::from(lots),
+            cost => cost.per_lot(price).unwrap_or(0) * i128::from(lots),
         }
     }
 
