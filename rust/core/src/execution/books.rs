@@ -6,8 +6,6 @@ use crate::data::{Books, Side};
 use crate::margin::check::{check_threads, on_threads};
 use crate::numbers::{Error, ErrorKind, Result};
 
-/// Levels that are summed before one look at whether the walk ends among them.
-const BLOCK: usize = 8;
 /// Books that a thread takes at a time.
 const PIECE: usize = 1 << 13;
 
@@ -22,34 +20,23 @@ struct Taken<T> {
 }
 
 /// Takes lots that are there. No sum can leave 64 bits: the columns would be wide then.
+///
+/// Level by level, and out at once: where the last one is found is guessed wrong once a walk, and
+/// what would go on behind that, or be summed in blocks before it, costs more than it saves.
 fn take_short(gaps: &[u32], lots: &[u32], filled: i64) -> Taken<i64> {
-    let mut left = filled.unsigned_abs();
-    let (mut value, mut before) = (0_u64, 0_usize);
-    let (gap_blocks, gap_rest) = gaps.as_chunks::<BLOCK>();
-    let (lot_blocks, lot_rest) = lots.as_chunks::<BLOCK>();
-    let mut last = (gap_rest, lot_rest);
-    for (gaps, lots) in gap_blocks.iter().zip(lot_blocks) {
-        let sum = lots.iter().fold(0_u64, |sum, lots| sum.wrapping_add(u64::from(*lots)));
-        if sum >= left {
-            last = (gaps, lots);
-            break;
+    let (mut left, mut value, mut before) = (filled, 0_i64, 0_usize);
+    for (gap, lots) in gaps.iter().zip(lots) {
+        let (gap, lots) = (i64::from(*gap), i64::from(*lots));
+        if left <= lots {
+            let gaps = value.wrapping_add(gap.wrapping_mul(left));
+            let levels = before.wrapping_add(usize::from(left > 0)); // 0 where nothing is filled
+            return Taken { gaps, worst: gap, levels };
         }
-        left = left.wrapping_sub(sum);
-        for (gap, lots) in gaps.iter().zip(lots) {
-            value = value.wrapping_add(u64::from(*gap).wrapping_mul(u64::from(*lots)));
-        }
-        before = before.wrapping_add(BLOCK);
+        left = left.wrapping_sub(lots);
+        value = value.wrapping_add(gap.wrapping_mul(lots));
+        before = before.wrapping_add(1);
     }
-    let (mut worst, mut levels) = (0_u32, before);
-    for (gap, lots) in last.0.iter().zip(last.1) {
-        let part = left.min(u64::from(*lots));
-        value = value.wrapping_add(u64::from(*gap).wrapping_mul(part));
-        let touched = left > 0;
-        levels = levels.wrapping_add(usize::from(touched));
-        worst = if touched { *gap } else { worst };
-        left = left.wrapping_sub(part);
-    }
-    Taken { gaps: i64::try_from(value).unwrap_or(i64::MAX), worst: worst.into(), levels }
+    Taken::default() // there is no level
 }
 
 /// The same for any levels.
