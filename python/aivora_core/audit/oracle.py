@@ -2141,7 +2141,8 @@ def _bankruptcy_ticks(card: Card, leg: Leg, quote: int) -> tuple[int | None, str
         return value - ceil(abs(value) * fee_rate) >= quote
 
     if leg.sign > 0:
-        if instrument.is_inverse and quote > 0:
+        least = 0 if instrument.is_per_contract else 1  # what is owed at any price, rounded
+        if instrument.is_inverse and quote > -least - ceil(least * fee_rate):
             return None, "no_finite_price"
         if not instrument.is_inverse and quote <= 0:
             return None, "no_positive_price"

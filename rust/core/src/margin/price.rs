@@ -505,7 +505,12 @@ impl Portfolio {
         let last = TICKS_MAX / of.marks_per_price();
         let enough = |x: i64| closing(x).is_some_and(|v| v >= quote);
         let (price, unbounded) = if leg.lots > 0 {
-            if contract.is_inverse() && quote > 0 {
+            // However high the price, a debt in coins is at least one quantum, and its fee; or nothing, contract by contract.
+            let best = match contract {
+                Contract::Inverse { .. } => -1 - fee.of_ceil(1).unwrap_or(0),
+                _ => 0,
+            };
+            if contract.is_inverse() && quote > best {
                 (None, true)
             } else if !contract.is_inverse() && quote <= 0 {
                 (None, false)
