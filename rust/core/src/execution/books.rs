@@ -88,7 +88,7 @@ impl<T> Piece<'_, T> {
     }
 }
 
-/// Walks each book for its quantity: the same numbers as [`walk`](super::walk), row by row.
+/// Walks each book for its quantity: the same numbers as [`walk`](super::walk()), row by row.
 ///
 /// # Errors
 /// `length_mismatch`; `out_of_range` for the threads, or naming the row of a quantity that is

@@ -20,7 +20,7 @@ pub enum Exit {
 /// `max(0, value at the mark − what the exit walk brings in) + fee`.
 ///
 /// # Errors
-/// `overflow`, and those of [`super::walk`].
+/// `overflow`, and those of [`super::walk()`].
 pub fn exit(leg: &Leg, mark: MarkTicks, book: &Book) -> Result<Exit> {
     let instrument = book.instrument();
     let side = if leg.lots > 0 { Side::Sell } else { Side::Buy };

@@ -68,7 +68,7 @@ pub struct Report {
     pub initial: Column,
     /// Maintenance requirement in quanta.
     pub maintenance: Column,
-    /// [`Status`] codes.
+    /// [`super::Status`] codes.
     pub status: Vec<u8>,
     /// Whether the liquidation check fires.
     pub liquidatable: Vec<bool>,
