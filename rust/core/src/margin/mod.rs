@@ -13,9 +13,12 @@ pub mod portfolio;
 pub mod price;
 pub mod requirement;
 mod rows;
+mod slots;
+mod span;
 mod store;
 pub mod update;
 mod valuation;
+pub mod watch;
 mod wide;
 pub mod withdrawal;
 
@@ -27,4 +30,5 @@ pub use leg::{Leg, LegSide, PoolKind};
 pub use portfolio::{Balance, Memory, OpenInterest, PoolId, Portfolio};
 pub use price::{BankruptcyPrice, Flip, LiquidationPrice};
 pub use update::Position;
+pub use watch::{Changes, Watch};
 pub use withdrawal::{Binding, Withdrawal};

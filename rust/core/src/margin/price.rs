@@ -12,6 +12,7 @@ use super::collateral::Valued;
 use super::leg::{Leg, LegSide};
 use super::portfolio::{PoolId, Portfolio};
 use super::requirement::{self, leg_margin, terms};
+use super::span::Span;
 
 /// A mark at which the verdict on a pool becomes the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,29 +153,17 @@ impl Curve<'_> {
         Ok((end(1)?, end(TICKS_MAX)?))
     }
 
-    /// The verdict that holds at every tick from `a` to `b`, if bounds show that one does: between two ticks the value
-    /// of all legs and each part of the requirement of one stay between theirs at the two.
+    /// The verdict that holds at every tick from `a` to `b`, if bounds show that one does.
     fn verdict_between(&self, a: i64, b: i64) -> Result<Option<bool>> {
         self.count()?;
         let rules = self.portfolio.venue().rules();
-        let ((mut worst, mut least), (mut best, mut most)) = (self.own, self.own);
-        let mut ends = (0_i128, 0_i128);
-        for leg in &self.legs {
-            let x = leg_margin(rules, self.instrument, leg, a)?;
-            let y = leg_margin(rules, self.instrument, leg, b)?;
-            (worst, best) = (worst.saturating_sub(leg.accrued), best.saturating_sub(leg.accrued));
-            ends = (ends.0.saturating_add(x.pnl), ends.1.saturating_add(y.pnl));
-            let parts = (x.maintenance - x.fee, y.maintenance - y.fee);
-            least = least.saturating_add(parts.0.min(parts.1)).saturating_add(x.fee.min(y.fee));
-            most = most.saturating_add(parts.0.max(parts.1)).saturating_add(x.fee.max(y.fee));
-        }
-        // All legs are of one instrument: their exact values together are one multiple of what a lot is worth. Each is
-        // rounded down by less than a quantum, so that their sum strays by one less than there are legs.
-        let legs = i128::try_from(self.legs.len()).unwrap_or(i128::MAX);
-        let exact = self.instrument.contract().is_whole() || a == b;
-        let rounded = if exact { 0 } else { legs.saturating_sub(1) };
-        worst = worst.saturating_add(ends.0.min(ends.1)).saturating_sub(rounded);
-        best = best.saturating_add(ends.0.max(ends.1)).saturating_add(rounded);
+        let span = Span::of(rules, self.instrument, &self.legs, (a, b))?;
+        let (worst, best) =
+            (self.own.0.saturating_add(span.equity.0), self.own.0.saturating_add(span.equity.1));
+        let (least, most) = (
+            self.own.1.saturating_add(span.maintenance.0),
+            self.own.1.saturating_add(span.maintenance.1),
+        );
         let (worst, most) = self.counted(worst, most)?;
         let (best, least) = self.counted(best, least)?;
         Ok(if !is_liquidatable(worst, most, rules.strict) {

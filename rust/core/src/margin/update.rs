@@ -23,6 +23,20 @@ pub struct Position {
     pub accrued: Quanta,
 }
 
+impl Position {
+    /// What is held on a leg.
+    ///
+    /// # Errors
+    /// `invariant_broken` only.
+    pub fn of(leg: &Leg) -> Result<Self> {
+        Ok(Self {
+            lots: Lots::new(i128::from(leg.lots), "lots")?,
+            cost: Quanta::new(leg.cost, "cost")?,
+            accrued: Quanta::new(leg.accrued, "accrued")?,
+        })
+    }
+}
+
 impl Portfolio {
     /// Sets the position on a leg of a pool; one of zero, with nothing accrued and no orders, takes the leg away. Its open
     /// orders stay. A new leg has the leverage chosen for it when the portfolio was built.
