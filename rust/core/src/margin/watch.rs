@@ -1,6 +1,6 @@
 //! The watch: whose verdict a price changes, without looking at the others. `docs/spec/watch.md` proves it.
 
-use crate::data::{AssetId, InstrumentId};
+use crate::data::{AssetId, Instrument, InstrumentId, Rules};
 use crate::numbers::limits::TICKS_MAX;
 use crate::numbers::{Error, MarkTicks, PriceTicks, Result};
 use crate::pricing::Prices;
@@ -14,6 +14,8 @@ use super::update::Position;
 
 /// Half-widths of intervals are this part of a price, or less, before they are bisected.
 const HALVINGS: u32 = 40;
+/// How many times as wide an interval is on the side on which the price moves away from the other verdict.
+const AWAY: i64 = 8;
 /// How often the first half-width that holds is bisected towards the last that did not.
 const REFINEMENTS: u32 = 3;
 
@@ -44,9 +46,21 @@ struct Held {
 /// A pool at one price that it holds: how its verdict hangs on it.
 enum Term<'a> {
     /// What its legs add is counted as it is, whatever the other prices are.
-    Own { id: InstrumentId, legs: &'a [Leg], mark: i64 },
+    Own(Own<'a>),
     /// Anything may follow.
     Other { price: u32, ticks: i64 },
+}
+
+/// The legs of an instrument that settles in what the pool is checked in.
+struct Own<'a> {
+    id: InstrumentId,
+    instrument: &'a Instrument,
+    legs: &'a [Leg],
+    mark: i64,
+    /// What they add at the mark.
+    here: Span,
+    /// A rise, not a fall, takes the pool towards the other verdict.
+    rising: bool,
 }
 
 /// A portfolio whose verdicts are known after every price.
@@ -245,25 +259,32 @@ impl Watch {
     /// Gives a pool intervals in which its verdict stays what it is.
     fn certify(&mut self, pool: PoolId, margin: &PoolMargin) -> Result<()> {
         let legs = self.portfolio.legs(pool)?;
-        let terms = self.terms(pool, &legs)?;
-        let certificate = Certificate { watch: self, terms: &terms, margin };
-        let width = certificate.widest();
-        let intervals: Vec<(u32, (i64, i64))> =
-            terms.iter().map(|term| (term.price(), term.interval(width))).collect();
+        let intervals = {
+            let terms = self.terms(pool, &legs, margin.liquidatable)?;
+            let rules = self.portfolio.venue().rules();
+            let width = Certificate { rules, terms: &terms, margin }.widest();
+            let interval = |term: &Term<'_>| (term.price(), term.interval(width));
+            terms.iter().map(interval).collect::<Vec<_>>()
+        };
         self.settle(pool, &intervals)
     }
 
     /// The prices that a pool's verdict hangs on.
-    fn terms<'a>(&self, pool: PoolId, legs: &'a [Leg]) -> Result<Vec<Term<'a>>> {
+    fn terms<'a>(
+        &'a self,
+        pool: PoolId,
+        legs: &'a [Leg],
+        liquidatable: bool,
+    ) -> Result<Vec<Term<'a>>> {
         let venue = self.portfolio.venue();
         let head = self.portfolio.head(pool)?;
         let mut terms = Vec::new();
         for own in legs.chunk_by(|a, b| a.instrument == b.instrument) {
             let Some(id) = own.first().map(|leg| leg.instrument) else { continue };
             let mark = self.prices.mark(id).map(MarkTicks::get).ok_or_else(broken)?;
-            let counted = !head.multi || venue.instrument(id)?.settlement() == head.asset;
-            terms.push(if counted {
-                Term::Own { id, legs: own, mark }
+            let instrument = venue.instrument(id)?;
+            terms.push(if !head.multi || instrument.settlement() == head.asset {
+                Term::Own(Own::new(venue.rules(), (id, instrument), own, mark, liquidatable)?)
             } else {
                 Term::Other { price: id.0, ticks: mark }
             });
@@ -306,11 +327,36 @@ impl Watch {
     }
 }
 
+impl<'a> Own<'a> {
+    fn new(
+        rules: &Rules,
+        (id, instrument): (InstrumentId, &'a Instrument),
+        legs: &'a [Leg],
+        mark: i64,
+        liquidatable: bool,
+    ) -> Result<Self> {
+        let span = |to| Span::of(rules, instrument, legs, (mark, to));
+        let here = span(mark)?;
+        // Which way is worse is a guess: it decides how wide the sides are, not whether they hold.
+        let (low, high) = (Width { eighths: 8, halvings: 4 }).sides(mark, [1, 1]);
+        let rising = match (span(low), span(high)) {
+            (Ok(down), Ok(up)) if liquidatable => up.highest_gap() > down.highest_gap(),
+            (Ok(down), Ok(up)) => up.lowest_gap() < down.lowest_gap(),
+            _ => false,
+        };
+        Ok(Self { id, instrument, legs, mark, here, rising })
+    }
+
+    fn interval(&self, width: Width) -> (i64, i64) {
+        width.sides(self.mark, if self.rising { [AWAY, 1] } else { [1, AWAY] })
+    }
+}
+
 impl Term<'_> {
     /// The place of its price.
     fn price(&self) -> u32 {
         match self {
-            Term::Own { id, .. } => id.0,
+            Term::Own(own) => own.id.0,
             Term::Other { price, .. } => *price,
         }
     }
@@ -318,37 +364,35 @@ impl Term<'_> {
     /// The ticks around its price, for a half-width as a part of it.
     fn interval(&self, width: Width) -> (i64, i64) {
         match self {
-            Term::Own { mark, .. } => width.around(*mark),
+            Term::Own(own) => own.interval(width),
             Term::Other { ticks, .. } => (*ticks, *ticks),
         }
     }
 }
 
-/// Half of an interval as a part of the price.
+/// Half of an interval as a part of the price: `eighths / 8` of `price / 2^halvings`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Width {
-    /// So many eighths of `price / 2^halvings`.
-    Part { eighths: i64, halvings: u32 },
-    /// The price alone.
-    Point,
+struct Width {
+    eighths: i64,
+    halvings: u32,
 }
 
 impl Width {
-    fn around(self, mark: i64) -> (i64, i64) {
-        let half = match self {
-            Width::Point => 0,
-            // At most 10^17 × 16.
-            Width::Part { eighths, halvings } => {
-                (mark >> halvings) / 8 * eighths + (mark >> halvings) % 8 * eighths / 8
-            }
-        };
-        ((mark - half).max(1), mark.saturating_add(half).min(TICKS_MAX))
+    /// The price alone.
+    const POINT: Self = Self { eighths: 0, halvings: 0 };
+
+    /// The ticks so many times the half-width below and above a price.
+    fn sides(self, mark: i64, [below, above]: [i64; 2]) -> (i64, i64) {
+        let part = mark >> self.halvings;
+        let half = part / 8 * self.eighths + part % 8 * self.eighths / 8; // at most 10^17 × 2
+        let low = mark.saturating_sub(half.saturating_mul(below)).max(1);
+        (low, mark.saturating_add(half.saturating_mul(above)).min(TICKS_MAX))
     }
 }
 
 /// A pool's sums at the prices, and what they hang on.
 struct Certificate<'a> {
-    watch: &'a Watch,
+    rules: &'a Rules,
     terms: &'a [Term<'a>],
     margin: &'a PoolMargin,
 }
@@ -356,11 +400,11 @@ struct Certificate<'a> {
 impl Certificate<'_> {
     /// The widest intervals tried that hold. Wider ones may hold too.
     fn widest(&self) -> Width {
-        if !self.terms.iter().any(|term| matches!(term, Term::Own { .. })) {
-            return Width::Point;
+        if !self.terms.iter().any(|term| matches!(term, Term::Own(_))) {
+            return Width::POINT;
         }
         for halvings in 0..HALVINGS {
-            let part = |eighths| Width::Part { eighths, halvings };
+            let part = |eighths| Width { eighths, halvings };
             if !self.holds(part(8)) {
                 continue;
             }
@@ -376,7 +420,7 @@ impl Certificate<'_> {
             }
             return part(good);
         }
-        Width::Point
+        Width::POINT
     }
 
     /// Whether the verdict is the same at all prices of the intervals, by the sum of the worst of each.
@@ -386,27 +430,23 @@ impl Certificate<'_> {
     }
 
     fn stays(&self, width: Width) -> Result<bool> {
-        let portfolio = &self.watch.portfolio;
-        let rules = portfolio.venue().rules();
         let PoolMargin { equity, maintenance, liquidatable, .. } = *self.margin;
         // The check fires where maintenance is above 0 and the gap, equity − maintenance, below `fires`.
-        let fires = i128::from(!rules.strict);
+        let fires = i128::from(!self.rules.strict);
         let gap = equity.saturating_sub(maintenance);
         let (mut worst, mut best) = (gap, gap);
         let (mut least, mut most) = (maintenance, maintenance);
         for term in self.terms {
-            let Term::Own { id, legs, mark } = term else { continue };
-            let instrument = portfolio.venue().instrument(*id)?;
-            let (low, high) = width.around(*mark);
-            let span = |to| Span::of(rules, instrument, legs, (*mark, to));
-            let (here, down, up) = (span(*mark)?, span(low)?, span(high)?);
+            let Term::Own(own) = term else { continue };
+            let (low, high) = own.interval(width);
+            let span = |to| Span::of(self.rules, own.instrument, own.legs, (own.mark, to));
+            let (down, up) = (span(low)?, span(high)?);
             // What the term may add to each, less what it adds here.
-            let (own, required) =
-                (here.equity.0.saturating_sub(here.maintenance.0), here.maintenance.0);
+            let (here, required) = (own.here.lowest_gap(), own.here.maintenance.0);
             let low = down.lowest_gap().min(up.lowest_gap());
             let high = down.highest_gap().max(up.highest_gap());
-            worst = worst.saturating_add(low.saturating_sub(own));
-            best = best.saturating_add(high.saturating_sub(own));
+            worst = worst.saturating_add(low.saturating_sub(here));
+            best = best.saturating_add(high.saturating_sub(here));
             let less = down.maintenance.0.min(up.maintenance.0).saturating_sub(required);
             let more = down.maintenance.1.max(up.maintenance.1).saturating_sub(required);
             (least, most) = (least.saturating_add(less), most.saturating_add(more));
