@@ -325,3 +325,46 @@ fn fills_and_deposits_of_several_assets() {
     let of = Scenario { changes: 2, jumps: 30, leverage: 25, multi: true, jumping: true, ..CALM };
     assert!(run(of, 7, POOLS / 4, TICKS).0 > 0);
 }
+
+#[test]
+fn what_is_refused_changes_nothing() {
+    let venue = venue(CALM);
+    let (id, other) = (venue.find("I0").unwrap(), venue.find("I1").unwrap());
+    let mut prices = Prices::new(Arc::clone(&venue));
+    prices.set_mark(id, mark(20_000)).unwrap();
+    let mut builder = PortfolioBuilder::new(venue);
+    let (large, small) = ("large", "small");
+    for (account, lots, part) in [(large, 10_i64.pow(18), 2), (small, 1_000, -2)] {
+        let pool = builder.pool(PoolKey { account, pool: "cross" }).unwrap();
+        let entry = quanta(cost(false, lots, 20_000));
+        let zero = quanta(0);
+        let held = Lots::new(i128::from(lots), "lots").unwrap();
+        builder.position(pool, id, LegSide::Net, held, entry, zero).unwrap();
+        // Twice what it cost, or half of it.
+        let paid = if part > 0 { entry.get() * part } else { entry.get() / -part };
+        builder.collateral(pool, quanta(paid)).unwrap();
+    }
+    let mut watch = Watch::new(builder.build().unwrap(), prices).unwrap();
+    let pool = watch.portfolio().find(small, "cross").unwrap();
+    let before = (watch.prices().clone(), watch.portfolio().digest().unwrap());
+    let same = |watch: &Watch| {
+        assert_eq!((watch.prices().clone(), watch.portfolio().digest().unwrap()), before);
+        assert_eq!(watch.liquidatable(), [false, false]);
+    };
+    // What the large one holds would be worth more than amounts may be.
+    let error = watch.tick(id, mark(10_i64.pow(17))).unwrap_err();
+    assert_eq!(error.kind().code(), "overflow");
+    same(&watch);
+    // A position in what has no mark.
+    let lots = Lots::new(5, "lots").unwrap();
+    let position = Position { lots, cost: quanta(100), accrued: quanta(0) };
+    let error = watch.set_position(pool, other, LegSide::Net, position).unwrap_err();
+    assert_eq!(error.kind().code(), "missing_price");
+    same(&watch);
+    // The watch goes on: the small one is found far below, and again at the first price.
+    let told = watch.tick(id, mark(100)).unwrap();
+    assert_eq!((told.liquidatable, told.safe), (vec![pool], vec![]));
+    let told = watch.tick(id, mark(20_000)).unwrap();
+    assert_eq!((told.liquidatable, told.safe), (vec![], vec![pool]));
+    same(&watch);
+}

@@ -22,9 +22,9 @@ const REFINEMENTS: u32 = 3;
 /// Whose verdict became the other one, each ascending.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
-    /// Pools that the liquidation check fires for now.
+    /// Pools for which the liquidation check has begun to fire.
     pub liquidatable: Vec<PoolId>,
-    /// Pools that it fires for no longer.
+    /// Pools for which it no longer does.
     pub safe: Vec<PoolId>,
 }
 
