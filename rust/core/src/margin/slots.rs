@@ -44,8 +44,10 @@ impl Slots {
             }
             place /= FAN;
         }
-        // A new top begins with one block: what is below it counts there too.
-        self.refresh(0);
+        // A new top begins with one block, which knows nothing yet of what is below it.
+        if self.levels.last().is_some_and(|top| top.first() == Some(&ANY)) {
+            self.refresh(0, true);
+        }
         Some(slot)
     }
 
@@ -61,11 +63,11 @@ impl Slots {
         if let Some(own) = self.levels.first_mut().and_then(|level| level.get_mut(place)) {
             *own = interval;
         }
-        self.refresh(place);
+        self.refresh(place, false);
     }
 
-    /// Sums up the blocks that a slot is in.
-    fn refresh(&mut self, mut place: usize) {
+    /// Sums up the blocks that a slot is in: up to the first that stays what it was, or all.
+    fn refresh(&mut self, mut place: usize, whole: bool) {
         for level in 1..self.levels.len() {
             let (below, own) = self.levels.split_at_mut(level);
             place /= FAN;
@@ -74,7 +76,7 @@ impl Slots {
             let items = below.get(first..below.len().min(first + FAN)).unwrap_or(&[]);
             let all = items.iter().fold(ANY, |all, own| (all.0.max(own.0), all.1.min(own.1)));
             let Some(slot) = own.first_mut().and_then(|level| level.get_mut(place)) else { return };
-            if *slot == all {
+            if *slot == all && !whole {
                 return;
             }
             *slot = all;
@@ -114,6 +116,19 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_new_top_knows_what_is_below_it() {
+        let mut slots = Slots::default();
+        for owner in 0..5_000 {
+            // The one slot that was taken last has no interval yet: the others must be found all the same.
+            let slot = slots.take(owner).unwrap();
+            let mut found = Vec::new();
+            slots.left_by(-1, &mut found);
+            assert_eq!(found.len(), usize::try_from(owner).unwrap(), "{owner} before it");
+            slots.set(slot, (0, 9));
+        }
+    }
 
     proptest! {
         #[test]
