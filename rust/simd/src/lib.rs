@@ -27,11 +27,13 @@
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod ahead;
 mod flags;
 mod kernel;
 mod path;
 mod table;
 
+pub use ahead::read_ahead;
 pub use flags::flags;
 pub use kernel::{Columns, Group, Held, Leg, OrderLeg};
 pub use path::Path;

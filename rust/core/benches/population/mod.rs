@@ -1,11 +1,12 @@
-//! Population a or h of `benches/population.py`, made in Rust: 200 instruments, one to eight positions an account.
+//! Population a or h of `benches/population.py`, made in Rust: 200 instruments, one to eight positions an account. Variants:
+//! hedged pairs, and collateral in three assets.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use aivora::data::Venue;
 use aivora::margin::{LegSide, PoolKey, Portfolio, PortfolioBuilder};
-use aivora::numbers::{Lots, MarkTicks, Quanta};
+use aivora::numbers::{Lots, MarkTicks, PriceTicks, Quanta};
 use aivora::pricing::Prices;
 
 /// `SplitMix64`: the populations must not change with a library.
@@ -30,26 +31,53 @@ impl Random {
 }
 
 pub(crate) const INSTRUMENTS: usize = 200;
+/// Floors of the brackets in dollars, and their maintenance rates as multiples of a third of the first one's.
+pub(crate) const FLOORS: [i64; 10] =
+    [0, 5_000, 25_000, 100_000, 250_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000];
+const STEPS: [i64; 10] = [4, 5, 8, 10, 20, 40, 50, 60, 100, 200];
+/// Rates are in these parts, so that the factors 1.25 and 12.5 stay whole.
+pub(crate) const DEN: i64 = 4_000;
+
+/// The maintenance rates of an instrument over [`DEN`].
+pub(crate) fn rates(instrument: usize) -> [i64; 10] {
+    STEPS.map(|step| [4, 5, 10][instrument % 3] * step)
+}
+
+/// What pools hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// One leg an instrument, one asset.
+    Plain,
+    /// A long and a short leg of each instrument, the smaller one a third to all but a tenth of the larger one.
+    Hedged,
+    /// Plain legs; collateral in three assets with haircuts.
+    Assets,
+}
+
+/// Collateral beside the dollar: prices, and what part of the collateral they are.
+const COINS: [(&str, i64); 2] = [("C0", 6_400_000), ("C1", 320_000)];
 
 pub(crate) fn venue() -> Arc<Venue> {
     let mut card = String::from(
-        "schema = \"aivora-card/0\"\nname = \"bench\"\n[asset.U]\nquantum = \"0.000001\"\n[rules]\nsettlement = \"U\"\n",
+        "schema = \"aivora-card/0\"\nname = \"bench\"\n[asset.U]\nquantum = \"0.000001\"\n",
     );
-    let floors = [
-        0, 5_000, 25_000, 100_000, 250_000, 1_000_000, 2_500_000, 5_000_000, 10_000_000, 25_000_000,
-    ];
-    let steps = [4, 5, 8, 10, 20, 40, 50, 60, 100, 200];
+    for (name, _) in COINS {
+        write!(card, "[asset.{name}]\nquantum = \"0.00000001\"\nprice_tick = \"0.01\"\nhaircuts = [{{ floor = \"0\", haircut = \"0.05\" }}, {{ floor = \"10\", haircut = \"0.1\" }}]\n").unwrap();
+    }
+    card.push_str("[rules]\nsettlement = \"U\"\nvaluation = \"U\"\n");
     for i in 0..INSTRUMENTS {
-        let base = [4, 5, 10][i % 3];
         write!(card, "[[instrument]]\nsymbol = \"I{i}\"\nkind = \"linear\"\nprice_tick = \"0.01\"\nmark_tick = \"0.01\"\nlot = \"0.0001\"\n[instrument.tiers]\nby = \"notional\"\ndeduction = \"derived\"\nbrackets = [\n").unwrap();
-        for (floor, step) in floors.iter().zip(steps) {
-            // Rates in units of 1/4000, so that the factors 1.25 and 12.5 stay whole.
-            let maintenance = base * step;
-            writeln!(card, "{{ floor = \"{floor}\", maintenance = \"{maintenance}/4000\", initial = \"{}/4000\" }},", (2 * maintenance).min(4000)).unwrap();
+        for (floor, maintenance) in FLOORS.iter().zip(rates(i)) {
+            let initial = (2 * maintenance).min(DEN);
+            writeln!(card, "{{ floor = \"{floor}\", maintenance = \"{maintenance}/{DEN}\", initial = \"{initial}/{DEN}\" }},").unwrap();
         }
         card.push_str("]\n");
     }
     Arc::new(Venue::from_toml(&card).unwrap())
+}
+
+fn quanta(amount: i128) -> Quanta {
+    Quanta::new(amount, "amount").unwrap()
 }
 
 /// So many accounts, with this median leverage.
@@ -57,6 +85,7 @@ pub(crate) fn population(
     venue: &Arc<Venue>,
     accounts: usize,
     leverage: f64,
+    holding: Held,
 ) -> (Portfolio, Prices) {
     let mut random = Random(7);
     let mut prices = Prices::new(Arc::clone(venue));
@@ -66,7 +95,17 @@ pub(crate) fn population(
     for (id, mark) in ids.iter().zip(&marks) {
         prices.set_mark(*id, MarkTicks::new(i128::from(*mark), "m").unwrap()).unwrap();
     }
-    let total: f64 = (1..=INSTRUMENTS).map(|r| 1.0 / r as f64).sum();
+    for (name, price) in COINS {
+        let price = PriceTicks::new(i128::from(price), "price").unwrap();
+        prices.set_asset(venue.find_asset(name).unwrap(), price).unwrap();
+    }
+    let mut drawn: Vec<f64> = (1..=INSTRUMENTS).map(|r| 1.0 / r as f64).collect();
+    let total: f64 = drawn.iter().sum();
+    let mut below = 0.0;
+    for weight in &mut drawn {
+        below += *weight;
+        *weight = below;
+    }
     let mut builder = PortfolioBuilder::new(Arc::clone(venue));
     for account in 0..accounts {
         let name = format!("{account:07}");
@@ -75,13 +114,8 @@ pub(crate) fn population(
         let gross = (2_000.0 * (2.0 * random.normal()).exp()).clamp(20.0, 5e7);
         let mut held = Vec::new();
         while held.len() < count {
-            let mut left = random.uniform() * total;
-            let pick = (1..=INSTRUMENTS)
-                .position(|r| {
-                    left -= 1.0 / r as f64;
-                    left <= 0.0
-                })
-                .unwrap_or(0);
+            let at = random.uniform() * total;
+            let pick = drawn.partition_point(|below| *below < at).min(INSTRUMENTS - 1);
             if !held.contains(&pick) {
                 held.push(pick);
             }
@@ -95,22 +129,45 @@ pub(crate) fn population(
             let long = (random.uniform() < 0.8) == mostly_long;
             let lots = if long { lots } else { -lots };
             let entry = (marks[*pick] as f64 * (0.97 + 0.06 * random.uniform())) as i64;
-            let cost = i128::from(lots) * i128::from(entry);
-            worth += ((lots * marks[*pick]) as f64).abs();
-            let zero = Quanta::new(0, "a").unwrap();
-            builder
-                .position(
-                    key,
-                    ids[*pick],
-                    LegSide::Net,
-                    Lots::new(i128::from(lots), "q").unwrap(),
-                    Quanta::new(cost, "c").unwrap(),
-                    zero,
-                )
-                .unwrap();
+            let mut open = |side, lots: i64| {
+                let cost = quanta(i128::from(lots) * i128::from(entry));
+                let lots = Lots::new(i128::from(lots), "q").unwrap();
+                builder.position(key, ids[*pick], side, lots, cost, quanta(0)).unwrap();
+            };
+            let mut net = lots;
+            if holding == Held::Hedged {
+                let part = (lots.abs() as f64 * (0.33 + 0.57 * random.uniform())) as i64;
+                let (own, other) = if long {
+                    (LegSide::Long, LegSide::Short)
+                } else {
+                    (LegSide::Short, LegSide::Long)
+                };
+                open(own, lots);
+                open(other, -lots.signum() * part.max(1));
+                net -= lots.signum() * part.max(1);
+            } else {
+                open(LegSide::Net, lots);
+            }
+            worth += ((net * marks[*pick]) as f64).abs();
         }
         let leverage = leverage * (0.9 * random.normal()).exp();
-        builder.collateral(key, Quanta::new((worth / leverage) as i128, "c").unwrap()).unwrap();
+        let collateral = worth / leverage;
+        if holding == Held::Assets {
+            builder.multi(key, true).unwrap();
+            let mut left = 1.0;
+            for (name, price) in COINS {
+                let part = left * random.uniform();
+                left -= part;
+                // Quanta of the coin: 10^8 a coin, a cent a tick, 10^6 a dollar; the haircut is made up for.
+                let amount = (collateral * part / 0.95 * 1e4 / price as f64) as i128;
+                let asset = venue.find_asset(name).unwrap();
+                builder.balance(key, asset, quanta(amount), quanta(0)).unwrap();
+            }
+            let asset = venue.find_asset("U").unwrap();
+            builder.balance(key, asset, quanta((collateral * left) as i128), quanta(0)).unwrap();
+        } else {
+            builder.collateral(key, quanta(collateral as i128)).unwrap();
+        }
     }
     (builder.build().unwrap(), prices)
 }

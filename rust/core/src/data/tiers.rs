@@ -137,6 +137,17 @@ impl Tiers {
         Ok(Self::Brackets { by, den, fee_num, brackets })
     }
 
+    /// Whether the requirement of a value does not jump at any floor: brackets of values whose deductions join them.
+    #[must_use]
+    pub(crate) fn is_joined(&self) -> bool {
+        let Self::Brackets { by: TierBy::Notional, brackets, .. } = self else { return false };
+        brackets.iter().zip(brackets.iter().skip(1)).all(|(low, high)| {
+            let step = i128::from(high.maintenance_num - low.maintenance_num);
+            let rise = high.floor.checked_mul(step);
+            rise.is_some() && high.deduction_num.checked_sub(low.deduction_num) == rise
+        })
+    }
+
     fn read_slope(node: &Node<'_>, context: &TierContext<'_>) -> Result<Self> {
         node.allow(&["by", "maintenance_base", "initial_base", "slope"])?;
         if context.rules.half_initial {

@@ -61,6 +61,40 @@ impl Prices {
         self.assets.get(id.index()).copied().flatten()
     }
 
+    /// How many places there are: one for each instrument, then one for each asset.
+    pub(crate) fn places(&self) -> usize {
+        self.marks.len() + self.assets.len()
+    }
+
+    /// The place of an asset's price.
+    pub(crate) fn place_of(&self, asset: AssetId) -> usize {
+        self.marks.len() + asset.index()
+    }
+
+    /// The ticks at a place.
+    #[inline]
+    pub(crate) fn ticks(&self, place: usize) -> Option<i64> {
+        match self.marks.get(place) {
+            Some(mark) => mark.map(MarkTicks::get),
+            None => {
+                self.assets.get(place - self.marks.len()).copied().flatten().map(PriceTicks::get)
+            }
+        }
+    }
+
+    /// Puts ticks that were checked, or none, at a place; what was there. None for a place that is not there.
+    #[inline]
+    pub(crate) fn put(&mut self, place: usize, ticks: Option<i64>) -> Option<Option<i64>> {
+        let count = self.marks.len();
+        if let Some(mark) = self.marks.get_mut(place) {
+            return Some(
+                std::mem::replace(mark, ticks.map(MarkTicks::trusted)).map(MarkTicks::get),
+            );
+        }
+        let slot = self.assets.get_mut(place - count)?;
+        Some(std::mem::replace(slot, ticks.map(PriceTicks::trusted)).map(PriceTicks::get))
+    }
+
     /// The digest of the venue's card and all prices (0 where there is none).
     #[must_use]
     pub fn digest(&self) -> Digest {

@@ -1,0 +1,451 @@
+//! Pools whose gap is a sum of lines: linear contracts that settle in the asset the pool is checked in, and balances in
+//! other assets. Looked at and certified from their records alone, in 64 bits; what does not fit is left to the general path.
+
+use crate::data::{Asset, Basis, ClosingFee, Contract, Instrument, Rules, TierBy, Tiers};
+use crate::numbers::limits::TICKS_MAX;
+
+use super::super::collateral::Valued;
+use super::records::{Certificate, Entry};
+use super::slots::{ANY, Interval};
+use super::split::weight;
+
+/// Notionals are below this, so that no step of a requirement can leave 64 bits.
+const NOTIONAL_MAX: u64 = 1 << 61;
+/// How often the moves are made smaller before the intervals are single prices.
+const TRIES: u32 = 6;
+/// On the side that takes a hedged pair away from the other verdict an interval is this many times as wide.
+const AWAY: i64 = 16;
+
+/// One bracket: what it requires is `ceil((notional × rate − deduction) / den)`.
+#[derive(Debug, Clone, Copy)]
+struct Bracket {
+    floor: u64,
+    rate: i64,
+    /// The deduction over the denominator, and up to which notional it and the rate fit together.
+    deduction: i64,
+    short: u64,
+    /// Whole quanta of the deduction, and the rest of it over the denominator.
+    whole: i64,
+    part: i64,
+    /// The rate again, to estimate with.
+    slope: f64,
+}
+
+/// The maintenance schedule of a linear instrument.
+#[derive(Debug, Clone)]
+pub(super) struct Schedule {
+    den: Divisor,
+    /// Requirements join at each floor: they do not jump.
+    joined: bool,
+    brackets: Vec<Bracket>,
+}
+
+/// How the value of an entry follows from its price.
+#[derive(Debug, Clone)]
+pub(super) enum Law {
+    /// Quanta per tick times ticks, and a requirement.
+    Line(Schedule),
+    /// An amount of this asset, with haircuts.
+    Coin(Box<Asset>),
+    /// Only the general path knows.
+    Other,
+}
+
+/// Division by a constant below 2^31.
+#[derive(Debug, Clone, Copy)]
+struct Divisor {
+    by: i64,
+    /// `ceil(2^64 / by)`, or 0 for 1.
+    inverse: u64,
+}
+
+impl Divisor {
+    fn new(by: i64) -> Option<Self> {
+        let positive = u64::try_from(by).ok().filter(|by| (1..1 << 31).contains(by))?;
+        Some(Self { by, inverse: (u64::MAX / positive).wrapping_add(1) })
+    }
+
+    /// Quotient and remainder of a number below 2^62.
+    #[inline]
+    fn split(self, number: i64) -> (i64, i64) {
+        if self.by == 1 {
+            return (number, 0);
+        }
+        // The quotient that the inverse gives is right or one too large: it adds number / 2^64 at the most.
+        let high = (u128::from(number.cast_unsigned()) * u128::from(self.inverse)) >> 64;
+        #[allow(clippy::as_conversions, clippy::cast_possible_truncation)] // below 2^62
+        let guess = high as i64;
+        let rest = number - guess * self.by;
+        if rest < 0 { (guess - 1, rest + self.by) } else { (guess, rest) }
+    }
+}
+
+impl Law {
+    /// How an instrument's legs count.
+    pub(super) fn of_instrument(rules: &Rules, instrument: &Instrument) -> Self {
+        Schedule::of(rules, instrument).map_or(Self::Other, Self::Line)
+    }
+
+    /// How an amount of an asset counts, where it has a price.
+    pub(super) fn of_asset(asset: &Asset) -> Self {
+        if asset.worth().is_some() { Self::Coin(Box::new(asset.clone())) } else { Self::Other }
+    }
+}
+
+impl Schedule {
+    fn of(rules: &Rules, instrument: &Instrument) -> Option<Self> {
+        let Tiers::Brackets { by: TierBy::Notional, den, fee_num, brackets } = instrument.tiers()
+        else {
+            return None;
+        };
+        let Contract::Linear { .. } = instrument.contract() else { return None };
+        if rules.maintenance_basis != Basis::Mark || rules.closing_fee == ClosingFee::Bankruptcy {
+            return None;
+        }
+        let wide = i128::from(*den);
+        let bracket = |bracket: &crate::data::Bracket| {
+            let rate = bracket.maintenance_num + fee_num;
+            let deduction = i64::try_from(bracket.deduction_num).ok();
+            let short =
+                deduction.and_then(|_| u64::try_from((1_i64 << 61).checked_div(rate)?).ok());
+            Some(Bracket {
+                deduction: deduction.unwrap_or(0),
+                short: short.unwrap_or(0),
+                // A floor past 64 bits is past every notional here.
+                floor: u64::try_from(bracket.floor).unwrap_or(u64::MAX),
+                rate: Some(rate).filter(|rate| (1..=*den).contains(rate))?,
+                slope: float(rate) / float(*den),
+                whole: i64::try_from(bracket.deduction_num.div_euclid(wide)).unwrap_or(i64::MAX),
+                part: i64::try_from(bracket.deduction_num.rem_euclid(wide)).ok()?,
+            })
+        };
+        let steps = brackets.iter().map(bracket).collect::<Option<Vec<_>>>()?;
+        let joined = instrument.tiers().is_joined();
+        Some(Self { den: Divisor::new(*den)?, joined, brackets: steps })
+    }
+
+    /// The place of a notional's bracket.
+    #[inline]
+    fn bracket(&self, notional: u64) -> usize {
+        let floors = self.brackets.get(1..).unwrap_or(&[]);
+        floors.iter().take_while(|bracket| bracket.floor <= notional).count()
+    }
+
+    /// Where the bracket after this one starts.
+    #[inline]
+    fn end(&self, bracket: usize) -> u64 {
+        self.brackets.get(bracket + 1).map_or(u64::MAX, |next| next.floor)
+    }
+
+    /// `requirement::maintenance`, for a notional below [`NOTIONAL_MAX`].
+    #[inline]
+    fn requirement(&self, of: &Bracket, notional: u64) -> i64 {
+        if notional <= of.short {
+            let above = notional.cast_signed() * of.rate - of.deduction;
+            return if above > 0 { self.den.split(above + self.den.by - 1).0 } else { 0 };
+        }
+        // Rates are at most 1, den below 2^31: the quotient times the rate is at most the notional, the rest below 2^62.
+        let (quotient, rest) = self.den.split(notional.cast_signed());
+        let part = rest * of.rate - of.part;
+        let up = if part > 0 { self.den.split(part + self.den.by - 1).0 } else { 0 };
+        (quotient * of.rate - of.whole + up).max(0)
+    }
+}
+
+/// A leg or an amount at its price; the first of each price also has what all of that price have together.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    amount: i64,
+    price: u32,
+    /// The place of its bracket.
+    bracket: usize,
+    ticks: i64,
+    value: i64,
+    requirement: i64,
+    /// What the gap gains when the price grows by a whole price, and how far it may move as a part of it: estimates.
+    slope: f64,
+    part: f64,
+}
+
+/// A pool at the prices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) equity: i64,
+    pub(super) maintenance: i64,
+}
+
+/// What a look needs, used again by the next.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Look {
+    parts: Vec<Part>,
+}
+
+/// What a certificate is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Aim {
+    /// The verdict that must stand.
+    pub(super) liquidatable: bool,
+    /// The check fires where the gap is below this.
+    pub(super) fires: i64,
+}
+
+#[allow(clippy::as_conversions, clippy::cast_precision_loss)] // an estimate
+fn float(number: i64) -> f64 {
+    number as f64
+}
+
+fn size(value: i64) -> Option<u64> {
+    Some(value.unsigned_abs()).filter(|size| *size < NOTIONAL_MAX)
+}
+
+fn coin_value(asset: &Asset, amount: i64, ticks: i64) -> Option<i64> {
+    let value = Valued::at(asset, ticks).ok()?.value(i128::from(amount)).ok()?;
+    i64::try_from(value).ok()
+}
+
+/// The most that an amount can count, either way, at any price.
+pub(super) fn coin_bound(asset: &Asset, amount: i64) -> Option<i128> {
+    Valued::at(asset, TICKS_MAX).and_then(|v| v.value(i128::from(amount))).ok().map(i128::abs)
+}
+
+impl Part {
+    #[inline]
+    fn at(law: &Law, entry: &Entry, ticks: i64) -> Option<Self> {
+        let Entry { amount, price, .. } = *entry;
+        let none = Self {
+            amount,
+            price,
+            bracket: 0,
+            ticks,
+            value: 0,
+            requirement: 0,
+            slope: 0.0,
+            part: 0.0,
+        };
+        match law {
+            Law::Line(schedule) => {
+                let value = amount.checked_mul(ticks)?;
+                let notional = size(value)?;
+                let place = schedule.bracket(notional);
+                let bracket = schedule.brackets.get(place)?;
+                let requirement = schedule.requirement(bracket, notional);
+                let slope = float(value) - bracket.slope * float(notional.cast_signed());
+                Some(Self { bracket: place, value, requirement, slope, ..none })
+            }
+            Law::Coin(asset) => {
+                let value = coin_value(asset, amount, ticks)?;
+                Some(Self { value, slope: float(value), ..none })
+            }
+            Law::Other => None,
+        }
+    }
+
+    /// What it adds to the gap at another price.
+    #[inline]
+    fn gap_at(&self, law: &Law, ticks: i64) -> Option<i64> {
+        match law {
+            Law::Line(schedule) => {
+                let value = self.amount.checked_mul(ticks)?;
+                let notional = size(value)?;
+                // Most often it is the same bracket.
+                let mut bracket = schedule.brackets.get(self.bracket)?;
+                if notional < bracket.floor || notional >= schedule.end(self.bracket) {
+                    bracket = schedule.brackets.get(schedule.bracket(notional))?;
+                }
+                Some(value - schedule.requirement(bracket, notional))
+            }
+            Law::Coin(asset) => coin_value(asset, self.amount, ticks),
+            Law::Other => None,
+        }
+    }
+
+    /// The ticks at which its bracket is what it is here.
+    fn bracket_ends(&self, schedule: &Schedule) -> Option<Interval> {
+        let per_tick = self.amount.unsigned_abs();
+        if per_tick == 0 {
+            return Some((1, TICKS_MAX));
+        }
+        let floor = schedule.brackets.get(self.bracket)?.floor;
+        let low = i64::try_from(floor.div_ceil(per_tick)).ok()?;
+        let high = (schedule.end(self.bracket) - 1) / per_tick;
+        Some((low.max(1), i64::try_from(high).map_or(TICKS_MAX, |high| high.min(TICKS_MAX))))
+    }
+}
+
+impl Look {
+    /// Equity and requirement at the prices; none where the general path has to say. The parts stay for [`Look::certify`].
+    #[inline]
+    pub(super) fn assess(
+        &mut self,
+        cash: i64,
+        entries: &[Entry],
+        laws: &[Law],
+        ticks: impl Fn(usize) -> Option<i64>,
+    ) -> Option<Sums> {
+        self.parts.clear();
+        let (mut equity, mut maintenance) = (cash, 0_i64);
+        for entry in entries {
+            let place = usize::try_from(entry.price).ok()?;
+            let part = Part::at(laws.get(place)?, entry, ticks(place)?)?;
+            equity = equity.checked_add(part.value)?;
+            maintenance = maintenance.checked_add(part.requirement)?;
+            self.parts.push(part);
+        }
+        Some(Sums { equity, maintenance })
+    }
+
+    /// Intervals in which the verdict stays what it is; none where the general path has to give them.
+    pub(super) fn certify(
+        &mut self,
+        laws: &[Law],
+        sums: Sums,
+        aim: Aim,
+        into: &mut Certificate,
+    ) -> Option<()> {
+        let parts = self.parts.as_mut_slice();
+        let gap = sums.equity.checked_sub(sums.maintenance)?;
+        if sums.maintenance == 0 {
+            // Every position requires something: there is none, and nothing is required at any price.
+            let prices = parts.chunk_by(|a, b| a.price == b.price).count();
+            into.any(prices);
+            return (!aim.liquidatable && parts.iter().all(|part| is_nothing(part, laws)))
+                .then_some(());
+        }
+        // How far the gap may go.
+        let room = if aim.liquidatable { aim.fires - 1 - gap } else { gap - aim.fires };
+        if room < 0 {
+            return None;
+        }
+        let (mut gross, mut total) = (0.0, 0.0);
+        let mut at = 0;
+        while let Some((first, rest)) = parts.get_mut(at..).and_then(<[Part]>::split_first_mut) {
+            gross += float(first.value).abs();
+            at += 1;
+            for other in rest.iter().take_while(|other| other.price == first.price) {
+                first.slope += other.slope;
+                gross += float(other.value).abs();
+                at += 1;
+            }
+            let loss = first.slope.abs();
+            first.part = weight(loss);
+            total += loss * first.part;
+        }
+        // A part is kept for payments where there is enough: not near the line, where each tick counts.
+        let kept = gross / 2_048.0;
+        #[allow(clippy::as_conversions, clippy::cast_possible_truncation)] // it saturates
+        let kept = if kept * 16.0 < float(room) { kept as i64 } else { 0 };
+        let budget = room - kept;
+        let mut share = float(budget) / total.max(f64::MIN_POSITIVE);
+        for attempt in 0..=TRIES {
+            into.clear();
+            let mut used = 0_i64;
+            let mut fits = true;
+            let mut rest = &*parts;
+            while let Some(first) = rest.first() {
+                let shared = rest.iter().skip(1).take_while(|other| other.price == first.price);
+                let (own, after) = rest.split_at_checked(1 + shared.count())?;
+                rest = after;
+                let law = laws.get(usize::try_from(first.price).ok()?)?;
+                // After an attempt that lost too much, a tick less each time.
+                let reach = reach(first.ticks, share * first.part) - i64::from(attempt);
+                let reach = if attempt == TRIES { 0 } else { reach.max(0) };
+                if let Some((interval, loss)) = interval(own, law, reach, aim) {
+                    used = used.saturating_add(loss);
+                    into.intervals.push(interval);
+                } else {
+                    fits = false;
+                    break;
+                }
+            }
+            if fits && used <= budget {
+                into.slack = room - used;
+                return Some(());
+            }
+            share *= if fits { float(budget) / float(used) } else { 0.5 };
+        }
+        None
+    }
+}
+
+/// Whether it is no position, at any price.
+fn is_nothing(part: &Part, laws: &[Law]) -> bool {
+    let law = usize::try_from(part.price).ok().and_then(|place| laws.get(place));
+    part.amount == 0 || matches!(law, Some(Law::Coin(_)))
+}
+
+/// Ticks that are a part of a price: no further than fifteen prices.
+#[inline]
+#[allow(clippy::as_conversions, clippy::cast_possible_truncation)] // it saturates
+fn reach(ticks: i64, part: f64) -> i64 {
+    ((float(ticks) * part) as i64).min(ticks.saturating_mul(15))
+}
+
+/// An interval for the parts of one price that reaches so many ticks to the side of the other verdict, and the most that
+/// the gap moves there towards it.
+#[inline]
+fn interval(own: &[Part], law: &Law, reach: i64, aim: Aim) -> Option<(Interval, i64)> {
+    let first = own.first()?;
+    let rising = (first.slope < 0.0) != aim.liquidatable;
+    let mut limits = (1, TICKS_MAX);
+    let mut beyond = ANY;
+    if let Law::Line(schedule) = law
+        && !schedule.joined
+    {
+        // A requirement jumps where the next bracket starts: the interval ends a tick before.
+        for part in own {
+            let (low, high) = part.bracket_ends(schedule)?;
+            limits = (limits.0.max(low), limits.1.min(high));
+        }
+        beyond = limits;
+    }
+    let toward = if rising { first.ticks.saturating_add(reach) } else { first.ticks - reach };
+    let near = toward.clamp(limits.0, limits.1);
+    if own.len() > 1 {
+        return pair(own, law, (near, reach, limits), rising, aim);
+    }
+    // One line: what it adds to the gap does not turn, so that its worst is at this end, whatever the other is.
+    let moved = if near == first.ticks {
+        0
+    } else {
+        (first.gap_at(law, near)? - (first.value - first.requirement)).saturating_abs()
+    };
+    Some((if rising { (beyond.0, near) } else { (near, beyond.1) }, moved))
+}
+
+/// The same for two legs of one instrument: what they add is concave up to the rounding of each, so that a safe pool's worst
+/// is at an end, and a liquidatable one's best is below the tangent.
+fn pair(
+    own: &[Part],
+    law: &Law,
+    (near, reach, limits): (i64, i64, Interval),
+    rising: bool,
+    aim: Aim,
+) -> Option<(Interval, i64)> {
+    let Law::Line(schedule) = law else { return None };
+    let here = own.first()?.ticks;
+    if reach == 0 {
+        return Some(((here, here), 0));
+    }
+    let away = reach.saturating_mul(AWAY);
+    let far = if rising { here.saturating_sub(away) } else { here.saturating_add(away) };
+    let far = far.clamp(limits.0, limits.1);
+    let rounded = i64::try_from(own.len()).ok()? - 1;
+    let moved = if aim.liquidatable {
+        let den = i128::from(schedule.den.by);
+        let mut tangent = 0_i128;
+        for part in own {
+            let (amount, bracket) = (i128::from(part.amount), schedule.brackets.get(part.bracket)?);
+            tangent += amount * den - amount.abs() * i128::from(bracket.rate);
+        }
+        let gain = |end: i64| {
+            let product = tangent.checked_mul(i128::from(end - here))?;
+            i64::try_from(product.checked_add(den - 1)?.div_euclid(den).max(0)).ok()
+        };
+        gain(near)?.max(gain(far)?)
+    } else {
+        let gap = |end: i64| own.iter().map(|part| part.gap_at(law, end)).sum::<Option<i64>>();
+        let now: i64 = own.iter().map(|part| part.value - part.requirement).sum();
+        (now - gap(near)?.min(gap(far)?)).max(0)
+    };
+    Some(((near.min(far), near.max(far)), moved + rounded))
+}
