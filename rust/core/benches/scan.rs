@@ -2,16 +2,17 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions)]
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
 
+#[allow(dead_code)] // the watch's bench uses the rest
 mod population;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-use population::{population, venue};
+use population::{Held, population, venue};
 
 fn scan(c: &mut Criterion) {
     let accounts = std::env::var("SIZE").ok().and_then(|s| s.parse().ok()).unwrap_or(200_000);
     let venue = venue();
-    let (portfolio, prices) = population(&venue, accounts, 4.0);
+    let (portfolio, prices) = population(&venue, accounts, 4.0, Held::Plain);
     let mut group = c.benchmark_group("check");
     group.sample_size(10).throughput(Throughput::Elements(u64::try_from(accounts).unwrap()));
     group.bench_function("lanes, one thread", |b| b.iter(|| portfolio.check(&prices, 1).unwrap()));

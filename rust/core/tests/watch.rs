@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use aivora::data::{AssetId, InstrumentId, Venue};
 use aivora::margin::{
-    Balance, Changes, LegSide, PoolKey, PoolPlace, PortfolioBuilder, Position, Watch,
+    Balance, Changes, Funding, Hit, LegSide, PoolKey, PoolPlace, PortfolioBuilder, Position,
+    PriceOf, Tick, Watch,
 };
-use aivora::numbers::{Lots, MarkTicks, PriceTicks, Quanta};
+use aivora::numbers::{Lots, MarkTicks, PriceTicks, Quanta, Rate};
 use aivora::pricing::Prices;
 
 /// `SplitMix64`: the scenarios must not change with a library.
@@ -49,9 +50,19 @@ struct Scenario {
     multi: bool,
     /// One in so many ticks is followed by a fill or a deposit.
     changes: i64,
+    /// One in so many ticks is followed by a funding settlement.
+    funding: i64,
+    /// One in so many ticks is followed by another card: other brackets, other haircuts.
+    cards: i64,
+    /// One in so many ticks moves all prices at once.
+    gaps: i64,
     /// Requirements that jump at a bracket, not derived deductions.
     jumping: bool,
     strict: bool,
+    /// All positions are long.
+    skewed: bool,
+    /// When the card checks.
+    check_on: &'static str,
 }
 
 const CALM: Scenario = Scenario {
@@ -61,19 +72,31 @@ const CALM: Scenario = Scenario {
     hedged: false,
     multi: false,
     changes: i64::MAX,
+    funding: i64::MAX,
+    cards: i64::MAX,
+    gaps: i64::MAX,
     jumping: false,
     strict: true,
+    skewed: false,
+    check_on: "mark",
 };
 
 fn venue(of: Scenario) -> Arc<Venue> {
+    card(of, 1)
+}
+
+/// A card whose rates and haircuts are so many times those of the first one.
+fn card(of: Scenario, times: i64) -> Arc<Venue> {
+    let check_on = of.check_on;
     let (deduction, trigger) = (
         if of.jumping { "none" } else { "derived" },
         if of.strict { "strict" } else { "non_strict" },
     );
     let mut card = format!(
         "schema = \"aivora-card/0\"\nname = \"watched\"\n[asset.USD]\nquantum = \"0.000001\"\n\
-         [asset.BTC]\nquantum = \"0.00000001\"\nprice_tick = \"0.01\"\nhaircuts = [{{ floor = \"0\", haircut = \"0.05\" }}, \
-         {{ floor = \"2\", haircut = \"0.2\" }}]\n[rules]\nsettlement = \"USD\"\nvaluation = \"USD\"\ntrigger = \"{trigger}\"\n"
+         [asset.BTC]\nquantum = \"0.00000001\"\nprice_tick = \"0.01\"\nhaircuts = [{{ floor = \"0\", haircut = \"{times}/20\" }}, \
+         {{ floor = \"2\", haircut = \"{times}/5\" }}]\n[rules]\nsettlement = \"USD\"\nvaluation = \"USD\"\ntrigger = \"{trigger}\"\n\
+         check_on = \"{check_on}\"\n"
     );
     for i in 0..INSTRUMENTS {
         // Two are inverse, and settle in the coin.
@@ -88,11 +111,11 @@ fn venue(of: Scenario) -> Arc<Venue> {
             card,
             "[[instrument]]\nsymbol = \"I{i}\"\nkind = \"{kind}\"\nprice_tick = \"0.01\"\nmark_tick = \"0.01\"\nlot = \"{lot}\"\n{more}\
              [instrument.tiers]\nby = \"notional\"\ndeduction = \"{deduction}\"\nbrackets = [\n\
-             {{ floor = \"0\", maintenance = \"0.005\", initial = \"0.01\" }},\n\
-             {{ floor = \"{}\", maintenance = \"0.01\", initial = \"0.02\" }},\n\
-             {{ floor = \"{}\", maintenance = \"0.025\", initial = \"0.05\" }},\n\
-             {{ floor = \"{}\", maintenance = \"0.05\", initial = \"0.1\" }},\n]\n",
-            floors[0], floors[1], floors[2],
+             {{ floor = \"0\", maintenance = \"{}/200\", initial = \"{}/100\" }},\n\
+             {{ floor = \"{}\", maintenance = \"{}/100\", initial = \"{}/50\" }},\n\
+             {{ floor = \"{}\", maintenance = \"{}/40\", initial = \"{}/20\" }},\n\
+             {{ floor = \"{}\", maintenance = \"{}/20\", initial = \"{}/10\" }},\n]\n",
+            times, times, floors[0], times, times, floors[1], times, times, floors[2], times, times,
         )
         .unwrap();
     }
@@ -123,6 +146,9 @@ struct World {
     coin: i64,
     watch: Watch,
     known: Vec<bool>,
+    /// How the card in force differs from the first one.
+    times: i64,
+    time: i64,
 }
 
 fn is_inverse(place: usize) -> bool {
@@ -156,7 +182,7 @@ fn fill(
         }
         let size = 1 + random.below(if is_inverse(i) { 3_000 } else { 20_000_000 / marks[i] });
         let pair = of.hedged && random.one_in(2);
-        let long = random.one_in(2);
+        let long = of.skewed || random.one_in(2);
         let sides = [(LegSide::Long, size), (LegSide::Short, -1 - size / 2)];
         let net = [(LegSide::Net, if long { size } else { -size })];
         for (side, lots) in if pair { &sides[..] } else { &net[..] } {
@@ -202,7 +228,7 @@ impl World {
         }
         let watch = Watch::new(builder.build().unwrap(), prices).unwrap();
         let known = watch.liquidatable().to_vec();
-        Self { of, random, ids, marks, coin, watch, known }
+        Self { of, random, ids, marks, coin, watch, known, times: 1, time: 0 }
     }
 
     /// One price moves.
@@ -223,20 +249,74 @@ impl World {
         }
     }
 
-    /// One pool trades at the mark, or pays in or out.
+    /// All prices jump at once.
+    fn gap(&mut self) -> Changes {
+        let parts = self.random.below(1_600) - 800;
+        let mut prices = self.watch.prices().clone();
+        for (id, ticks) in self.ids.iter().zip(&mut self.marks) {
+            *ticks = (*ticks + *ticks * parts / 10_000).clamp(100, 10_i64.pow(10));
+            prices.set_mark(*id, mark(*ticks)).unwrap();
+        }
+        self.coin = (self.coin + self.coin * parts / 10_000).clamp(100, 10_i64.pow(10));
+        let btc = self.watch.portfolio().venue().find_asset("BTC").unwrap();
+        prices.set_asset(btc, price(self.coin)).unwrap();
+        self.watch.reprice(&prices).unwrap()
+    }
+
+    /// Longs pay shorts or the other way, up to ten basis points.
+    fn fund(&mut self) -> Changes {
+        let i = self.random.below(INSTRUMENTS as i64) as usize;
+        let rate = Rate::new(i128::from(self.random.below(100)), 100_000, "rate").unwrap();
+        let longs_pay = self.random.one_in(2);
+        let funding = Funding { price: mark(self.marks[i]), rate, longs_pay };
+        let before = self.total();
+        let told = self.watch.settle_funding(self.ids[i], funding).unwrap();
+        // What longs pay shorts receive, up to the roundings, which are for the venue; here longs and shorts are not level.
+        assert!(rate == Rate::ZERO || before != self.total() || self.known.is_empty());
+        told
+    }
+
+    /// The sum of all balances.
+    fn total(&self) -> i128 {
+        let portfolio = self.watch.portfolio();
+        let of = |pool| portfolio.balances(pool).unwrap().iter().map(|b| b.amount).sum::<i128>();
+        portfolio.pools().map(of).sum()
+    }
+
+    /// Other brackets and haircuts come into force.
+    fn change_card(&mut self) -> Changes {
+        self.times = 3 - self.times;
+        self.watch.set_card(card(self.of, self.times)).unwrap()
+    }
+
+    /// One pool trades at the mark, pays in or out, places orders or chooses a leverage.
     fn change(&mut self) -> Changes {
         let pools = self.known.len() as i64;
         let at = self.random.below(pools) as usize;
         let pool = self.watch.portfolio().pools().nth(at).unwrap();
         let legs = self.watch.portfolio().legs(pool).unwrap();
-        let balance = self.watch.portfolio().balances(pool).unwrap()[0];
+        let balance = self.watch.portfolio().balances(pool).unwrap().first().copied();
         let (trades, kind) = (self.random.one_in(2), self.random.below(3));
         let Some(leg) = legs.first().filter(|_| trades) else {
-            let amount =
-                balance.amount + i128::from(self.random.below(2_000_000_000)) - 1_000_000_000;
+            let amount = i128::from(self.random.below(2_000_000_000)) - 1_000_000_000;
+            let Some(balance) = balance else { return Changes::default() };
+            let amount = balance.amount + amount;
             return self.watch.set_balance(pool, Balance { amount, ..balance }).unwrap();
         };
+        if self.random.one_in(4) {
+            let orders =
+                [1 + self.random.below(50), 0].map(|l| Lots::new(i128::from(l), "l").unwrap());
+            return self.watch.set_orders(pool, leg.instrument, leg.side, orders).unwrap();
+        }
+        if self.random.one_in(4) {
+            let leverage = Rate::new(i128::from(1 + self.random.below(8)), 1, "leverage").unwrap();
+            let one = Some(leg.instrument).filter(|_| kind == 0);
+            return self.watch.set_leverage(pool, one, Some(leverage)).unwrap();
+        }
         let place = self.ids.iter().position(|id| *id == leg.instrument).unwrap();
+        if leg.lots == 0 {
+            return Changes::default();
+        }
         // Half of it is closed, or all, or as much again opened.
         let left = [leg.lots - leg.lots / 2, 0, 2 * leg.lots][kind as usize];
         let paid = match kind {
@@ -257,9 +337,10 @@ impl World {
                 self.known[pool.index()] = verdict;
             }
         }
-        assert_eq!(self.known, self.watch.liquidatable(), "every change is told");
+        assert!(self.known == self.watch.liquidatable(), "every change is told");
         let want = self.watch.portfolio().liquidatable(self.watch.prices(), 1).unwrap();
-        assert_eq!(self.known, want);
+        let wrong = self.known.iter().zip(&want).position(|(known, want)| known != want);
+        assert_eq!(wrong, None, "a verdict is not the batch check's");
         told.liquidatable.len() + told.safe.len()
     }
 }
@@ -269,24 +350,39 @@ fn run(of: Scenario, seed: u64, pools: usize, ticks: usize) -> (usize, usize) {
     let mut world = World::new(of, seed, pools);
     let (mut changed, mut touched) = (0, 0);
     for _ in 0..ticks {
-        let told = world.tick();
+        let told = if world.random.one_in(of.gaps) { world.gap() } else { world.tick() };
         touched += world.watch.touched();
         changed += world.hold(&told);
         if world.random.one_in(of.changes) {
             let told = world.change();
             changed += world.hold(&told);
         }
+        if world.random.one_in(of.funding) {
+            let told = world.fund();
+            changed += world.hold(&told);
+        }
+        if world.random.one_in(of.cards) {
+            let told = world.change_card();
+            changed += world.hold(&told);
+        }
     }
     (changed, touched)
 }
 
-const POOLS: usize = 400;
-const TICKS: usize = 1_500;
+/// A build without optimisation takes a smaller world.
+const POOLS: usize = if cfg!(debug_assertions) { 300 } else { 5_000 };
+const TICKS: usize = if cfg!(debug_assertions) { 1_000 } else { 5_000 };
 
 #[test]
 fn calm() {
     let (_, touched) = run(CALM, 1, POOLS, TICKS);
-    assert!(touched < POOLS * TICKS / 20, "most pools are left alone: {touched}");
+    assert!(touched < POOLS * TICKS / 100, "most pools are left alone: {touched}");
+}
+
+#[test]
+fn all_long() {
+    let of = Scenario { skewed: true, leverage: 25, jumps: 200, ..CALM };
+    assert!(run(of, 8, POOLS, TICKS).0 > 0);
 }
 
 #[test]
@@ -303,27 +399,178 @@ fn wild_jumps_and_jumping_requirements() {
 }
 
 #[test]
+fn all_prices_at_once() {
+    let of = Scenario { gaps: 20, leverage: 20, ..CALM };
+    assert!(run(of, 9, POOLS, TICKS).0 > POOLS / 4);
+}
+
+#[test]
 fn hedged_pools() {
     let of = Scenario { hedged: true, leverage: 30, jumps: 50, ..CALM };
     assert!(run(of, 4, POOLS, TICKS).0 > 0);
 }
 
 #[test]
-fn several_assets() {
-    let of = Scenario { multi: true, jumps: 40, leverage: 30, ..CALM };
-    assert!(run(of, 5, POOLS / 4, TICKS).0 > 0);
+fn hedged_pools_whose_requirements_jump() {
+    let of = Scenario { hedged: true, leverage: 30, jumps: 50, jumping: true, ..CALM };
+    assert!(run(of, 10, POOLS, TICKS).0 > 0);
 }
 
 #[test]
-fn fills_and_deposits() {
-    let of = Scenario { changes: 2, jumps: 30, leverage: 25, hedged: true, ..CALM };
+fn several_assets() {
+    let of = Scenario { multi: true, jumps: 40, leverage: 30, gaps: 500, ..CALM };
+    assert!(run(of, 5, POOLS, TICKS).0 > 0);
+}
+
+#[test]
+fn fills_deposits_and_funding() {
+    let of = Scenario {
+        changes: 5,
+        funding: 40,
+        jumps: 30,
+        leverage: 25,
+        hedged: true,
+        gaps: 100,
+        ..CALM
+    };
     assert!(run(of, 6, POOLS, TICKS).0 > 0);
 }
 
 #[test]
-fn fills_and_deposits_of_several_assets() {
-    let of = Scenario { changes: 2, jumps: 30, leverage: 25, multi: true, jumping: true, ..CALM };
-    assert!(run(of, 7, POOLS / 4, TICKS).0 > 0);
+fn fills_deposits_and_funding_of_several_assets() {
+    let of = Scenario {
+        changes: 5,
+        funding: 40,
+        jumps: 30,
+        leverage: 25,
+        multi: true,
+        jumping: true,
+        gaps: 100,
+        ..CALM
+    };
+    assert!(run(of, 7, POOLS / 5, TICKS).0 > 0);
+}
+
+#[test]
+fn other_brackets_and_haircuts() {
+    let of = Scenario { cards: 100, jumps: 100, leverage: 25, multi: true, ..CALM };
+    assert!(run(of, 11, POOLS / 5, TICKS).0 > 0);
+    let of = Scenario { cards: 100, funding: 50, jumps: 100, leverage: 25, ..CALM };
+    assert!(run(of, 12, POOLS / 5, TICKS).0 > 0);
+}
+
+/// Told late, but the same: checks at fixed times, with funding that falls due between them.
+#[test]
+fn a_card_that_checks_every_so_often() {
+    let of = Scenario { check_on: "100ms", jumps: 30, leverage: 30, changes: 9, ..CALM };
+    let mut world = World::new(of, 13, POOLS / 2);
+    let (mut changed, mut late, mut checks) = (0, 0, 0);
+    for step in 0..TICKS {
+        assert!(world.tick().is_empty(), "nothing is told before its time");
+        if step % 11 == 0 {
+            let i = step % INSTRUMENTS;
+            let rate = Rate::new(5 + step as i128 % 40, 10_000, "rate").unwrap();
+            let funding = Funding { price: mark(world.marks[i]), rate, longs_pay: step % 2 == 0 };
+            world.watch.schedule_funding(world.time + 40, world.ids[i], funding).unwrap();
+        }
+        let scan = world.watch.portfolio().liquidatable(world.watch.prices(), 1).unwrap();
+        late += usize::from(scan != world.known);
+        world.time += 1 + world.random.below(30);
+        let (passed, told) = (world.watch.now(), world.watch.advance(world.time).unwrap());
+        let is_due = world.time / 100 > passed.unwrap_or(0) / 100;
+        assert!(is_due || told.is_empty(), "nothing is told before its time");
+        for (pools, verdict) in [(&told.liquidatable, true), (&told.safe, false)] {
+            for pool in pools {
+                assert_ne!(world.known[pool.index()], verdict);
+                world.known[pool.index()] = verdict;
+                changed += 1;
+            }
+        }
+        assert_eq!(world.known, world.watch.liquidatable());
+        if is_due {
+            // Prices are those of the check; funding may have fallen due since.
+            checks += 1;
+        }
+        if world.random.one_in(20) {
+            // The end of a block, or whoever asks, brings all up to date.
+            let told = world.watch.check().unwrap();
+            changed += world.hold(&told);
+        }
+    }
+    assert!(changed > 0 && late > 0 && checks > TICKS / 20, "{changed} {late} {checks}");
+    assert_eq!(world.watch.advance(0).unwrap_err().kind().code(), "out_of_range");
+}
+
+/// A pool that was handed over is not told of, until something of it changes.
+#[test]
+fn a_pool_that_is_taken_over() {
+    let of = Scenario { leverage: 30, gaps: 10, funding: 30, jumps: 20, ..CALM };
+    let mut world = World::new(of, 14, POOLS / 2);
+    let mut over = std::collections::BTreeSet::new();
+    for step in 0..TICKS {
+        let told = match step % 10 {
+            0 => world.gap(),
+            1 => world.fund(),
+            _ => world.tick(),
+        };
+        for pool in told.liquidatable.iter().chain(&told.safe) {
+            assert!(!over.contains(pool), "it is the venue's now");
+            world.known[pool.index()] = !world.known[pool.index()];
+        }
+        for pool in &told.liquidatable {
+            world.watch.hand_over(*pool).unwrap();
+            over.insert(*pool);
+        }
+        let scan = world.watch.portfolio().liquidatable(world.watch.prices(), 1).unwrap();
+        for pool in world.watch.portfolio().pools() {
+            if !over.contains(&pool) {
+                assert_eq!(world.known[pool.index()], scan[pool.index()]);
+            }
+        }
+        if step % 7 == 0
+            && let Some(pool) = over.pop_first()
+        {
+            let told = world.watch.recertify(pool).unwrap();
+            assert_eq!(told.safe.contains(&pool), !scan[pool.index()]);
+            world.known[pool.index()] = scan[pool.index()];
+        }
+    }
+    assert!(!over.is_empty());
+}
+
+/// Many ticks in one call are as many calls; what is refused in the middle takes the others with it.
+#[test]
+fn ticks_in_bulk() {
+    let of = Scenario { leverage: 30, jumps: 30, ..CALM };
+    let mut one = World::new(of, 15, POOLS / 2);
+    let mut bulk = one.watch.clone();
+    let mut rows = Vec::new();
+    let mut want = Vec::new();
+    for row in 0..TICKS {
+        let before = one.marks.clone();
+        let told = one.tick();
+        let i = (0..INSTRUMENTS).find(|i| before[*i] != one.marks[*i]).unwrap_or(0);
+        rows.push(Tick { of: PriceOf::Mark(one.ids[i]), ticks: one.marks[i], time: None });
+        let mut own: Vec<Hit> = told
+            .liquidatable
+            .iter()
+            .map(|pool| Hit { row, pool: *pool, liquidatable: true })
+            .chain(told.safe.iter().map(|pool| Hit { row, pool: *pool, liquidatable: false }))
+            .collect();
+        own.sort_by_key(|hit| hit.pool);
+        want.extend(own);
+    }
+    let whole = bulk.clone();
+    assert_eq!(bulk.ticks(rows.iter().copied()).unwrap(), want);
+    assert!(!want.is_empty());
+    assert_eq!(bulk.liquidatable(), one.watch.liquidatable());
+    let mut refused = whole.clone();
+    rows.push(Tick { of: PriceOf::Mark(one.ids[0]), ticks: 0, time: None });
+    let error = refused.ticks(rows.iter().copied()).unwrap_err();
+    assert_eq!(error.kind().code(), "out_of_range");
+    assert!(error.to_string().contains(&TICKS.to_string()), "{error}");
+    assert_eq!(refused.prices(), whole.prices());
+    assert_eq!(refused.liquidatable(), whole.liquidatable());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use aivora::data::Venue;
-use aivora::margin::{LegSide, PoolKey, Portfolio, PortfolioBuilder};
+use aivora::margin::{LegSide, PoolKey, PoolPlace, Portfolio, PortfolioBuilder};
 use aivora::numbers::{Lots, MarkTicks, PriceTicks, Quanta};
 use aivora::pricing::Prices;
 
@@ -80,6 +80,32 @@ fn quanta(amount: i128) -> Quanta {
     Quanta::new(amount, "amount").unwrap()
 }
 
+/// Gives a pool its collateral, in one asset or in all.
+fn deposit(
+    builder: &mut PortfolioBuilder,
+    key: PoolPlace,
+    collateral: f64,
+    random: &mut Random,
+    (venue, holding): (&Venue, Held),
+) {
+    if holding != Held::Assets {
+        builder.collateral(key, quanta(collateral as i128)).unwrap();
+        return;
+    }
+    builder.multi(key, true).unwrap();
+    let mut left = 1.0;
+    for (name, price) in COINS {
+        let part = left * random.uniform();
+        left -= part;
+        // Quanta of the coin: 10^8 a coin, a cent a tick, 10^6 a dollar; the haircut is made up for.
+        let amount = (collateral * part / 0.95 * 1e4 / price as f64) as i128;
+        let asset = venue.find_asset(name).unwrap();
+        builder.balance(key, asset, quanta(amount), quanta(0)).unwrap();
+    }
+    let asset = venue.find_asset("U").unwrap();
+    builder.balance(key, asset, quanta((collateral * left) as i128), quanta(0)).unwrap();
+}
+
 /// So many accounts, with this median leverage.
 pub(crate) fn population(
     venue: &Arc<Venue>,
@@ -150,24 +176,8 @@ pub(crate) fn population(
             }
             worth += ((net * marks[*pick]) as f64).abs();
         }
-        let leverage = leverage * (0.9 * random.normal()).exp();
-        let collateral = worth / leverage;
-        if holding == Held::Assets {
-            builder.multi(key, true).unwrap();
-            let mut left = 1.0;
-            for (name, price) in COINS {
-                let part = left * random.uniform();
-                left -= part;
-                // Quanta of the coin: 10^8 a coin, a cent a tick, 10^6 a dollar; the haircut is made up for.
-                let amount = (collateral * part / 0.95 * 1e4 / price as f64) as i128;
-                let asset = venue.find_asset(name).unwrap();
-                builder.balance(key, asset, quanta(amount), quanta(0)).unwrap();
-            }
-            let asset = venue.find_asset("U").unwrap();
-            builder.balance(key, asset, quanta((collateral * left) as i128), quanta(0)).unwrap();
-        } else {
-            builder.collateral(key, quanta(collateral as i128)).unwrap();
-        }
+        let collateral = worth / (leverage * (0.9 * random.normal()).exp());
+        deposit(&mut builder, key, collateral, &mut random, (venue, holding));
     }
     (builder.build().unwrap(), prices)
 }

@@ -31,6 +31,46 @@ pub enum ClosingFee {
     Bankruptcy,
 }
 
+/// The event on which the liquidation check is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CheckOn {
+    /// Each price.
+    Mark,
+    /// The end of each block.
+    Block,
+    /// Each time that is a multiple of so many milliseconds.
+    Every(i64),
+}
+
+/// The longest time between two checks, in milliseconds: a day.
+const CHECK_EVERY_MAX: i64 = 86_400_000;
+
+impl CheckOn {
+    fn read(node: &Node<'_>) -> Result<Self> {
+        let text = node.text()?;
+        let every = text.strip_suffix("ms").and_then(|number| number.parse().ok());
+        match (text, every) {
+            ("mark", _) => Ok(Self::Mark),
+            ("block", _) => Ok(Self::Block),
+            (_, Some(every)) if (1..=CHECK_EVERY_MAX).contains(&every) => Ok(Self::Every(every)),
+            _ => {
+                let limit = format!("must be mark, block, or 1ms to {CHECK_EVERY_MAX}ms");
+                Err(Error::new(ErrorKind::BadCard, node.path(), text, limit))
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for CheckOn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Mark => f.write_str("mark"),
+            Self::Block => f.write_str("block"),
+            Self::Every(ms) => write!(f, "{ms}ms"),
+        }
+    }
+}
+
 /// The rules of a venue that hold for all its instruments.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(clippy::struct_excessive_bools)] // each is one rule of the card, with two answers
@@ -49,6 +89,8 @@ pub struct Rules {
     pub withdrawal_profit: Rate,
     /// Liquidatable on `equity < maintenance` (true) or on `<=`.
     pub strict: bool,
+    /// The event on which the check is made.
+    pub check_on: CheckOn,
     /// What maintenance is taken of.
     pub maintenance_basis: Basis,
     /// What initial margin is taken of.
@@ -96,6 +138,7 @@ const RULE_KEYS: &[&str] = &[
     "margin_mode",
     "withdrawal_profit",
     "trigger",
+    "check_on",
     "maintenance_basis",
     "initial_basis",
     "maintenance_from",
@@ -377,6 +420,10 @@ impl Rules {
             ClosingFee::Bankruptcy => 2,
         });
         c.int(self.bankruptcy_fee).text(&self.taker_fee.map_or(String::new(), |f| f.to_string()));
+        // The digest of a card that does not say is as it was before cards could.
+        if self.check_on != CheckOn::Mark {
+            c.text(&self.check_on.to_string());
+        }
     }
 
     fn read(root: &Node<'_>, assets: &[Asset]) -> Result<Self> {
@@ -410,6 +457,7 @@ impl Rules {
                 .find("withdrawal_profit")
                 .map_or(Ok(Rate::ZERO), |n| n.rate())?,
             strict: optional(&rules, "trigger", &trigger, true)?,
+            check_on: rules.find("check_on").map_or(Ok(CheckOn::Mark), |n| CheckOn::read(&n))?,
             maintenance_basis: optional(&rules, "maintenance_basis", &basis, Basis::Mark)?,
             initial_basis: optional(&rules, "initial_basis", &basis, Basis::Mark)?,
             half_initial: optional(&rules, "maintenance_from", &from, false)?,

@@ -16,7 +16,7 @@ pub mod tree;
 pub use asset::{Asset, AssetId, Slice, Worth};
 pub use book::{Book, Ladder, Level, Side};
 pub use books::{Books, SideColumns};
-pub use card::{Basis, ClosingFee, InstrumentId, Rules, Venue};
+pub use card::{Basis, CheckOn, ClosingFee, InstrumentId, Rules, Venue};
 pub use contract::{Contract, ContractKind, LotValue, ValueRounding};
 pub use deltas::Deltas;
 pub use fill::FillCost;

@@ -588,7 +588,8 @@ fn differ<T: PartialEq>(pair: &[Leg], of: impl Fn(&Leg) -> T) -> bool {
     matches!(pair, [a, b] if of(a) != of(b))
 }
 
-fn tidy(rates: &mut Vec<Rate>) -> Result<()> {
+/// Sorts rates, each once.
+pub(super) fn tidy(rates: &mut Vec<Rate>) -> Result<()> {
     rates.sort_unstable();
     rates.dedup();
     if rates.len() > usize::from(u16::MAX) {

@@ -440,26 +440,24 @@ impl Block {
     /// The same with one pool changed: `change` makes its draft of its holdings and legs.
     pub(super) fn changed(
         &self,
-        context: &Context<'_>,
-        pool: usize,
-        change: impl FnOnce(&mut Draft, Vec<Holding>, Vec<Leg>) -> Result<()>,
+        [from, to]: [&Context<'_>; 2],
+        is_changed: impl Fn(usize) -> bool,
+        mut change: impl FnMut(usize, &mut Draft, Vec<Holding>, Vec<Leg>) -> Result<()>,
     ) -> Result<Self> {
-        let mut packer = Packer::new(*context);
-        let (mut draft, mut change) = (Draft::default(), Some(change));
+        let mut packer = Packer::new(*to);
+        let mut draft = Draft::default();
         for number in 0..self.pools {
             draft.clear();
             for row in self.rows_of(number) {
-                let own = self.row_legs(row, context)?;
+                let own = self.row_legs(row, from)?;
                 let (holding, valued) = (self.holding(row)?, self.is_valued(row));
                 draft.rows.push(DraftRow { holding, legs: place(own.len())?, valued });
                 draft.legs.extend(own);
             }
-            if number == pool
-                && let Some(change) = change.take()
-            {
+            if is_changed(number) {
                 let Draft { rows, legs, .. } = std::mem::take(&mut draft);
                 let holdings = rows.into_iter().map(|row| row.holding).collect();
-                change(&mut draft, holdings, legs)?;
+                change(number, &mut draft, holdings, legs)?;
             }
             packer.push(&draft)?;
         }

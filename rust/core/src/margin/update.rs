@@ -3,14 +3,17 @@
 
 use std::sync::Arc;
 
-use crate::data::InstrumentId;
+use crate::data::{Asset, Instrument, InstrumentId, Tiers, Venue};
 use crate::numbers::limits::LEGS_MAX;
-use crate::numbers::{Error, ErrorKind, Lots, Quanta, Result};
+use crate::numbers::{Error, ErrorKind, Lots, Quanta, Rate, Result};
 
-use super::builder::check_signs;
+use super::builder::{check_signs, tidy};
+use super::check::Prepared;
+use super::lanes::Lanes;
 use super::leg::{Leg, LegSide, PoolKind};
 use super::portfolio::{Balance, PoolId, Portfolio};
-use super::store::{Block, Context, Holding, POOLS_PER_BLOCK};
+use super::store::{Block, Context, Holding, POOLS_PER_BLOCK, rank};
+use super::wide::Wide;
 
 /// What is held on one leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,11 +60,7 @@ impl Portfolio {
         let legs = self.legs(pool)?;
         let known = legs.iter().find(|l| (l.instrument, l.side) == (instrument, side)).copied();
         let mut leg = known.unwrap_or_else(|| Leg::empty(instrument, side));
-        let head = self.head(pool)?;
-        let own = self.chosen_for.get(&(pool.0, instrument)).copied();
-        let of_pool =
-            if head.chosen == 0 { None } else { self.rates.get(usize::from(head.chosen)) };
-        leg.chosen = own.or(of_pool.copied());
+        leg.chosen = self.chosen(pool, instrument)?;
         (leg.lots, leg.cost, leg.accrued) = (lots.get(), cost.get(), accrued.get());
         let (number, block) = self.own_block(pool)?;
         let row = block
@@ -116,6 +115,183 @@ impl Portfolio {
         })
     }
 
+    /// Sets the open orders of a leg of a pool, in lots: all its bids, and all its asks.
+    ///
+    /// # Errors
+    /// `out_of_range` below 0; `bad_leg`, `bad_collateral`, `overflow` and `limit_exceeded` as for a position. Nothing is
+    /// changed then.
+    pub fn set_orders(
+        &mut self,
+        pool: PoolId,
+        instrument: InstrumentId,
+        side: LegSide,
+        [bids, asks]: [Lots; 2],
+    ) -> Result<()> {
+        self.venue().instrument(instrument)?;
+        for (field, lots) in [("bids", bids), ("asks", asks)] {
+            if lots.get() < 0 {
+                let limit = "must not be negative: the side says which way";
+                return Err(Error::new(ErrorKind::OutOfRange, field, lots.get(), limit));
+            }
+        }
+        let chosen = self.chosen(pool, instrument)?;
+        self.change(pool, |_, legs| {
+            let known = legs.iter_mut().find(|l| (l.instrument, l.side) == (instrument, side));
+            if let Some(leg) = known {
+                (leg.bids, leg.asks) = (bids.get(), asks.get());
+            } else {
+                let empty = Leg::empty(instrument, side);
+                legs.push(Leg { bids: bids.get(), asks: asks.get(), chosen, ..empty });
+            }
+            legs.retain(|leg| !leg.is_empty());
+            Ok(())
+        })
+    }
+
+    /// Chooses a leverage for a pool, or for one instrument of it; none takes the choice back.
+    ///
+    /// A leverage that nobody has chosen before packs the whole portfolio anew.
+    ///
+    /// # Errors
+    /// `out_of_range` below 1; `limit_exceeded` past 65,535 different rates. Nothing is changed then.
+    pub fn set_leverage(
+        &mut self,
+        pool: PoolId,
+        instrument: Option<InstrumentId>,
+        leverage: Option<Rate>,
+    ) -> Result<()> {
+        let head = self.head(pool)?;
+        if let Some(id) = instrument {
+            self.venue().instrument(id)?;
+        }
+        let inverse = |leverage: Rate| {
+            if leverage < Rate::ONE {
+                let limit = "must be at least 1";
+                return Err(Error::new(ErrorKind::OutOfRange, "leverage", leverage, limit));
+            }
+            leverage.inverse("leverage")
+        };
+        let rate = leverage.map(inverse).transpose()?;
+        if let Some(rate) = rate
+            && self.rates.binary_search(&rate).is_err()
+        {
+            let all = self.rates.iter().copied().chain([rate]).collect();
+            *self = self.repacked(Arc::clone(&self.venue), all)?;
+        }
+        let rank = rank(&self.rates, rate)?;
+        let before = instrument.map(|id| match rate {
+            Some(rate) => self.chosen_for.insert((pool.0, id), rate),
+            None => self.chosen_for.remove(&(pool.0, id)),
+        });
+        if instrument.is_none() {
+            self.heads.get_mut(pool.0).ok_or_else(|| Error::invariant("pool place"))?.chosen = rank;
+        }
+        let legs = self.legs(pool)?;
+        let chosen = |leg: &Leg| Ok((leg.instrument, self.chosen(pool, leg.instrument)?));
+        let chosen: Vec<_> = legs.iter().map(chosen).collect::<Result<_>>()?;
+        let changed = self.change(pool, |_, legs| {
+            for leg in legs {
+                let own = chosen.iter().find(|(id, _)| *id == leg.instrument);
+                leg.chosen = own.and_then(|(_, rate)| *rate);
+            }
+            Ok(())
+        });
+        if changed.is_err() {
+            if let (Some(id), Some(before)) = (instrument, before) {
+                match before {
+                    Some(rate) => self.chosen_for.insert((pool.0, id), rate),
+                    None => self.chosen_for.remove(&(pool.0, id)),
+                };
+            }
+            if let Some(slot) = self.heads.get_mut(pool.0) {
+                slot.chosen = head.chosen;
+            }
+        }
+        changed
+    }
+
+    /// The leverage chosen for a pool, or for one instrument of it.
+    ///
+    /// # Errors
+    /// `invariant_broken` for a place of another portfolio.
+    pub fn leverage(&self, pool: PoolId, instrument: Option<InstrumentId>) -> Result<Option<Rate>> {
+        let rate = match instrument {
+            Some(id) => self.chosen_for.get(&(pool.0, id)).copied(),
+            None => match usize::from(self.head(pool)?.chosen) {
+                0 => None,
+                place => self.rates.get(place).copied(),
+            },
+        };
+        rate.map(|rate| rate.inverse("leverage")).transpose()
+    }
+
+    /// The leverage in force for an instrument of a pool, as the rate that it gives.
+    pub(super) fn chosen(&self, pool: PoolId, instrument: InstrumentId) -> Result<Option<Rate>> {
+        let own = self.chosen_for.get(&(pool.0, instrument)).copied();
+        let of_pool = usize::from(self.head(pool)?.chosen);
+        let of_pool = if of_pool == 0 { None } else { self.rates.get(of_pool).copied() };
+        Ok(own.or(of_pool))
+    }
+
+    /// The same holdings under another card of the same instruments and assets: other brackets, haircuts, rules or fees.
+    ///
+    /// # Errors
+    /// `bad_card` for a card whose instruments or assets are others; those of packing.
+    pub fn with_card(&self, venue: Arc<Venue>) -> Result<Self> {
+        same_grids(self.venue(), &venue)?;
+        let initial =
+            venue.instruments().iter().filter_map(|instrument| match instrument.tiers() {
+                Tiers::Brackets { brackets, .. } => Some(brackets.iter().map(|b| b.initial)),
+                Tiers::Slope { .. } => None,
+            });
+        let of_pools = self.heads.iter().filter_map(|h| self.rates.get(usize::from(h.chosen)));
+        let chosen = of_pools.chain(self.chosen_for.values()).copied();
+        let rates = initial.flatten().chain(chosen).chain([Rate::ZERO]).collect();
+        self.repacked(venue, rates)
+    }
+
+    /// All of it packed anew, under another card or with other rates to choose from.
+    fn repacked(&self, venue: Arc<Venue>, mut rates: Vec<Rate>) -> Result<Self> {
+        tidy(&mut rates)?;
+        let lanes = Lanes::new(&venue, &rates);
+        let to = Context { venue: &venue, rates: &rates, lanes: &lanes };
+        let mut heads = self.heads.clone();
+        let mut blocks = Vec::with_capacity(self.blocks.len());
+        for (block, of_block) in self.blocks.iter().zip(heads.chunks_mut(POOLS_PER_BLOCK)) {
+            let first = blocks.len() * POOLS_PER_BLOCK;
+            blocks.push(block.changed(
+                [&self.context(), &to],
+                |_| true,
+                |number, draft, holdings, legs| {
+                    let lost = || Error::invariant("pool place");
+                    let head = of_block.get_mut(number).ok_or_else(lost)?;
+                    if head.chosen != 0 {
+                        let rate = self.rates.get(usize::from(head.chosen)).copied();
+                        head.chosen = rank(&rates, rate)?;
+                    }
+                    (draft.legs, draft.given) = (legs, holdings);
+                    draft.legs.sort_unstable_by_key(|leg| (leg.instrument, leg.side));
+                    let label = || self.label(PoolId(first + number));
+                    head.asset = draft.close(&venue, head.multi, label)?;
+                    Ok(())
+                },
+            )?);
+        }
+        Ok(Self {
+            wide: Wide::new(&venue, &rates),
+            accounts: self.accounts.clone(),
+            pool_names: self.pool_names.clone(),
+            keys: self.keys.clone(),
+            chosen_for: self.chosen_for.clone(),
+            prepared: Prepared::default(),
+            heads,
+            blocks,
+            lanes,
+            rates,
+            venue,
+        })
+    }
+
     fn own_block(&self, pool: PoolId) -> Result<(usize, &Block)> {
         self.block(pool).map(|(block, number)| (number, block))
     }
@@ -132,15 +308,21 @@ impl Portfolio {
         let (block, number) = self.block(pool)?;
         let label = self.label(pool);
         let mut asset = head.asset;
-        let packed = block.changed(&context, number, |draft, mut holdings, mut legs| {
-            edit(&mut holdings, &mut legs)?;
-            check_shape(&legs, head.kind, &label, &venue)?;
-            legs.sort_unstable_by_key(|leg| (leg.instrument, leg.side));
-            draft.legs = legs;
-            draft.given = holdings;
-            asset = draft.close(&venue, head.multi, || label.clone())?;
-            Ok(())
-        })?;
+        let mut edit = Some(edit);
+        let packed = block.changed(
+            [&context; 2],
+            |n| n == number,
+            |_, draft, mut holdings, mut legs| {
+                let edit = edit.take().ok_or_else(|| Error::invariant("one pool"))?;
+                edit(&mut holdings, &mut legs)?;
+                check_shape(&legs, head.kind, &label, &venue)?;
+                legs.sort_unstable_by_key(|leg| (leg.instrument, leg.side));
+                draft.legs = legs;
+                draft.given = holdings;
+                asset = draft.close(&venue, head.multi, || label.clone())?;
+                Ok(())
+            },
+        )?;
         let place = pool.0 / POOLS_PER_BLOCK;
         let slot = self.blocks.get_mut(place).zip(self.heads.get_mut(pool.0));
         let (block, head) = slot.ok_or_else(|| Error::invariant("pool place"))?;
@@ -149,13 +331,39 @@ impl Portfolio {
     }
 }
 
+/// Refuses a card under which a lot, a tick or a quantum would be another.
+fn same_grids(old: &Venue, new: &Venue) -> Result<()> {
+    let other = |field: &str, value: &str| {
+        let limit = "must have the instruments and assets of the card in force, with their grids";
+        Err(Error::new(ErrorKind::BadCard, field, value, limit))
+    };
+    let of = |i: &Instrument| {
+        let ticks = (i.price_tick(), i.mark_tick(), i.lot());
+        (i.symbol().to_owned(), i.contract(), ticks, i.settlement(), i.quantum())
+    };
+    if old.instruments().len() != new.instruments().len() {
+        return other("instrument", &new.instruments().len().to_string());
+    }
+    for (a, b) in old.instruments().iter().zip(new.instruments()) {
+        if of(a) != of(b) {
+            return other("instrument", b.symbol());
+        }
+    }
+    let of = |a: &Asset| {
+        let tick = a.worth().map(|worth| worth.price_tick);
+        (a.name().to_owned(), a.quantum(), tick)
+    };
+    if !old.assets().iter().map(of).eq(new.assets().iter().map(of)) {
+        return other("asset", new.name());
+    }
+    if old.rules().valuation != new.rules().valuation {
+        return other("rules.valuation", new.name());
+    }
+    Ok(())
+}
+
 /// Refuses legs that a pool cannot hold together.
-fn check_shape(
-    legs: &[Leg],
-    kind: PoolKind,
-    label: &str,
-    venue: &crate::data::Venue,
-) -> Result<()> {
+fn check_shape(legs: &[Leg], kind: PoolKind, label: &str, venue: &Venue) -> Result<()> {
     if legs.len() > LEGS_MAX {
         let limit = format!("at most {LEGS_MAX} legs in one pool");
         return Err(Error::new(ErrorKind::LimitExceeded, "legs", label, limit));

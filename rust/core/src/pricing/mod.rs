@@ -82,17 +82,16 @@ impl Prices {
         }
     }
 
-    /// Puts ticks that were checked, or none, at a place; what was there. None for a place that is not there.
+    /// Puts ticks that were checked, or none, at a place; what was there.
     #[inline]
-    pub(crate) fn put(&mut self, place: usize, ticks: Option<i64>) -> Option<Option<i64>> {
+    pub(crate) fn put(&mut self, place: usize, ticks: Option<i64>) -> Result<Option<i64>> {
         let count = self.marks.len();
         if let Some(mark) = self.marks.get_mut(place) {
-            return Some(
-                std::mem::replace(mark, ticks.map(MarkTicks::trusted)).map(MarkTicks::get),
-            );
+            return Ok(std::mem::replace(mark, ticks.map(MarkTicks::trusted)).map(MarkTicks::get));
         }
-        let slot = self.assets.get_mut(place - count)?;
-        Some(std::mem::replace(slot, ticks.map(PriceTicks::trusted)).map(PriceTicks::get))
+        let slot = place.checked_sub(count).and_then(|asset| self.assets.get_mut(asset));
+        let slot = slot.ok_or_else(|| Error::invariant("price place"))?;
+        Ok(std::mem::replace(slot, ticks.map(PriceTicks::trusted)).map(PriceTicks::get))
     }
 
     /// The digest of the venue's card and all prices (0 where there is none).

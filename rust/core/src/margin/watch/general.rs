@@ -238,7 +238,9 @@ impl<'a> Curve<'a> {
         }
         let slopes = self.slopes()?;
         moves.clear();
-        slopes.iter().for_each(|slope| moves.push(slope.abs()));
+        for slope in &slopes {
+            moves.push(slope.abs());
+        }
         moves.split(float(room.max(0)));
         for attempt in 0..TRIES {
             let away = if attempt < TRIES / 2 { AWAY } else { 1 };

@@ -4,28 +4,27 @@
 //! interval the verdict stands. The intervals of one price stand under a tree, so that those it leaves are found
 //! without the others; their pools are looked at and certified anew.
 
+mod clock;
 mod general;
+mod look;
 mod plain;
 mod records;
 mod slots;
 mod split;
+mod update;
 
 use hashbrown::HashSet;
 
-use crate::data::{AssetId, Contract, InstrumentId};
-use crate::numbers::limits::QUANTA_MAX;
+use crate::data::{AssetId, CheckOn, InstrumentId};
 use crate::numbers::{Error, MarkTicks, PriceTicks, Result};
 use crate::pricing::Prices;
 
-use super::assess::is_liquidatable;
 use super::check::Report;
-use super::leg::{Leg, LegSide};
-use super::portfolio::{Balance, PoolId, Portfolio};
-use super::update::Position;
-use general::{Curve, asset_place, places};
-use plain::{Aim, Law, Look};
-use records::{Certificate, Entry, Kind, Records, SHARED};
-use slots::{ANY, Slots};
+use super::portfolio::{PoolId, Portfolio};
+use clock::Clock;
+use plain::{Law, Look};
+use records::{Certificate, Entry, Records};
+use slots::Slots;
 use split::Moves;
 
 /// A scan finds the verdicts where more than one in so many pools would have to be looked at.
@@ -53,6 +52,26 @@ impl Changes {
         let list = if liquidatable { &mut self.liquidatable } else { &mut self.safe };
         list.push(pool);
     }
+
+    /// What both have changed, one after the other: a verdict that is what it was has not changed.
+    pub fn then(&mut self, next: Self) {
+        if self.is_empty() {
+            *self = next;
+            return;
+        }
+        let [back_safe, back] = [&next.safe, &next.liquidatable].map(|l| l.iter().collect());
+        let gone = |list: &mut Vec<PoolId>, back: &HashSet<&PoolId>| {
+            let was: HashSet<PoolId> = list.iter().copied().collect();
+            list.retain(|pool| !back.contains(pool));
+            was
+        };
+        let was = gone(&mut self.liquidatable, &back_safe);
+        let was_safe = gone(&mut self.safe, &back);
+        self.safe.extend(next.safe.iter().filter(|pool| !was.contains(*pool)));
+        self.liquidatable.extend(next.liquidatable.iter().filter(|pool| !was_safe.contains(*pool)));
+        self.safe.sort_unstable();
+        self.liquidatable.sort_unstable();
+    }
 }
 
 /// One changed verdict among those of many ticks.
@@ -73,6 +92,17 @@ pub enum PriceOf {
     Mark(InstrumentId),
     /// The price of an asset, in the valuation asset.
     Asset(AssetId),
+}
+
+/// One of many ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tick {
+    /// Whose price it is.
+    pub of: PriceOf,
+    /// The price.
+    pub ticks: i64,
+    /// When, in milliseconds: time goes on to it first.
+    pub time: Option<i64>,
 }
 
 /// A portfolio whose verdicts are known after every price.
@@ -110,13 +140,33 @@ pub struct Watch {
     laws: Vec<Law>,
     /// Prices that were set since the last check, and what they were before.
     moved: Vec<(usize, Option<i64>)>,
-    /// Prices whose intervals a scan left as they were.
-    behind: Vec<usize>,
+    /// Whether a price is among them.
+    is_moved: Vec<bool>,
+    /// Pools that have paid away what their certificates allow.
+    pending: Vec<u32>,
+    behind: Behind,
     /// Pools that the venue has taken over.
     handed_over: HashSet<usize>,
+    clock: Clock,
     /// Pools looked at by the last check.
     touched: usize,
     scratch: Scratch,
+}
+
+/// What a scan left to certify.
+#[derive(Debug, Clone, Default)]
+struct Behind {
+    /// Prices that have left intervals.
+    prices: Vec<usize>,
+    /// Pools whose certificates were void before.
+    pools: Vec<u32>,
+}
+
+impl Behind {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.prices.is_empty() && self.pools.is_empty()
+    }
 }
 
 /// Memory that one look leaves to the next.
@@ -157,7 +207,10 @@ impl Watch {
             slots: vec![Slots::default(); prices.places()],
             laws,
             moved: Vec::new(),
-            behind: Vec::new(),
+            is_moved: vec![false; prices.places()],
+            pending: Vec::new(),
+            behind: Behind::default(),
+            clock: Clock::default(),
             handed_over: HashSet::new(),
             touched: 0,
             scratch: Scratch::default(),
@@ -211,14 +264,14 @@ impl Watch {
         self.records.bytes() + slots + self.verdicts.capacity() + left
     }
 
-    /// A new mark of an instrument.
+    /// A new mark of an instrument; where the card checks on each, whose verdict it changes.
     ///
     /// # Errors
     /// `overflow` and `limit_exceeded` for a pool that the mark takes past the bounds. Nothing is changed then.
     #[inline]
     pub fn tick(&mut self, instrument: InstrumentId, mark: MarkTicks) -> Result<Changes> {
         self.set(instrument.index(), mark.get())?;
-        self.check()
+        self.check_if_due()
     }
 
     /// A new price of an asset.
@@ -228,7 +281,16 @@ impl Watch {
     #[inline]
     pub fn tick_asset(&mut self, asset: AssetId, price: PriceTicks) -> Result<Changes> {
         self.set(self.prices.place_of(asset), price.get())?;
-        self.check()
+        self.check_if_due()
+    }
+
+    /// Checks if the card does on each price.
+    #[inline]
+    fn check_if_due(&mut self) -> Result<Changes> {
+        if self.portfolio.venue().rules().check_on == CheckOn::Mark {
+            return self.check();
+        }
+        Ok(Changes::default())
     }
 
     /// Sets a price without looking at anybody yet: [`Watch::check`] does.
@@ -249,8 +311,10 @@ impl Watch {
 
     #[inline]
     fn set(&mut self, place: usize, ticks: i64) -> Result<()> {
-        let before = self.prices.put(place, Some(ticks)).ok_or_else(broken)?;
-        if before != Some(ticks) {
+        let before = self.prices.put(place, Some(ticks))?;
+        let is_moved = self.is_moved.get_mut(place).ok_or_else(broken)?;
+        if !*is_moved && before != Some(ticks) {
+            *is_moved = true;
             self.moved.push((place, before));
         }
         Ok(())
@@ -264,9 +328,13 @@ impl Watch {
     pub fn check(&mut self) -> Result<Changes> {
         if let [(place, _)] = self.moved.as_slice()
             && self.behind.is_empty()
+            && self.pending.is_empty()
             && let Some(ticks) = self.prices.ticks(*place)
             && self.slots.get(*place).is_some_and(|slots| slots.all_hold(ticks))
         {
+            if let Some(is_moved) = self.is_moved.get_mut(*place) {
+                *is_moved = false;
+            }
             self.moved.clear();
             self.touched = 0;
             return Ok(Changes::default());
@@ -276,28 +344,46 @@ impl Watch {
 
     fn check_moved(&mut self) -> Result<Changes> {
         let found = self.settle().and_then(|()| self.find_moved());
-        if found.is_err() {
-            for (place, before) in std::mem::take(&mut self.moved).into_iter().rev() {
-                self.prices.put(place, before);
+        if found.is_ok() {
+            self.pending.clear();
+        } else {
+            self.take_back()?;
+        }
+        for (place, _) in self.moved.drain(..) {
+            if let Some(is_moved) = self.is_moved.get_mut(place) {
+                *is_moved = false;
             }
         }
-        self.moved.clear();
         found
+    }
+
+    /// Puts the prices back that were set since the last check.
+    fn take_back(&mut self) -> Result<()> {
+        self.moved.iter().try_for_each(|(place, before)| self.prices.put(*place, *before).map(drop))
     }
 
     fn find_moved(&mut self) -> Result<Changes> {
         let mut left = std::mem::take(&mut self.scratch.left);
         left.clear();
+        left.extend(self.pending.iter().filter_map(|pool| self.records.start(index(*pool))));
         let most = self.portfolio.len() / SCAN_ABOVE;
-        let few = self.moved.iter().all(|(place, _)| {
-            let ticks = self.prices.ticks(*place);
-            let slots = self.slots.get(*place);
-            ticks.zip(slots).is_some_and(|(ticks, slots)| slots.left_by(ticks, &mut left, most))
-        });
+        let few = left.len() <= most
+            && self.moved.iter().all(|(place, _)| {
+                let found = self.prices.ticks(*place).zip(self.slots.get(*place));
+                found.is_some_and(|(ticks, slots)| slots.left_by(ticks, &mut left, most))
+            });
         let found = if few {
             left.sort_unstable();
             left.dedup();
-            self.look_at(&left)
+            self.look_at(&left).or_else(|(error, done)| {
+                // Those that were looked at are looked at again, at the prices before.
+                self.take_back()?;
+                for start in left.get(..done).unwrap_or(&[]) {
+                    let (pool, verdict) = self.look(*start)?;
+                    *self.verdicts.get_mut(pool).ok_or_else(broken)? = verdict;
+                }
+                Err(error)
+            })
         } else {
             self.scan()
         };
@@ -316,7 +402,8 @@ impl Watch {
             }
         }
         self.touched = self.portfolio.len();
-        self.behind.extend(self.moved.iter().map(|(place, _)| *place));
+        self.behind.prices.extend(self.moved.iter().map(|(place, _)| *place));
+        self.behind.pools.extend_from_slice(&self.pending);
         Ok(changes)
     }
 
@@ -328,25 +415,34 @@ impl Watch {
         if self.behind.is_empty() {
             return Ok(());
         }
-        // The certificates are of the prices before those that were set since.
-        let since: Vec<_> = self.moved.iter().rev().copied().collect();
-        let mut set = Vec::with_capacity(since.len());
-        for (place, before) in since {
-            set.push((place, self.prices.put(place, before).ok_or_else(broken)?));
+        // The verdicts are of the prices before those that were set since.
+        let now: Vec<_> = self.moved.iter().map(|(place, _)| self.prices.ticks(*place)).collect();
+        self.take_back()?;
+        self.certify_behind()?;
+        for ((place, _), ticks) in self.moved.iter().zip(now) {
+            self.prices.put(*place, ticks)?;
         }
+        Ok(())
+    }
+
+    fn certify_behind(&mut self) -> Result<()> {
         let mut left = Vec::new();
-        self.behind.sort_unstable();
-        self.behind.dedup();
+        let Behind { prices: mut places, pools } = std::mem::take(&mut self.behind);
+        places.sort_unstable();
+        places.dedup();
         // In order of where they are, each once.
         let mut marked = vec![false; self.records.end()];
-        for place in std::mem::take(&mut self.behind) {
+        for place in places {
             let slots = self.slots.get(place).ok_or_else(broken)?;
             let ticks = self.prices.ticks(place).ok_or_else(broken)?;
-            left.clear();
             slots.left_by(ticks, &mut left, usize::MAX);
-            for start in &left {
-                *marked.get_mut(index(*start)).ok_or_else(broken)? = true;
+            for start in left.drain(..) {
+                *marked.get_mut(index(start)).ok_or_else(broken)? = true;
             }
+        }
+        for pool in pools {
+            let start = self.records.start(index(pool)).ok_or_else(broken)?;
+            *marked.get_mut(index(start)).ok_or_else(broken)? = true;
         }
         for (start, _) in (0..).zip(&marked).filter(|(_, marked)| **marked) {
             let (pool, verdict) = self.look(start)?;
@@ -354,28 +450,19 @@ impl Watch {
                 return Err(broken());
             }
         }
-        for (place, ticks) in set.into_iter().rev() {
-            self.prices.put(place, ticks);
-        }
         Ok(())
     }
 
     /// Many prices, one after the other, each with its check; what they changed, in order of rows and pools.
     ///
     /// # Errors
-    /// As [`Watch::tick`], with the row. All prices and verdicts are those before the first then.
-    pub fn ticks(&mut self, rows: impl IntoIterator<Item = (PriceOf, i64)>) -> Result<Vec<Hit>> {
+    /// As [`Watch::tick`] and [`Watch::advance`], with the row. All prices and verdicts are those before the first then, but not
+    /// what fell due as time went on.
+    pub fn ticks(&mut self, rows: impl IntoIterator<Item = Tick>) -> Result<Vec<Hit>> {
         let before = self.prices.clone();
         let mut hits = Vec::new();
-        for (row, (of, ticks)) in rows.into_iter().enumerate() {
-            let changes = match of {
-                PriceOf::Mark(id) => {
-                    MarkTicks::new(i128::from(ticks), "mark").and_then(|mark| self.tick(id, mark))
-                }
-                PriceOf::Asset(id) => PriceTicks::new(i128::from(ticks), "asset")
-                    .and_then(|price| self.tick_asset(id, price)),
-            };
-            match changes {
+        for (row, tick) in rows.into_iter().enumerate() {
+            match self.one_of_many(&tick) {
                 Ok(changes) if changes.is_empty() => {}
                 Ok(changes) => {
                     let hit = |liquidatable| move |pool| Hit { row, pool, liquidatable };
@@ -388,6 +475,9 @@ impl Watch {
                 }
                 Err(error) => {
                     self.reprice(&before)?;
+                    for place in (0..before.places()).filter(|at| before.ticks(*at).is_none()) {
+                        self.prices.put(place, None)?;
+                    }
                     return Err(error.at_row(row));
                 }
             }
@@ -395,7 +485,21 @@ impl Watch {
         Ok(hits)
     }
 
-    /// All prices at once, those of each instrument and asset that has one, with one check.
+    #[inline]
+    fn one_of_many(&mut self, tick: &Tick) -> Result<Changes> {
+        let mut changes = match tick.time {
+            Some(time) => self.advance(time)?,
+            None => Changes::default(),
+        };
+        let ticks = i128::from(tick.ticks);
+        changes.then(match tick.of {
+            PriceOf::Mark(id) => self.tick(id, MarkTicks::new(ticks, "mark")?)?,
+            PriceOf::Asset(id) => self.tick_asset(id, PriceTicks::new(ticks, "asset")?)?,
+        });
+        Ok(changes)
+    }
+
+    /// All prices at once, those of each instrument and asset that has one, with one check where the card checks on each.
     ///
     /// # Errors
     /// As [`Watch::tick`]; `unknown_venue` for prices of another card.
@@ -406,209 +510,7 @@ impl Watch {
                 self.set(place, ticks)?;
             }
         }
-        self.check()
-    }
-
-    /// [`Portfolio::set_position`].
-    ///
-    /// # Errors
-    /// As there, and `missing_price` for an instrument without a mark; the position is as it was then.
-    pub fn set_position(
-        &mut self,
-        pool: PoolId,
-        instrument: InstrumentId,
-        side: LegSide,
-        position: Position,
-    ) -> Result<Changes> {
-        self.settle()?;
-        let legs = self.portfolio.legs(pool)?;
-        let before = legs.iter().find(|l| (l.instrument, l.side) == (instrument, side)).copied();
-        self.portfolio.set_position(pool, instrument, side, position)?;
-        self.changed(pool).or_else(|error| {
-            let old = before.unwrap_or_else(|| Leg::empty(instrument, side));
-            let position = Position::of(&old)?;
-            self.portfolio.set_position(pool, instrument, side, position)?;
-            self.changed(pool)?;
-            Err(error)
-        })
-    }
-
-    /// [`Portfolio::set_balance`].
-    ///
-    /// # Errors
-    /// As there, and `missing_price` for an asset without a price; the balance is as it was then.
-    pub fn set_balance(&mut self, pool: PoolId, balance: Balance) -> Result<Changes> {
-        self.settle()?;
-        let balances = self.portfolio.balances(pool)?;
-        let known = balances.into_iter().find(|b| b.asset == balance.asset);
-        let before = known.unwrap_or(Balance { amount: 0, interest: 0, ..balance });
-        self.portfolio.set_balance(pool, balance)?;
-        self.changed(pool).or_else(|error| {
-            self.portfolio.set_balance(pool, before)?;
-            self.changed(pool)?;
-            Err(error)
-        })
-    }
-
-    /// A pool whose holdings have changed.
-    fn changed(&mut self, pool: PoolId) -> Result<Changes> {
-        self.handed_over.remove(&pool.0);
-        let start = self.enrol(pool.0)?;
-        self.look_at(&[start])
-    }
-
-    /// Looks at a pool again, also at one that was handed over, and gives it a certificate around the prices in force.
-    ///
-    /// # Errors
-    /// As [`Watch::tick`].
-    pub fn recertify(&mut self, pool: PoolId) -> Result<Changes> {
-        self.settle()?;
-        let start = self.records.start(pool.0).ok_or_else(broken)?;
-        self.handed_over.remove(&pool.0);
-        self.look_at(&[start])
-    }
-
-    /// Stops looking at a pool that the venue liquidates: its verdict stays what it is, and nothing is told of it, until
-    /// a change of what it holds is.
-    ///
-    /// # Errors
-    /// `invariant_broken` for a place of another portfolio.
-    pub fn hand_over(&mut self, pool: PoolId) -> Result<()> {
-        let start = self.records.start(pool.0).ok_or_else(broken)?;
-        self.handed_over.insert(pool.0);
-        let (_, entries) = self.records.get(start).ok_or_else(broken)?;
-        for entry in entries.iter().filter(|e| e.slot != SHARED) {
-            self.slots.get_mut(index(entry.price)).ok_or_else(broken)?.set(entry.slot, ANY);
-        }
-        Ok(())
-    }
-
-    /// Finds the verdicts of some pools anew, by where their records start; after an error those that were found are found
-    /// again at the prices before.
-    fn look_at(&mut self, starts: &[u32]) -> Result<Changes> {
-        let mut changes = Changes::default();
-        for start in starts.iter().take(AHEAD) {
-            self.records.read_ahead(*start);
-        }
-        for (done, start) in starts.iter().enumerate() {
-            if let Some(start) = starts.get(done + AHEAD) {
-                self.records.read_ahead(*start);
-            }
-            match self.look(*start) {
-                Ok((pool, verdict)) => {
-                    let old = self.verdicts.get_mut(pool).ok_or_else(broken)?;
-                    if *old != verdict {
-                        *old = verdict;
-                        changes.push(PoolId(pool), verdict);
-                    }
-                }
-                Err(error) => {
-                    for (place, before) in std::mem::take(&mut self.moved).into_iter().rev() {
-                        self.prices.put(place, before);
-                    }
-                    for start in starts.get(..done).unwrap_or(&[]) {
-                        let (pool, verdict) = self.look(*start)?;
-                        *self.verdicts.get_mut(pool).ok_or_else(broken)? = verdict;
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        changes.liquidatable.sort_unstable();
-        changes.safe.sort_unstable();
-        self.touched = starts.len();
-        Ok(changes)
-    }
-
-    /// A pool and the verdict on it at the prices in force, and a certificate around them.
-    fn look(&mut self, start: u32) -> Result<(usize, bool)> {
-        let Self { portfolio, prices, records, slots, laws, scratch, .. } = self;
-        let Scratch { look, moves, certificate, .. } = scratch;
-        let (head, entries) = records.get(start).ok_or_else(broken)?;
-        let pool = index(head.pool);
-        for entry in entries {
-            // They are written at the end: by then they are here.
-            if let Some(slots) = slots.get(index(entry.price)) {
-                slots.read_ahead(entry.slot);
-            }
-        }
-        let strict = portfolio.venue().rules().strict;
-        let mut verdict = None;
-        if head.kind == Kind::Plain
-            && let Some(sums) = look.assess(head.cash, entries, laws, |at| prices.ticks(at))
-        {
-            let (equity, maintenance) = (i128::from(sums.equity), i128::from(sums.maintenance));
-            let fires = i64::from(!strict);
-            let found = is_liquidatable(equity, maintenance, strict);
-            let aim = Aim { liquidatable: found, fires };
-            let certified = look.certify(laws, sums, aim, certificate);
-            verdict = certified.map(|()| found);
-        }
-        let verdict = match verdict {
-            Some(verdict) => verdict,
-            None => {
-                let margin = portfolio.assess_here(PoolId(pool), prices)?;
-                let of_slots = entries.iter().filter(|entry| entry.slot != SHARED);
-                let places: Vec<u32> = of_slots.map(|entry| entry.price).collect();
-                let curve = Curve::of(portfolio, prices, PoolId(pool), &places)?;
-                curve.certify(&margin, strict, moves, certificate);
-                margin.liquidatable
-            }
-        };
-        let own = entries.iter().filter(|entry| entry.slot != SHARED);
-        for (entry, interval) in own.zip(&certificate.intervals) {
-            let place = index(entry.price);
-            let slots = slots.get_mut(place).ok_or_else(broken)?;
-            slots.admit(prices.ticks(place).ok_or_else(broken)?);
-            slots.set(entry.slot, *interval);
-        }
-        records.set_slack(start, certificate.slack);
-        Ok((pool, verdict))
-    }
-
-    /// Writes a pool's record, with a slot for each of its prices; where it is.
-    fn enrol(&mut self, pool: usize) -> Result<u32> {
-        let mut entries = std::mem::take(&mut self.scratch.entries);
-        let id = PoolId(pool);
-        entries.clear();
-        let plain = plain_entries(&self.portfolio, &self.laws, id, &mut entries)?;
-        if plain.is_none() {
-            entries.clear();
-            let entry = |price| Entry { amount: 0, price, slot: 0 };
-            entries.extend(places(&self.portfolio, id)?.into_iter().map(entry));
-        }
-        let held = match self.records.start(pool) {
-            Some(start) => self.records.get(start).ok_or_else(broken)?.1,
-            None => &[],
-        };
-        let mut held: Vec<Entry> = held.iter().filter(|e| e.slot != SHARED).copied().collect();
-        let mut last = None;
-        for entry in &mut entries {
-            if last == Some(entry.price) {
-                entry.slot = SHARED;
-                continue;
-            }
-            last = Some(entry.price);
-            entry.slot = match held.iter().position(|own| own.price == entry.price) {
-                Some(at) => held.swap_remove(at).slot,
-                None => {
-                    let slots = self.slots.get_mut(index(entry.price)).ok_or_else(broken)?;
-                    slots.take(0).ok_or_else(broken)?
-                }
-            };
-        }
-        for gone in held {
-            self.slots.get_mut(index(gone.price)).ok_or_else(broken)?.give(gone.slot);
-        }
-        let kind = if plain.is_some() { Kind::Plain } else { Kind::General };
-        let owner = u32::try_from(pool).map_err(|_| broken())?;
-        let start = self.records.set(owner, kind, plain.unwrap_or(0), &entries);
-        let start = start.ok_or_else(broken)?;
-        for entry in entries.iter().filter(|entry| entry.slot != SHARED) {
-            self.slots.get_mut(index(entry.price)).ok_or_else(broken)?.own(entry.slot, start);
-        }
-        self.scratch.entries = entries;
-        Ok(start)
+        self.check_if_due()
     }
 }
 
@@ -628,51 +530,4 @@ fn by_nearness(report: &Report) -> Vec<usize> {
         gap(a).total_cmp(&gap(b))
     });
     order
-}
-
-/// The entries of a pool whose gap is a sum of lines, sorted by price, and its cash; none for any other.
-fn plain_entries(
-    portfolio: &Portfolio,
-    laws: &[Law],
-    pool: PoolId,
-    into: &mut Vec<Entry>,
-) -> Result<Option<i64>> {
-    let (head, venue) = (portfolio.head(pool)?, portfolio.venue());
-    let (mut cash, mut most) = (0_i128, 0_i128);
-    for (holding, legs) in portfolio.rows(pool)? {
-        let balance = holding.balance.saturating_sub(holding.interest);
-        if !head.multi || holding.asset == head.asset {
-            cash = cash.saturating_add(balance);
-        } else if balance != 0 {
-            let price = asset_place(portfolio, holding.asset)?;
-            let (Ok(amount), Some(Law::Coin(asset))) =
-                (i64::try_from(balance), laws.get(index(price)))
-            else {
-                return Ok(None);
-            };
-            // At no price may it be past the bounds: the watch would not see it.
-            if plain::coin_bound(asset, amount).is_none_or(|bound| bound > QUANTA_MAX / 1_024) {
-                return Ok(None);
-            }
-            into.push(Entry { amount, price, slot: 0 });
-        }
-        for leg in &legs {
-            let instrument = venue.instrument(leg.instrument)?;
-            let Contract::Linear { unit } = instrument.contract() else {
-                return Ok(None);
-            };
-            let own = !head.multi || instrument.settlement() == head.asset;
-            let line = matches!(laws.get(leg.instrument.index()), Some(Law::Line(_)));
-            let Some(amount) = leg.lots.checked_mul(unit).filter(|_| own && line) else {
-                return Ok(None);
-            };
-            most = most.saturating_add(leg.exposure().saturating_mul(i128::from(unit)));
-            cash = cash.saturating_sub(leg.cost).saturating_sub(leg.accrued);
-            into.push(Entry { amount, price: leg.instrument.0, slot: 0 });
-        }
-    }
-    into.sort_unstable_by_key(|entry| entry.price);
-    // Neither may the sums of all legs, with the orders filled.
-    let bounded = most <= i128::from(i64::MAX) / 4;
-    Ok(i64::try_from(cash).ok().filter(|_| bounded))
 }

@@ -164,7 +164,7 @@ struct Part {
     requirement: i64,
     /// What the gap gains when the price grows by a whole price, and how far it may move as a part of it: estimates.
     slope: f64,
-    part: f64,
+    reach: f64,
 }
 
 /// A pool at the prices.
@@ -220,7 +220,7 @@ impl Part {
             value: 0,
             requirement: 0,
             slope: 0.0,
-            part: 0.0,
+            reach: 0.0,
         };
         match law {
             Law::Line(schedule) => {
@@ -327,8 +327,8 @@ impl Look {
                 at += 1;
             }
             let loss = first.slope.abs();
-            first.part = weight(loss);
-            total += loss * first.part;
+            first.reach = weight(loss);
+            total += loss * first.reach;
         }
         // A part is kept for payments where there is enough: not near the line, where each tick counts.
         let kept = gross / 2_048.0;
@@ -347,7 +347,7 @@ impl Look {
                 rest = after;
                 let law = laws.get(usize::try_from(first.price).ok()?)?;
                 // After an attempt that lost too much, a tick less each time.
-                let reach = reach(first.ticks, share * first.part) - i64::from(attempt);
+                let reach = reach(first.ticks, share * first.reach) - i64::from(attempt);
                 let reach = if attempt == TRIES { 0 } else { reach.max(0) };
                 if let Some((interval, loss)) = interval(own, law, reach, aim) {
                     used = used.saturating_add(loss);

@@ -95,7 +95,7 @@ impl Block {
     #[inline]
     fn left(&self, (below, above): Kept) -> u32 {
         let out = |(place, (low, high)): (u32, &Kept)| {
-            u32::from((below < *low) | (above > *high)) << place
+            (u32::from(below < *low) | u32::from(above > *high)) << place
         };
         (0..).zip(&self.0).map(out).fold(0, |all, bit| all | bit)
     }
