@@ -37,6 +37,7 @@ from aivora_core.portfolio import (
     Report,
     Withdrawal,
 )
+from aivora_core.watch import Changes, Hits, Watch
 
 __all__ = [
     "Account",
@@ -46,9 +47,11 @@ __all__ = [
     "BookError",
     "Books",
     "CardError",
+    "Changes",
     "Explanation",
     "Flip",
     "FloatGivenError",
+    "Hits",
     "Instrument",
     "InvariantBroken",
     "LimitExceeded",
@@ -63,6 +66,7 @@ __all__ = [
     "UnknownNameError",
     "Venue",
     "Walk",
+    "Watch",
     "Withdrawal",
     "__version__",
     "walk_many",

@@ -12,6 +12,7 @@ import numpy as np
 from aivora_core import _core
 from aivora_core.explain import STATUSES, Explanation, amount
 from aivora_core.frames import columns
+from aivora_core.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -694,6 +695,28 @@ class Portfolio:
             quanta={name: of["quantum"] for name, of in self.venue.assets.items()},
         )
 
+    def watch(self, prices: Prices) -> Watch:
+        """Watch it from these prices on: who becomes liquidatable by each price, at once.
+
+        Parameters
+        ----------
+        prices : Prices
+            A mark for every held instrument; the watch goes on from a copy.
+
+        Returns
+        -------
+        Watch
+            It shares this portfolio: what is changed here, it knows.
+
+        Raises
+        ------
+        PriceError
+            ``missing_price``: nothing is assumed.
+        TableError
+            ``duplicate_key`` while another watch is open.
+        """
+        return Watch(self, self._core.watch(prices))
+
     def open_interest(self) -> dict[str, OpenInterest]:
         """The open interest of every instrument, over all pools.
 
@@ -902,6 +925,60 @@ class Account:
         [2500000]
         """
         self._core.set_balance(self._place, asset, amount, interest)
+
+    def set_orders(
+        self,
+        instrument: str,
+        bids: int | str | Decimal,
+        asks: int | str | Decimal,
+        *,
+        leg: str = "net",
+    ) -> None:
+        """Set the open orders of a leg, in place: the quantity of all its bids, and of all its asks.
+
+        Raises
+        ------
+        TableError, NumberError, FloatGivenError, UnknownNameError
+            As in `Portfolio.from_tables`. The portfolio is as it was then.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> venue = ac.Venue.load("demo")
+        >>> pf = ac.Portfolio.from_tables(venue, collateral=[{"account": "a", "amount": "900"}])
+        >>> pf["a"].set_orders("BTC", bids="1", asks=0)
+        >>> pf.check(ac.Prices(venue, mark={"BTC": "64000"})).initial.tolist()
+        [640000000]
+        """
+        self._core.set_orders(self._place, instrument, leg, bids, asks)
+
+    def set_leverage(
+        self, leverage: int | str | Decimal | None, *, instrument: str | None = None
+    ) -> None:
+        """Choose a leverage for the pool, or for one instrument of it; None takes it back.
+
+        A leverage that nobody in the portfolio has chosen before packs all of it anew.
+
+        Raises
+        ------
+        NumberError
+            ``out_of_range`` below 1.
+        UnknownNameError
+            ``unknown_instrument``.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> venue = ac.Venue.load("demo")
+        >>> pf = ac.Portfolio.from_tables(
+        ...     venue,
+        ...     positions=[{"account": "a", "instrument": "BTC", "quantity": "1", "entry": "64000"}],
+        ... )
+        >>> pf["a"].set_leverage(2)
+        >>> pf.check(ac.Prices(venue, mark={"BTC": "64000"})).initial.tolist()
+        [32000000000]
+        """
+        self._core.set_leverage(self._place, leverage, instrument)
 
     def withdrawable(
         self, asset: str, prices: Prices, *, books: dict[str, Book] | None = None

@@ -48,6 +48,7 @@ PYTHON = {
     "aivora_core.frames": "data",
     "aivora_core.portfolio": "margin",
     "aivora_core.render": "roof",
+    "aivora_core.watch": "margin",
 }
 
 

@@ -72,6 +72,7 @@ UNIT_VALUE_TERM_MAX = 10**18
 DENOMINATOR_MAX = 10**9
 DENOMINATOR_SLOPE_MAX = 10**12
 EXPONENT_MAX = 1000
+CHECK_EVERY_MAX = 86_400_000
 ASSETS_MAX = 256
 SLICES_MAX = 16
 INSTRUMENTS_MAX = 4096
@@ -462,6 +463,7 @@ _RULE_KEYS = {
     "valuation": False,
     "withdrawal_profit": False,
     "taker_fee": False,
+    "check_on": False,
     **dict.fromkeys(_RULE_VALUES, False),
 }
 _ASSET_KEYS = {
@@ -610,10 +612,22 @@ def _read_rules(table: Mapping[str, object]) -> tuple[Rules, Fraction | None]:
     }
     if chosen["margin_mode"] == "multi" and valuation is None:
         raise OracleError("missing_key", "valuation")
+    _check_event(row.get("check_on", "mark"))
     profit = rate(row.get("withdrawal_profit", 0), "withdrawal_profit")
     fee = rate(row["taker_fee"], "taker_fee") if "taker_fee" in row else None
     own = Rules(settlement=settlement, valuation=valuation, withdrawal_profit=profit, **chosen)
     return own, fee
+
+
+def _check_event(node: object) -> None:
+    """Refuse what names no event of a check: when it is made changes no number here."""
+    text = _text(node, "check_on")
+    every = text.removesuffix("ms")
+    known = text in ("mark", "block") or (
+        text.endswith("ms") and every.isascii() and every.isdigit()
+    )
+    if not known or (every.isdigit() and not 1 <= int(every) <= CHECK_EVERY_MAX):
+        raise OracleError("bad_value", "check_on", text)
 
 
 def _read_assets(node: object, rules: Rules) -> dict[str, Asset]:

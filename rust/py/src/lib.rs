@@ -12,6 +12,7 @@ mod prices;
 mod tables;
 mod venue;
 mod walk;
+mod watch;
 
 use pyo3::prelude::*;
 
@@ -34,6 +35,8 @@ mod _core {
     use crate::venue::{_venue, Venue};
     #[pymodule_export]
     use crate::walk::Walk;
+    #[pymodule_export]
+    use crate::watch::Watch;
 
     use super::{Bound, PyAny, PyModule, PyModuleMethods, PyResult, pyfunction};
 

@@ -1,7 +1,7 @@
 //! `Portfolio`, the native half: packed once, checked many times. Python's `portfolio.py` gives it its manners.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 use aivora::data::{self, InstrumentId};
 use aivora::execution::withdrawable_after_exits;
@@ -15,28 +15,24 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use crate::book::Book;
-use crate::convert::{decimal, to_decimal_or_overflow};
+use crate::convert::{decimal, rate, to_decimal_or_overflow};
 use crate::errors::raise;
 use crate::prices::Prices;
 use crate::tables::{COLLATERAL, ORDERS, OffGrid, POOLS, POSITIONS, Reader, Table, Tables};
 use crate::venue::Venue;
+use crate::watch::{Reading, Shared, Watch};
 
 /// Every pool of every account of one venue.
 #[pyclass(frozen, module = "aivora_core._core")]
 pub(crate) struct Portfolio {
     venue: Arc<data::Venue>,
-    inner: RwLock<margin::Portfolio>,
+    inner: Shared,
     off_grid: Vec<OffGrid>,
 }
 
 impl Portfolio {
-    /// The portfolio as it is. A poisoned lock holds a whole portfolio all the same: each change is made in one step.
-    fn read(&self) -> RwLockReadGuard<'_, margin::Portfolio> {
-        self.inner.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, margin::Portfolio> {
-        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> Reading<'_> {
+        self.inner.read()
     }
 
     fn instrument(&self, symbol: &str) -> PyResult<InstrumentId> {
@@ -176,7 +172,7 @@ impl Portfolio {
             pools: Table::read("pools", pools, POOLS).map_err(raise)?,
         };
         let (inner, off_grid) = reader.read(&tables)?;
-        Ok(Self { venue: venue.inner.clone(), inner: RwLock::new(inner), off_grid })
+        Ok(Self { venue: venue.inner.clone(), inner: Shared::new(inner), off_grid })
     }
 
     fn __len__(&self) -> usize {
@@ -376,7 +372,13 @@ impl Portfolio {
             Ok(margin::Position { lots, cost, accrued: whole(accrued, "accrued")? })
         };
         let position = read().map_err(raise)?;
-        py.detach(|| self.write().set_position(pool, id, side, position)).map_err(raise)
+        py.detach(|| {
+            self.inner.change(
+                |alone| alone.set_position(pool, id, side, position),
+                |watch| watch.set_position(pool, id, side, position),
+            )
+        })
+        .map_err(raise)
     }
 
     /// Sets the balance of a pool in an asset and the interest owed on it, in units.
@@ -396,7 +398,65 @@ impl Portfolio {
         let amount = whole(amount, "amount").map_err(raise)?.get();
         let interest = whole(interest, "interest").map_err(raise)?.get();
         let balance = margin::Balance { asset: id, amount, interest };
-        py.detach(|| self.write().set_balance(pool, balance)).map_err(raise)
+        py.detach(|| {
+            self.inner.change(
+                |alone| alone.set_balance(pool, balance),
+                |watch| watch.set_balance(pool, balance),
+            )
+        })
+        .map_err(raise)
+    }
+
+    /// Sets the open orders of a leg of a pool: all its bids and all its asks, in units.
+    fn set_orders(
+        &self,
+        py: Python<'_>,
+        index: usize,
+        instrument: &str,
+        leg: &str,
+        bids: &Bound<'_, PyAny>,
+        asks: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let (pool, id) = (self.pool(index)?, self.instrument(instrument)?);
+        let side = LegSide::from_name(leg).map_err(raise)?;
+        let of = self.venue.instrument(id).map_err(raise)?;
+        let lots =
+            |value: &Bound<'_, PyAny>, field: &str| of.quantity(decimal(value, field)?, field);
+        let orders = lots(bids, "bids").and_then(|bids| Ok([bids, lots(asks, "asks")?]));
+        let orders = orders.map_err(raise)?;
+        py.detach(|| {
+            self.inner.change(
+                |alone| alone.set_orders(pool, id, side, orders),
+                |watch| watch.set_orders(pool, id, side, orders),
+            )
+        })
+        .map_err(raise)
+    }
+
+    /// Chooses a leverage for a pool, or one instrument of it; None takes the choice back.
+    fn set_leverage(
+        &self,
+        py: Python<'_>,
+        index: usize,
+        leverage: Option<&Bound<'_, PyAny>>,
+        instrument: Option<&str>,
+    ) -> PyResult<()> {
+        let pool = self.pool(index)?;
+        let id = instrument.map(|symbol| self.instrument(symbol)).transpose()?;
+        let leverage = leverage.map(|value| rate(value, "leverage")).transpose().map_err(raise)?;
+        py.detach(|| {
+            self.inner.change(
+                |alone| alone.set_leverage(pool, id, leverage),
+                |watch| watch.set_leverage(pool, id, leverage),
+            )
+        })
+        .map_err(raise)
+    }
+
+    /// Watches it from these prices on.
+    fn watch(&self, py: Python<'_>, prices: &Prices) -> PyResult<Watch> {
+        let prices = prices.snapshot();
+        py.detach(|| Watch::new(self.inner.clone(), prices)).map_err(raise)
     }
 
     /// Bytes held: of names, of pools.

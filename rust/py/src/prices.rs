@@ -56,6 +56,10 @@ impl Prices {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn of(prices: pricing::Prices) -> Self {
+        Self { inner: Mutex::new(prices) }
+    }
+
     pub(crate) fn snapshot(&self) -> pricing::Prices {
         self.lock().clone()
     }
@@ -132,7 +136,7 @@ impl Prices {
         let mut prices = pricing::Prices::new(venue.inner.clone());
         let given = Given { mark, mark_ticks, asset, asset_ticks };
         set(&mut prices, read(&venue.inner, &given)?)?;
-        Ok(Self { inner: Mutex::new(prices) })
+        Ok(Self::of(prices))
     }
 
     /// Sets prices in place; one wrong price changes none.

@@ -229,6 +229,7 @@ impl Venue {
         dict.set_item("valuation", valuation.map(aivora::data::Asset::name))?;
         dict.set_item("margin_mode", if rules.multi { "multi" } else { "single" })?;
         dict.set_item("withdrawal_profit", fraction(py, rules.withdrawal_profit)?)?;
+        dict.set_item("check_on", rules.check_on.to_string())?;
         dict.set_item("trigger", if rules.strict { "strict" } else { "non_strict" })?;
         dict.set_item("maintenance_basis", basis(rules.maintenance_basis))?;
         dict.set_item("initial_basis", basis(rules.initial_basis))?;

@@ -305,6 +305,30 @@ impl Venue {
         })
     }
 
+    /// The instrument that is written so many places after the first one in the card.
+    ///
+    /// # Errors
+    /// `unknown_instrument`.
+    pub fn nth(&self, place: usize) -> Result<InstrumentId> {
+        let known = self.instruments.get(place).and_then(|_| u32::try_from(place).ok());
+        known.map(InstrumentId).ok_or_else(|| {
+            let limit = format!("must be a place in the card, 0 to {}", self.instruments.len() - 1);
+            Error::new(ErrorKind::UnknownInstrument, "instrument", place, limit)
+        })
+    }
+
+    /// The asset so many places after the first one, in order of their names.
+    ///
+    /// # Errors
+    /// `unknown_asset`.
+    pub fn nth_asset(&self, place: usize) -> Result<AssetId> {
+        let known = self.assets.get(place).and_then(|_| u8::try_from(place).ok());
+        known.map(AssetId).ok_or_else(|| {
+            let limit = format!("must be 0 to {}", self.assets.len() - 1);
+            Error::new(ErrorKind::UnknownAsset, "asset", place, limit)
+        })
+    }
+
     /// The instrument at a place.
     ///
     /// # Errors

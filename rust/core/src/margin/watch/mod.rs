@@ -462,7 +462,7 @@ impl Watch {
         let before = self.prices.clone();
         let mut hits = Vec::new();
         for (row, tick) in rows.into_iter().enumerate() {
-            match self.one_of_many(&tick) {
+            match self.apply(&tick) {
                 Ok(changes) if changes.is_empty() => {}
                 Ok(changes) => {
                     let hit = |liquidatable| move |pool| Hit { row, pool, liquidatable };
@@ -485,8 +485,12 @@ impl Watch {
         Ok(hits)
     }
 
+    /// One tick, after time has gone on to its own.
+    ///
+    /// # Errors
+    /// As [`Watch::tick`] and [`Watch::advance`].
     #[inline]
-    fn one_of_many(&mut self, tick: &Tick) -> Result<Changes> {
+    pub fn apply(&mut self, tick: &Tick) -> Result<Changes> {
         let mut changes = match tick.time {
             Some(time) => self.advance(time)?,
             None => Changes::default(),
