@@ -370,16 +370,15 @@ fn main() {
         for size in [most / 100, most / 10] {
             if wants(&case("calm")) {
                 let (mut world, mut taken) = warmed(size, leverage, Held::Plain);
-                let ticks = (200_000_000 / size).clamp(500, 20_000);
                 let of = format!("{} {size}", case("calm"));
-                let run = Run { name: &of, rounds: 7, ticks, drift: 0.0 };
+                let run = Run { name: &of, rounds: 7, ticks: 20_000, drift: 0.0 };
                 calm.push(beside(&run, &mut world, &mut taken));
             }
         }
         let (mut world, mut taken) = warmed(most, leverage, Held::Plain);
         if wants(&case("calm")) {
             let of = format!("{} {most}", case("calm"));
-            let run = Run { name: &of, rounds: 7, ticks: 1_000, drift: 0.0 };
+            let run = Run { name: &of, rounds: 5, ticks: 20_000, drift: 0.0 };
             calm.push(beside(&run, &mut world, &mut taken));
         }
         if wants(&case("alone")) {
@@ -405,8 +404,13 @@ fn main() {
             tails(&case("tails"), &mut world, &mut taken, ticks);
         }
     }
-    for (name, held) in [("hedged", Held::Hedged), ("assets", Held::Assets)] {
-        let of = format!("alone {name}");
+    for (name, held) in [
+        ("plain", Held::Plain),
+        ("hedged", Held::Hedged),
+        ("netted", Held::Netted),
+        ("assets", Held::Assets),
+    ] {
+        let of = format!("variant {name}");
         if wants(&of) {
             let (mut world, mut taken) = warmed(most, 4.0, held);
             let (ns, looked) = alone(&mut world, &mut taken, 200_000);

@@ -43,6 +43,17 @@ pub(crate) fn rates(instrument: usize) -> [i64; 10] {
     STEPS.map(|step| [4, 5, 10][instrument % 3] * step)
 }
 
+/// What a notional in quanta requires.
+fn requirement(instrument: usize, notional: i64) -> f64 {
+    let ends = FLOORS.iter().skip(1).map(|floor| *floor as f64 * 1e6).chain([f64::INFINITY]);
+    let brackets = FLOORS.iter().zip(ends).zip(rates(instrument));
+    let part = |((floor, end), rate): ((&i64, f64), i64)| {
+        let own = ((notional as f64).min(end) - *floor as f64 * 1e6).max(0.0);
+        own * rate as f64 / DEN as f64
+    };
+    brackets.map(part).sum()
+}
+
 /// What pools hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Held {
@@ -50,6 +61,8 @@ pub(crate) enum Held {
     Plain,
     /// A long and a short leg of each instrument, the smaller one a third to all but a tenth of the larger one.
     Hedged,
+    /// Of each such pair only what is left of it, with the same gap: the collateral is less by what the pair requires more.
+    Netted,
     /// Plain legs; collateral in three assets with haircuts.
     Assets,
 }
@@ -149,7 +162,7 @@ pub(crate) fn population(
         let shares: Vec<f64> = held.iter().map(|_| -random.uniform().ln()).collect();
         let sum: f64 = shares.iter().sum();
         let mostly_long = random.uniform() < 0.6;
-        let mut worth = 0.0;
+        let (mut worth, mut spared) = (0.0, 0.0);
         for (pick, share) in held.iter().zip(&shares) {
             let lots = ((gross * share / sum) * 1e6 / marks[*pick] as f64).max(1.0) as i64;
             let long = (random.uniform() < 0.8) == mostly_long;
@@ -161,22 +174,25 @@ pub(crate) fn population(
                 builder.position(key, ids[*pick], side, lots, cost, quanta(0)).unwrap();
             };
             let mut net = lots;
-            if holding == Held::Hedged {
+            if holding == Held::Hedged || holding == Held::Netted {
                 let part = (lots.abs() as f64 * (0.33 + 0.57 * random.uniform())) as i64;
-                let (own, other) = if long {
-                    (LegSide::Long, LegSide::Short)
+                let other = -lots.signum() * part.max(1);
+                net += other;
+                if holding == Held::Hedged {
+                    let long = |lots: i64| if lots > 0 { LegSide::Long } else { LegSide::Short };
+                    open(long(lots), lots);
+                    open(long(other), other);
                 } else {
-                    (LegSide::Short, LegSide::Long)
-                };
-                open(own, lots);
-                open(other, -lots.signum() * part.max(1));
-                net -= lots.signum() * part.max(1);
+                    let required = |lots: i64| requirement(*pick, (lots * marks[*pick]).abs());
+                    spared += required(lots) + required(other) - required(net);
+                    open(LegSide::Net, net);
+                }
             } else {
                 open(LegSide::Net, lots);
             }
             worth += ((net * marks[*pick]) as f64).abs();
         }
-        let collateral = worth / (leverage * (0.9 * random.normal()).exp());
+        let collateral = worth / (leverage * (0.9 * random.normal()).exp()) - spared;
         deposit(&mut builder, key, collateral, &mut random, (venue, holding));
     }
     (builder.build().unwrap(), prices)

@@ -7,7 +7,7 @@ use crate::numbers::limits::TICKS_MAX;
 use super::super::collateral::Valued;
 use super::records::{Certificate, Entry};
 use super::slots::{ANY, Interval};
-use super::split::weight;
+use super::split::{FARTHEST, weight};
 
 /// Notionals are below this, so that no step of a requirement can leave 64 bits.
 const NOTIONAL_MAX: u64 = 1 << 61;
@@ -335,7 +335,11 @@ impl Look {
         #[allow(clippy::as_conversions, clippy::cast_possible_truncation)] // it saturates
         let kept = if kept * 16.0 < float(room) { kept as i64 } else { 0 };
         let budget = room - kept;
-        let mut share = float(budget) / total.max(f64::MIN_POSITIVE);
+        let share = float(budget) / total.max(f64::MIN_POSITIVE);
+        for part in parts.iter_mut() {
+            part.reach = (share * part.reach).min(FARTHEST);
+        }
+        let mut scale = 1.0;
         for attempt in 0..=TRIES {
             into.clear();
             let mut used = 0_i64;
@@ -347,8 +351,8 @@ impl Look {
                 rest = after;
                 let law = laws.get(usize::try_from(first.price).ok()?)?;
                 // After an attempt that lost too much, a tick less each time.
-                let reach = reach(first.ticks, share * first.reach) - i64::from(attempt);
-                let reach = if attempt == TRIES { 0 } else { reach.max(0) };
+                let reach = reach(first.ticks, scale * first.reach) - i64::from(attempt);
+                let reach = (attempt < TRIES).then_some(reach.max(0));
                 if let Some((interval, loss)) = interval(own, law, reach, aim) {
                     used = used.saturating_add(loss);
                     into.intervals.push(interval);
@@ -361,7 +365,9 @@ impl Look {
                 into.slack = room - used;
                 return Some(());
             }
-            share *= if fits { float(budget) / float(used) } else { 0.5 };
+            // Once the straight way; then faster, as what bends most may be far away.
+            let straight = if fits { float(budget) / float(used) } else { 0.5 };
+            scale *= if attempt == 0 { straight } else { straight * 0.5 };
         }
         None
     }
@@ -373,17 +379,17 @@ fn is_nothing(part: &Part, laws: &[Law]) -> bool {
     part.amount == 0 || matches!(law, Some(Law::Coin(_)))
 }
 
-/// Ticks that are a part of a price: no further than fifteen prices.
+/// Ticks that are a part of a price.
 #[inline]
 #[allow(clippy::as_conversions, clippy::cast_possible_truncation)] // it saturates
 fn reach(ticks: i64, part: f64) -> i64 {
-    ((float(ticks) * part) as i64).min(ticks.saturating_mul(15))
+    (float(ticks) * part) as i64
 }
 
-/// An interval for the parts of one price that reaches so many ticks to the side of the other verdict, and the most that
-/// the gap moves there towards it.
+/// An interval for the parts of one price that reaches so many ticks to the side of the other verdict, or none where it may
+/// lose nothing, and the most that the gap moves there towards it.
 #[inline]
-fn interval(own: &[Part], law: &Law, reach: i64, aim: Aim) -> Option<(Interval, i64)> {
+fn interval(own: &[Part], law: &Law, reach: Option<i64>, aim: Aim) -> Option<(Interval, i64)> {
     let first = own.first()?;
     let rising = (first.slope < 0.0) != aim.liquidatable;
     let mut limits = (1, TICKS_MAX);
@@ -398,7 +404,8 @@ fn interval(own: &[Part], law: &Law, reach: i64, aim: Aim) -> Option<(Interval, 
         }
         beyond = limits;
     }
-    let toward = if rising { first.ticks.saturating_add(reach) } else { first.ticks - reach };
+    let by = reach.unwrap_or(0);
+    let toward = if rising { first.ticks.saturating_add(by) } else { first.ticks - by };
     let near = toward.clamp(limits.0, limits.1);
     if own.len() > 1 {
         return pair(own, law, (near, reach, limits), rising, aim);
@@ -417,35 +424,40 @@ fn interval(own: &[Part], law: &Law, reach: i64, aim: Aim) -> Option<(Interval, 
 fn pair(
     own: &[Part],
     law: &Law,
-    (near, reach, limits): (i64, i64, Interval),
+    (near, reach, limits): (i64, Option<i64>, Interval),
     rising: bool,
     aim: Aim,
 ) -> Option<(Interval, i64)> {
     let Law::Line(schedule) = law else { return None };
     let here = own.first()?.ticks;
-    if reach == 0 {
-        return Some(((here, here), 0));
-    }
-    let away = reach.saturating_mul(AWAY);
-    let far = if rising { here.saturating_sub(away) } else { here.saturating_add(away) };
-    let far = far.clamp(limits.0, limits.1);
+    let Some(reach) = reach else { return Some(((here, here), 0)) };
     let rounded = i64::try_from(own.len()).ok()? - 1;
-    let moved = if aim.liquidatable {
+    let within = |far: i64| {
+        let far = if rising { here.saturating_sub(far) } else { here.saturating_add(far) };
+        far.clamp(limits.0, limits.1)
+    };
+    if aim.liquidatable {
         let den = i128::from(schedule.den.by);
         let mut tangent = 0_i128;
         for part in own {
             let (amount, bracket) = (i128::from(part.amount), schedule.brackets.get(part.bracket)?);
             tangent += amount * den - amount.abs() * i128::from(bracket.rate);
         }
-        let gain = |end: i64| {
-            let product = tangent.checked_mul(i128::from(end - here))?;
-            i64::try_from(product.checked_add(den - 1)?.div_euclid(den).max(0)).ok()
-        };
-        gain(near)?.max(gain(far)?)
-    } else {
-        let gap = |end: i64| own.iter().map(|part| part.gap_at(law, end)).sum::<Option<i64>>();
-        let now: i64 = own.iter().map(|part| part.value - part.requirement).sum();
-        (now - gap(near)?.min(gap(far)?)).max(0)
-    };
-    Some(((near.min(far), near.max(far)), moved + rounded))
+        let product = tangent.checked_mul(i128::from(near - here))?.checked_add(den - 1)?;
+        let gain = i64::try_from(product.div_euclid(den)).ok()?.max(0);
+        // The other way the tangent falls, all the way; where it is level, neither is far.
+        let far = if gain > 0 { within(TICKS_MAX) } else { here };
+        return Some(((near.min(far), near.max(far)), gain + rounded));
+    }
+    let gap = |end: i64| own.iter().map(|part| part.gap_at(law, end)).sum::<Option<i64>>();
+    let now: i64 = own.iter().map(|part| part.value - part.requirement).sum();
+    let least = gap(near)?.min(now);
+    // The other way the gap grows at first: as far as it is not less than at the near end.
+    for far in [here / 2, reach.saturating_mul(AWAY), reach].map(within) {
+        if let Some(gap) = gap(far).filter(|gap| *gap >= least) {
+            let lost = (now - gap.min(least)).max(0);
+            return Some(((near.min(far), near.max(far)), lost + rounded));
+        }
+    }
+    Some(((near.min(here), near.max(here)), now - least + rounded))
 }

@@ -4,6 +4,9 @@
 //! `r_i` with `Σ L_i r_i = B`. A price that walks at random leaves an interval of half-width `r` about `1 / r²` as often; the
 //! sum of these is smallest where `r_i` goes with `L_i^(-1/3)`.
 
+/// No price is let go further than so many times itself.
+pub(super) const FARTHEST: f64 = 15.0;
+
 /// Moves, as parts of their prices.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Moves {
@@ -36,7 +39,7 @@ impl Moves {
     /// Shares what may be lost.
     pub(super) fn split(&mut self, budget: f64) {
         if let [(loss, own)] = self.moves.as_mut_slice() {
-            *own = budget / loss.max(f64::MIN_POSITIVE);
+            *own = (budget / loss.max(f64::MIN_POSITIVE)).min(FARTHEST);
             return;
         }
         let mut total = 0.0;
@@ -46,7 +49,7 @@ impl Moves {
         }
         let share = budget / total.max(f64::MIN_POSITIVE);
         for (_, own) in &mut self.moves {
-            *own *= share;
+            *own = (*own * share).min(FARTHEST);
         }
     }
 
@@ -65,9 +68,7 @@ impl Moves {
         else {
             return 0;
         };
-        // No further than to a sixteenth, or to sixteen times the price.
-        let most = from.saturating_mul(15);
-        *last = ((from as f64 * own) as i64).clamp(0, most).min((*last).max(0));
+        *last = ((from as f64 * own) as i64).min(*last).max(0);
         *last
     }
 }
