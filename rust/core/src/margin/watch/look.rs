@@ -129,7 +129,7 @@ impl Watch {
 }
 
 /// The entries of a pool whose gap is a sum of lines, sorted by price, and its cash; none for any other.
-fn plain_entries(
+pub(super) fn plain_entries(
     portfolio: &Portfolio,
     laws: &[Law],
     pool: PoolId,

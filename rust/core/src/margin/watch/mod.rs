@@ -8,6 +8,8 @@ mod clock;
 mod general;
 mod look;
 mod plain;
+#[cfg(test)]
+mod proofs;
 mod records;
 mod slots;
 mod split;
