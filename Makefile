@@ -45,6 +45,8 @@ test-rust:
 	@cargo test --quiet $(CRATES)
 	$(call say,cargo test without overflow checks$(,) as an embedder may build)
 	@cargo test --quiet --profile embedder --lib --tests $(CRATES)
+	$(call say,the watch$(,) 5$(,)000 pools and 5$(,)000 ticks a scenario)
+	@cargo test --quiet --release -p aivora-core --test watch
 
 test-python: $(VENV)/.test
 	$(call say,pytest on the installed wheel)

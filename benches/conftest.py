@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any
+
+with contextlib.suppress(ImportError):
+    import lrvx  # noqa: F401 - first of all: later there may be no room for what it keeps a thread
 
 import pytest
 
@@ -24,6 +28,7 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")
 ROWS: list[Row] = []
 DIFFERENCES: list[Difference] = []
 SCALING: list[dict[str, Any]] = []
+WATCH: list[dict[str, Any]] = []
 # `BARS=report` prints a missed bar and goes on: for machines whose weather is not ours to choose.
 HOLD = os.environ.get("BARS", "hold") != "report"
 
@@ -73,6 +78,10 @@ class Recorder:
         """Add to the measurements at several sizes."""
         SCALING.append(point)
 
+    def watches(self, case: dict[str, Any]) -> None:
+        """Add to the cases of the watch."""
+        WATCH.append(case)
+
     def add(self, *rows: Row) -> None:
         """Add finished rows."""
         ROWS.extend(rows)
@@ -120,7 +129,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the report and write it: a whole run at full size into the tree, others into target."""
     if not ROWS:
         return
-    found = reporting.gather(ROWS, DIFFERENCES, SCALING, size=SIZE, seed=SEED)
+    found = reporting.gather(ROWS, DIFFERENCES, SCALING, WATCH, size=SIZE, seed=SEED)
     whole = found["bars_apply"] and os.environ.get("BENCH_WRITE") == "tree"
     terminalreporter.section("bench report")
     for line in reporting.plain(found):

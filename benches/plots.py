@@ -1,4 +1,4 @@
-"""Draw the report: `ratios.svg` and `scaling.svg`, the same bytes for the same report.
+"""Draw the report: `ratios.svg`, `scaling.svg` and `watch.svg`, the same bytes for the same report.
 
 Needs matplotlib, from the extra `bench`.
 """
@@ -88,6 +88,26 @@ def scaling(report: dict[str, Any]) -> Any:
     return figure
 
 
+def watch(report: dict[str, Any]) -> Any:
+    """What a calm tick costs, by the number of accounts, with the watch and without."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 3.1), layout="constrained")
+    axes = figure.subplots()
+    for name, style in (("a", "-"), ("h", "--")):
+        cases = [c for c in report["watch"] if str(c["case"]).startswith(f"calm {name} ")]
+        sizes = [int(str(c["case"]).split()[-1]) for c in cases]
+        for key, color, who in (("delta_ns", PEER, "delta rescan"), ("watch_ns", OURS, "watch")):
+            costs = [float(c[key]) for c in cases]
+            axes.plot(sizes, costs, style, marker="o", color=color, label=f"{who}, {name}")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("accounts")
+    axes.set_title("one calm tick, ns", loc="left", fontsize=9)
+    axes.legend(frameon=False)
+    return figure
+
+
 def draw(report: dict[str, Any], folder: Path) -> list[Path]:
     """Draw what the report has rows for."""
     import matplotlib as mpl
@@ -98,6 +118,7 @@ def draw(report: dict[str, Any], folder: Path) -> list[Path]:
         for name, plot, there in (
             ("ratios", ratios, any(row["job"] == POPULATION for row in report["rows"])),
             ("scaling", scaling, bool(report["scaling"])),
+            ("watch", watch, any(str(c["case"]).startswith("calm ") for c in report["watch"])),
         ):
             if there:
                 figure = plot(report)

@@ -28,6 +28,7 @@ ROOT = HERE.parent
 SCRATCH = ROOT / "target" / "bench"
 PLOTS = ROOT / "docs" / "plots"
 PAGE = ROOT / "docs" / "guide" / "performance.md"
+WATCH_PAGE = ROOT / "docs" / "guide" / "watch.md"
 BEGIN, END = "<!-- begin: written by make bench -->\n", "<!-- end -->\n"
 PEERS = ("numpy", "numba", "polars", "nautilus_trader")
 FEATURES = ("sse4_2", "avx2", "avx512f", "avx512vl", "asimd", "sve")
@@ -89,6 +90,7 @@ def gather(
     rows: Iterable[Row],
     differences: Iterable[Difference] = (),
     scaling: Iterable[dict[str, Any]] = (),
+    watch: Iterable[dict[str, Any]] = (),
     *,
     size: int,
     seed: int,
@@ -107,6 +109,7 @@ def gather(
             {"where": d.where, "contestant": d.contestant, **asdict(d.verdict)} for d in differences
         ],
         "scaling": list(scaling),
+        "watch": list(watch),
     }
 
 
@@ -177,6 +180,36 @@ def scaling(report: dict[str, Any]) -> Table:
     return [head, *body] if body else []
 
 
+def _number(case: dict[str, Any], key: str) -> str:
+    value = case.get(key)
+    return "-" if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
+
+
+def watch_costs(report: dict[str, Any]) -> Table:
+    """Return what a tick costs with and without the watch, and how many pools it looks at."""
+    keys = ("watch_ns", "delta_ns", "ratio", "looked", "looked_each")
+    head = ("ticks", "watch, ns", "delta rescan, ns", "ratio", "looked at a tick", "a liquidation")
+    cases = [case for case in report["watch"] if "looked" in case]
+    body = [(case["case"], *(_number(case, key) for key in keys)) for case in cases]
+    return [head, *body] if body else []
+
+
+def watch_tails(report: dict[str, Any]) -> Table:
+    """Return the tails of single ticks in nanoseconds, the clock's own time among them."""
+    head = ("one tick, ns", "p50", "p99", "p99.9", "max", "the clock")
+    keys = ("p50", "p99", "p999", "max")
+    body = []
+    for case in report["watch"]:
+        if "p50" not in case:
+            continue
+        clock = _number(case, "clock")
+        name = f"{case['case']}, {case['ticks']:,.0f} ticks"
+        body.append((f"watch, {name}", *(_number(case, key) for key in keys), clock))
+        theirs = (_number(case, f"delta_{key}") for key in keys)
+        body.append((f"delta rescan, {case['case']}", *theirs, clock))
+    return [head, *body] if body else []
+
+
 def about(report: dict[str, Any]) -> Iterator[str]:
     """Yield where and on what it was measured, in lines."""
     m = report["machine"]
@@ -204,8 +237,9 @@ def plain(report: dict[str, Any]) -> Iterator[str]:
     yield from _plain(cells(report))
     if table := differences(report):
         yield from _plain(table)
-    if table := scaling(report):
-        yield from _plain(table)
+    for table in (scaling(report), watch_costs(report), watch_tails(report)):
+        if table:
+            yield from _plain(table)
     yield from about(report)
     yield from NOTES
 
@@ -225,13 +259,19 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join([*lines, "```text", *about(report), "```", ""])
 
 
-def into_page(page: str, report: dict[str, Any]) -> str:
-    """Return the docs page with its tables replaced."""
+def watch_markdown(report: dict[str, Any]) -> str:
+    """Write the tables of the watch, for its docs page."""
+    lines = _markdown(watch_costs(report)) + _markdown(watch_tails(report))
+    return "\n".join([*lines, "```text", *about(report), "```", ""])
+
+
+def into_page(page: str, text: str) -> str:
+    """Return a docs page with its tables replaced."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"the page lacks {BEGIN!r} or {END!r}")
-    return before + begin + markdown(report) + end + after
+    return before + begin + text + end + after
 
 
 def publish(report: dict[str, Any], *, whole: bool) -> list[Path]:
@@ -247,6 +287,7 @@ def publish(report: dict[str, Any], *, whole: bool) -> list[Path]:
     if importlib.util.find_spec("matplotlib") is not None:
         written += draw(report, plots)
     if whole:
-        PAGE.write_text(into_page(PAGE.read_text("utf-8"), report), "utf-8")
-        written.append(PAGE)
+        for page, text in ((PAGE, markdown(report)), (WATCH_PAGE, watch_markdown(report))):
+            page.write_text(into_page(page.read_text("utf-8"), text), "utf-8")
+            written.append(page)
     return written

@@ -342,13 +342,13 @@ def test_the_printed_report_says_everything(made: dict[str, Any]) -> None:
 
 def test_a_page_gets_its_tables(made: dict[str, Any]) -> None:
     page = f"# P\n\n{reporting.BEGIN}of long ago\n{reporting.END}\nafter\n"
-    written = reporting.into_page(page, made)
+    written = reporting.into_page(page, reporting.markdown(made))
     assert "of long ago" not in written
     assert written.startswith("# P\n")
     assert written.endswith("\nafter\n")
-    assert reporting.into_page(written, made) == written
+    assert reporting.into_page(written, reporting.markdown(made)) == written
     with pytest.raises(ValueError, match="lacks"):
-        reporting.into_page("# P\n", made)
+        reporting.into_page("# P\n", "tables")
 
 
 def test_what_is_kept_is_of_one_run(root: Path, schema: dict[str, Any]) -> None:
@@ -356,7 +356,9 @@ def test_what_is_kept_is_of_one_run(root: Path, schema: dict[str, Any]) -> None:
     kept = json.loads((root / "benches" / "report.json").read_text("utf-8"))
     jsonschema.validate(kept, schema)
     page = (root / "docs" / "guide" / "performance.md").read_text("utf-8")
-    assert reporting.into_page(page, kept) == page
+    assert reporting.into_page(page, reporting.markdown(kept)) == page
+    page = (root / "docs" / "guide" / "watch.md").read_text("utf-8")
+    assert reporting.into_page(page, reporting.watch_markdown(kept)) == page
     for name in ("ratios.svg", "scaling.svg"):
         assert kept["commit"] in (root / "docs" / "plots" / name).read_text("utf-8")
 

@@ -256,3 +256,17 @@ def test_bench_measures_and_checks_its_baselines(capsys: pytest.CaptureFixture[s
     found = answer(capsys, "bench", "--accounts", "2000")
     assert [row["exact"] for row in found["rows"]] == ["yes", "yes"]
     assert all(row["ratio"] > 1 for row in found["rows"])
+
+
+def test_bench_watch_compares_and_shows_what_a_later_check_costs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = answer(capsys, "bench", "watch", "--accounts", "500")
+    tick, later = found["tick"], found["later_checks"]
+    assert tick["exact"] == "yes"
+    assert tick["ratio"] > 0
+    first, *others = later["rows"]
+    assert (first["late_ms"], first["lost_bps"], first["never"]) == (0, 0, 0)
+    assert all(row["late_ms"] > 0 for row in others)
+    assert [row["never"] for row in others] == sorted(row["never"] for row in others)
+    assert all(row["told"] <= first["told"] for row in others)

@@ -29,6 +29,7 @@ __all__ = [
     "Prices",
     "Venue",
     "Walk",
+    "Watch",
     "__version__",
     "_empty",
     "_error",

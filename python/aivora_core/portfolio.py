@@ -715,7 +715,7 @@ class Portfolio:
         TableError
             ``duplicate_key`` while another watch is open.
         """
-        return Watch(self, self._core.watch(prices))
+        return Watch(self, self._core.watch(prices), self._core)
 
     def open_interest(self) -> dict[str, OpenInterest]:
         """The open interest of every instrument, over all pools.
@@ -934,7 +934,7 @@ class Account:
         *,
         leg: str = "net",
     ) -> None:
-        """Set the open orders of a leg, in place: the quantity of all its bids, and of all its asks.
+        """Set the open orders of a leg, in place: the quantity of all its bids, and of its asks.
 
         Raises
         ------
@@ -972,7 +972,9 @@ class Account:
         >>> venue = ac.Venue.load("demo")
         >>> pf = ac.Portfolio.from_tables(
         ...     venue,
-        ...     positions=[{"account": "a", "instrument": "BTC", "quantity": "1", "entry": "64000"}],
+        ...     positions=[
+        ...         {"account": "a", "instrument": "BTC", "quantity": "1", "entry": "64000"},
+        ...     ],
         ... )
         >>> pf["a"].set_leverage(2)
         >>> pf.check(ac.Prices(venue, mark={"BTC": "64000"})).initial.tolist()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class Hits:
     Attributes
     ----------
     row : numpy.ndarray of int64
-        Which tick it was; −1 for what a change of holdings before the first had changed.
+        Which tick it was; -1 for what a change of holdings before the first had changed.
     index : numpy.ndarray of int64
         The pool's place in the portfolio, as in the rows of `Portfolio.check`.
     liquidatable : numpy.ndarray of bool
@@ -154,10 +154,10 @@ class Watch:
     [('alice', 'cross')]
     """
 
-    def __init__(self, portfolio: Portfolio, core: _core.Watch) -> None:
+    def __init__(self, portfolio: Portfolio, core: _core.Watch, keys: _core.Portfolio) -> None:
         self.portfolio = portfolio
         self._core = core
-        self._keys = portfolio._core
+        self._keys = keys
         self._code(portfolio.venue)
 
     def _code(self, venue: Venue) -> None:
@@ -181,8 +181,13 @@ class Watch:
         return Changes([key(place) for place in fires], [key(place) for place in safe])
 
     def _pool(self, account: str, pool: str | None) -> int:
-        of = self.portfolio[account] if pool is None else self.portfolio[account, pool]
-        return of._place
+        if pool is not None:
+            return self._keys.find(account, pool)
+        places = self._keys.of_account(account)
+        if len(places) != 1:
+            self.portfolio[account]  # raises, with the pools there are
+            raise AssertionError(account)
+        return places[0]
 
     def tick(
         self,
@@ -317,7 +322,8 @@ class Watch:
         """What changes of a pool's holdings have changed, and look at the pool once more.
 
         After ``set_position``, ``set_balance``, ``set_orders`` or ``set_leverage`` of the pool the
-        verdict is the new one at once; this tells it, as does the next `tick` if nobody asks before.
+        verdict is the new one at once; this tells it, as does the next `tick` if nobody asks
+        before.
 
         Raises
         ------
@@ -342,7 +348,7 @@ class Watch:
         price: int | str | Decimal | None = None,
         time: int | None = None,
     ) -> Changes:
-        """Settle funding: each position pays ``ceil(value × rate)``, now or when a time has come.
+        """Settle funding: each position pays ``ceil(value x rate)``, now or when a time has come.
 
         Parameters
         ----------
@@ -360,7 +366,8 @@ class Watch:
         NumberError
             ``out_of_range`` for a time that has passed; ``overflow``. Nothing is paid then.
         """
-        if isinstance(rate, float):
+        given: Any = rate
+        if isinstance(given, float):
             limit = "a float is not exact; give an int, a str or a Decimal"
             raise _core._error("float_given", "rate", repr(rate), limit, None)
         text = str(rate)
@@ -414,7 +421,7 @@ class Watch:
         """End it; the portfolio goes on alone. A watch that is no longer used ends by itself."""
         self._core.close()
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         """Itself."""
         return self
 

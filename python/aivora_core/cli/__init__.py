@@ -117,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     case_run.set_defaults(call=commands.case_run)
 
     bench = sub.add_parser("bench", parents=[shared], help="ratios to pure Python, on this machine")
+    bench.add_argument(
+        "what", nargs="?", choices=["all", "watch"], default="all", help="watch: ticks alone"
+    )
     bench.add_argument("--accounts", type=int, default=200_000)
     bench.add_argument("--seed", type=int, default=20251010)
     bench.set_defaults(call=commands.bench)

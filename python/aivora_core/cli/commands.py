@@ -426,8 +426,35 @@ def bench(a: argparse.Namespace) -> Answer:
     """Measure ratios to pure Python on this machine."""
     from aivora_core.bench import measure
 
+    if a.what == "watch":
+        return _bench_watch(a)
     data = measure(a.accounts, a.seed)
     rows = [(r["job"], f"{r['ratio']:.1f}x", r["exact"]) for r in data["rows"]]
     text = table(rows, ("job", "faster than pure Python float", "same answer"))
     note = f"  {data['machine']}, Python {data['python']}; medians, interleaved, one thread"
     return Answer(data, f"{text}\n{note}")
+
+
+def _bench_watch(a: argparse.Namespace) -> Answer:
+    """Measure the watch beside a scan on each tick, and show what a later check costs."""
+    from aivora_core.bench import later_checks, measure_watch
+
+    data = measure_watch(a.accounts, a.seed)
+    later = later_checks(min(a.accounts, 2_000), a.seed)
+    job = f"a tick, {data['accounts']:,} accounts, calm, in bulk"
+    rows = [(job, f"{data['ratio']:,.0f}x", data["exact"])]
+    text = table(rows, ("job", "faster than a scan on each tick", "same answer"))
+    each = f"{data['bytes_an_account']:.0f} bytes an account"
+    note = f"  {data['machine']}, Python {data['python']}; {each}"
+    seconds = later["time_ms"] / 1_000
+    heading = (
+        f"What a later check costs: {later['accounts']:,} generated accounts, a generated path of"
+        f" {later['ticks']:,} ticks in {seconds:.0f} s"
+    )
+    costs = [
+        (r["check"], f"{r['told']}", f"{r['never']}", f"{r['late_ms']:.0f}", f"{r['lost_bps']:.1f}")
+        for r in later["rows"]
+    ]
+    head = ("check on", "told", "never told", "later by, ms", "further below the line, bps")
+    lines = [text, note, "", heading, table(costs, head)]
+    return Answer({"tick": data, "later_checks": later}, "\n".join(lines))
