@@ -83,6 +83,7 @@ def test_a_card_says_what_it_says() -> None:
         "margin_mode": "single",
         "withdrawal_profit": 0,
         "trigger": "strict",
+        "check_on": "mark",
         "maintenance_basis": "mark",
         "initial_basis": "mark",
         "maintenance_from": "explicit",

@@ -13,10 +13,10 @@ use super::super::span::Span;
 use super::broken;
 use super::records::Certificate;
 use super::slots::Interval;
-use super::split::Moves;
+use super::split::{Reach, Share, Slope, Split};
 
 /// How often the box is made smaller before it is the prices alone.
-const TRIES: u32 = 24;
+const TRIES: u32 = 16;
 /// On the side that takes a price away from the other verdict an interval is this many times as wide, at first.
 const AWAY: i64 = 8;
 /// Slopes are taken over this part of a price.
@@ -74,11 +74,6 @@ pub(super) fn places(portfolio: &Portfolio, pool: PoolId) -> Result<Vec<u32>> {
 pub(super) fn asset_place(portfolio: &Portfolio, asset: AssetId) -> Result<u32> {
     let place = portfolio.venue().instruments().len() + asset.index();
     u32::try_from(place).map_err(|_| broken())
-}
-
-#[allow(clippy::as_conversions, clippy::cast_precision_loss)] // an estimate
-fn float(number: i128) -> f64 {
-    number as f64
 }
 
 impl<'a> Curve<'a> {
@@ -173,11 +168,11 @@ impl<'a> Curve<'a> {
     }
 
     /// What the gap gains, about, when each price grows by a whole price.
-    fn slopes(&self) -> Result<Vec<f64>> {
-        let mut slopes = vec![0.0; self.ticks.len()];
+    fn slopes(&self) -> Result<Vec<Slope>> {
+        let mut slopes = vec![Slope::default(); self.ticks.len()];
         let here: Vec<Interval> = self.ticks.iter().map(|ticks| (*ticks, *ticks)).collect();
         for row in &self.rows {
-            let mut factor = 1.0;
+            let mut share = Share::of(1, 1);
             let mut equity = row.balance;
             for term in &row.terms {
                 equity = equity.saturating_add(self.span(term, &here)?.equity.0);
@@ -185,10 +180,8 @@ impl<'a> Curve<'a> {
             if let Some(at) = row.at {
                 let ticks = self.ticks.get(at).copied().ok_or_else(broken)?;
                 let value = Valued::at(row.asset, ticks)?.value(equity)?;
-                if equity != 0 {
-                    factor = float(value) / float(equity);
-                }
-                *slopes.get_mut(at).ok_or_else(broken)? += float(value);
+                share = Share::of(value, equity);
+                slopes.get_mut(at).ok_or_else(broken)?.add(Slope::of(value));
             }
             for term in &row.terms {
                 let ticks = self.ticks.get(term.at).copied().ok_or_else(broken)?;
@@ -198,25 +191,18 @@ impl<'a> Curve<'a> {
                     |at: i64| Ok(Span::of(rules, term.instrument, &term.legs, (at, at))?.gap.0);
                 let (low, high) =
                     ((ticks - step).max(1), ticks.saturating_add(step).min(TICKS_MAX));
-                let rise = float(gap(high)?.saturating_sub(gap(low)?));
-                let slope =
-                    factor * rise * float(i128::from(ticks)) / float(i128::from(high - low));
-                *slopes.get_mut(term.at).ok_or_else(broken)? += slope;
+                let rise = gap(high)?.saturating_sub(gap(low)?);
+                let slope = Slope::measured(rise, high - low, ticks, share);
+                slopes.get_mut(term.at).ok_or_else(broken)?.add(slope);
             }
         }
         Ok(slopes)
     }
 
     /// A box in which the verdict stays what it is: that of the prices alone where no wider one that is tried holds.
-    pub(super) fn certify(
-        &self,
-        margin: &PoolMargin,
-        strict: bool,
-        moves: &mut Moves,
-        into: &mut Certificate,
-    ) {
+    pub(super) fn certify(&self, margin: &PoolMargin, strict: bool, into: &mut Certificate) {
         into.clear();
-        if self.widest(margin, strict, moves, into).is_ok_and(|held| held.is_some()) {
+        if self.widest(margin, strict, into).is_ok_and(|held| held.is_some()) {
             return;
         }
         into.clear();
@@ -227,7 +213,6 @@ impl<'a> Curve<'a> {
         &self,
         margin: &PoolMargin,
         strict: bool,
-        moves: &mut Moves,
         into: &mut Certificate,
     ) -> Result<Option<()>> {
         let fires = i128::from(!strict);
@@ -237,18 +222,16 @@ impl<'a> Curve<'a> {
             return Ok(None);
         }
         let slopes = self.slopes()?;
-        moves.clear();
-        for slope in &slopes {
-            moves.push(slope.abs());
-        }
-        moves.split(float(room.max(0)));
+        let mut split = Split::new();
+        let mut reaches: Vec<Reach> = slopes.iter().map(|slope| split.add(*slope)).collect();
+        split.share(room.max(0), reaches.iter_mut());
         for attempt in 0..TRIES {
             let away = if attempt < TRIES / 2 { AWAY } else { 1 };
             into.intervals.clear();
-            for (number, (ticks, slope)) in self.ticks.iter().zip(&slopes).enumerate() {
-                let near = moves.ticks(number, *ticks);
+            for ((ticks, slope), reach) in self.ticks.iter().zip(&slopes).zip(&reaches) {
+                let near = split.ticks(*reach, *ticks);
                 let far = near.saturating_mul(away);
-                let rising = (*slope < 0.0) != margin.liquidatable;
+                let rising = slope.falls() != margin.liquidatable;
                 let (down, up) = if rising { (far, near) } else { (near, far) };
                 let (low, high) = (ticks.saturating_sub(down), ticks.saturating_add(up));
                 into.intervals.push((low.max(1), high.min(TICKS_MAX)));
@@ -269,7 +252,7 @@ impl<'a> Curve<'a> {
                     return Ok(Some(()));
                 }
             }
-            moves.shrink(0.6);
+            split.shrink(None);
         }
         Ok(None)
     }

@@ -40,7 +40,7 @@ impl Watch {
     /// A pool and the verdict on it at the prices in force, and a certificate around them.
     pub(super) fn look(&mut self, start: u32) -> Result<(usize, bool)> {
         let Self { portfolio, prices, records, slots, laws, scratch, .. } = self;
-        let Scratch { look, moves, certificate, .. } = scratch;
+        let Scratch { look, certificate, .. } = scratch;
         let (head, entries) = records.get(start).ok_or_else(broken)?;
         let pool = index(head.pool);
         for entry in entries {
@@ -68,7 +68,7 @@ impl Watch {
             let of_slots = entries.iter().filter(|entry| entry.slot != SHARED);
             let places: Vec<u32> = of_slots.map(|entry| entry.price).collect();
             let curve = Curve::of(portfolio, prices, PoolId(pool), &places)?;
-            curve.certify(&margin, strict, moves, certificate);
+            curve.certify(&margin, strict, certificate);
             margin.liquidatable
         };
         let own = entries.iter().filter(|entry| entry.slot != SHARED);

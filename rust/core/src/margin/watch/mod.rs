@@ -9,7 +9,7 @@ mod general;
 mod look;
 mod plain;
 #[cfg(test)]
-mod proofs;
+mod proof_tests;
 mod records;
 mod slots;
 mod split;
@@ -27,7 +27,6 @@ use clock::Clock;
 use plain::{Law, Look};
 use records::{Certificate, Entry, Records};
 use slots::Slots;
-use split::Moves;
 
 /// A scan finds the verdicts where more than one in so many pools would have to be looked at.
 const SCAN_ABOVE: usize = 32;
@@ -175,7 +174,6 @@ impl Behind {
 #[derive(Debug, Clone, Default)]
 struct Scratch {
     look: Look,
-    moves: Moves,
     certificate: Certificate,
     left: Vec<u32>,
     entries: Vec<Entry>,
@@ -523,17 +521,13 @@ impl Watch {
 /// All pools, those nearest to the other verdict first. A price leaves intervals of these again and again: side by side, the
 /// few that matter stay in the cache.
 fn by_nearness(report: &Report) -> Vec<usize> {
-    #[allow(clippy::as_conversions, clippy::cast_precision_loss)] // an order, nothing more
+    // In parts of 2^20 of what is required; who requires nothing is last.
     let nearness = |(equity, maintenance): (i128, i128)| {
-        let gap = equity.saturating_sub(maintenance) as f64 / (maintenance as f64).max(1.0);
-        if maintenance == 0 { f64::INFINITY } else { gap.abs() }
+        let gap = equity.saturating_sub(maintenance).saturating_abs().saturating_mul(1 << 20);
+        u64::try_from(gap.checked_div(maintenance).unwrap_or(i128::MAX)).unwrap_or(u64::MAX)
     };
-    let gaps: Vec<f64> =
-        report.equity.iter().zip(report.maintenance.iter()).map(nearness).collect();
-    let mut order: Vec<usize> = (0..gaps.len()).collect();
-    order.sort_by(|a, b| {
-        let gap = |pool: &usize| gaps.get(*pool).copied().unwrap_or(f64::INFINITY);
-        gap(a).total_cmp(&gap(b))
-    });
-    order
+    let gaps = report.equity.iter().zip(report.maintenance.iter()).map(nearness);
+    let mut order: Vec<(u64, usize)> = gaps.zip(0..).collect();
+    order.sort_unstable();
+    order.into_iter().map(|(_, pool)| pool).collect()
 }

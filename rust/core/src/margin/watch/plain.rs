@@ -7,7 +7,7 @@ use crate::numbers::limits::TICKS_MAX;
 use super::super::collateral::Valued;
 use super::records::{Certificate, Entry};
 use super::slots::{ANY, Interval};
-use super::split::{FARTHEST, weight};
+use super::split::{Reach, Share, Slope, Split};
 
 /// Notionals are below this, so that no step of a requirement can leave 64 bits.
 const NOTIONAL_MAX: u64 = 1 << 61;
@@ -28,7 +28,7 @@ struct Bracket {
     whole: i64,
     part: i64,
     /// The rate again, to estimate with.
-    slope: f64,
+    share: Share,
 }
 
 /// The maintenance schedule of a linear instrument.
@@ -114,7 +114,7 @@ impl Schedule {
                 // A floor past 64 bits is past every notional here.
                 floor: u64::try_from(bracket.floor).unwrap_or(u64::MAX),
                 rate: Some(rate).filter(|rate| (1..=*den).contains(rate))?,
-                slope: float(rate) / float(*den),
+                share: Share::new(rate, *den),
                 whole: i64::try_from(bracket.deduction_num.div_euclid(wide)).unwrap_or(i64::MAX),
                 part: i64::try_from(bracket.deduction_num.rem_euclid(wide)).ok()?,
             })
@@ -163,8 +163,8 @@ struct Part {
     value: i64,
     requirement: i64,
     /// What the gap gains when the price grows by a whole price, and how far it may move as a part of it: estimates.
-    slope: f64,
-    reach: f64,
+    slope: Slope,
+    reach: Reach,
 }
 
 /// A pool at the prices.
@@ -187,11 +187,6 @@ pub(super) struct Aim {
     pub(super) liquidatable: bool,
     /// The check fires where the gap is below this.
     pub(super) fires: i64,
-}
-
-#[allow(clippy::as_conversions, clippy::cast_precision_loss)] // an estimate
-fn float(number: i64) -> f64 {
-    number as f64
 }
 
 fn size(value: i64) -> Option<u64> {
@@ -219,8 +214,8 @@ impl Part {
             ticks,
             value: 0,
             requirement: 0,
-            slope: 0.0,
-            reach: 0.0,
+            slope: Slope::default(),
+            reach: Reach::default(),
         };
         match law {
             Law::Line(schedule) => {
@@ -229,12 +224,12 @@ impl Part {
                 let place = schedule.bracket(notional);
                 let bracket = schedule.brackets.get(place)?;
                 let requirement = schedule.requirement(bracket, notional);
-                let slope = float(value) - bracket.slope * float(notional.cast_signed());
+                let slope = Slope::of_leg(value, bracket.share);
                 Some(Self { bracket: place, value, requirement, slope, ..none })
             }
             Law::Coin(asset) => {
                 let value = coin_value(asset, amount, ticks)?;
-                Some(Self { value, slope: float(value), ..none })
+                Some(Self { value, slope: Slope::of(i128::from(value)), ..none })
             }
             Law::Other => None,
         }
@@ -316,30 +311,20 @@ impl Look {
         if room < 0 {
             return None;
         }
-        let (mut gross, mut total) = (0.0, 0.0);
+        let mut split = Split::new();
         let mut at = 0;
         while let Some((first, rest)) = parts.get_mut(at..).and_then(<[Part]>::split_first_mut) {
-            gross += float(first.value).abs();
+            split.count(first.value);
             at += 1;
             for other in rest.iter().take_while(|other| other.price == first.price) {
-                first.slope += other.slope;
-                gross += float(other.value).abs();
+                first.slope.add(other.slope);
+                split.count(other.value);
                 at += 1;
             }
-            let loss = first.slope.abs();
-            first.reach = weight(loss);
-            total += loss * first.reach;
+            first.reach = split.add(first.slope);
         }
-        // A part is kept for payments where there is enough: not near the line, where each tick counts.
-        let kept = gross / 2_048.0;
-        #[allow(clippy::as_conversions, clippy::cast_possible_truncation)] // it saturates
-        let kept = if kept * 16.0 < float(room) { kept as i64 } else { 0 };
-        let budget = room - kept;
-        let share = float(budget) / total.max(f64::MIN_POSITIVE);
-        for part in parts.iter_mut() {
-            part.reach = (share * part.reach).min(FARTHEST);
-        }
-        let mut scale = 1.0;
+        let budget = room - split.kept(room);
+        split.share(i128::from(budget), parts.iter_mut().map(|part| &mut part.reach));
         for attempt in 0..=TRIES {
             into.clear();
             let mut used = 0_i64;
@@ -350,9 +335,7 @@ impl Look {
                 let (own, after) = rest.split_at_checked(1 + shared.count())?;
                 rest = after;
                 let law = laws.get(usize::try_from(first.price).ok()?)?;
-                // After an attempt that lost too much, a tick less each time.
-                let reach = reach(first.ticks, scale * first.reach) - i64::from(attempt);
-                let reach = (attempt < TRIES).then_some(reach.max(0));
+                let reach = (attempt < TRIES).then(|| split.ticks(first.reach, first.ticks));
                 if let Some((interval, loss)) = interval(own, law, reach, aim) {
                     used = used.saturating_add(loss);
                     into.intervals.push(interval);
@@ -365,9 +348,7 @@ impl Look {
                 into.slack = room - used;
                 return Some(());
             }
-            // Once the straight way; then faster, as what bends most may be far away.
-            let straight = if fits { float(budget) / float(used) } else { 0.5 };
-            scale *= if attempt == 0 { straight } else { straight * 0.5 };
+            split.shrink(fits.then_some((used, budget)));
         }
         None
     }
@@ -379,19 +360,12 @@ fn is_nothing(part: &Part, laws: &[Law]) -> bool {
     part.amount == 0 || matches!(law, Some(Law::Coin(_)))
 }
 
-/// Ticks that are a part of a price.
-#[inline]
-#[allow(clippy::as_conversions, clippy::cast_possible_truncation)] // it saturates
-fn reach(ticks: i64, part: f64) -> i64 {
-    (float(ticks) * part) as i64
-}
-
 /// An interval for the parts of one price that reaches so many ticks to the side of the other verdict, or none where it may
 /// lose nothing, and the most that the gap moves there towards it.
 #[inline]
 fn interval(own: &[Part], law: &Law, reach: Option<i64>, aim: Aim) -> Option<(Interval, i64)> {
     let first = own.first()?;
-    let rising = (first.slope < 0.0) != aim.liquidatable;
+    let rising = first.slope.falls() != aim.liquidatable;
     let mut limits = (1, TICKS_MAX);
     let mut beyond = ANY;
     if let Law::Line(schedule) = law
