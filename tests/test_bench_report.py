@@ -359,7 +359,7 @@ def test_what_is_kept_is_of_one_run(root: Path, schema: dict[str, Any]) -> None:
     assert reporting.into_page(page, reporting.markdown(kept)) == page
     page = (root / "docs" / "guide" / "watch.md").read_text("utf-8")
     assert reporting.into_page(page, reporting.watch_markdown(kept)) == page
-    for name in ("ratios.svg", "scaling.svg"):
+    for name in ("ratios.svg", "scaling.svg", "watch.svg"):
         assert kept["commit"] in (root / "docs" / "plots" / name).read_text("utf-8")
 
 
