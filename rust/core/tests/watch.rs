@@ -608,6 +608,12 @@ fn what_is_refused_changes_nothing() {
     let error = watch.set_position(pool, other, LegSide::Net, position).unwrap_err();
     assert_eq!(error.kind().code(), "missing_price");
     same(&watch);
+    // Of one that the venue has taken over too: it is still the venue's.
+    let mut taken = watch.clone();
+    taken.hand_over(pool).unwrap();
+    assert!(taken.set_position(pool, other, LegSide::Net, position).is_err());
+    assert!(taken.tick(id, mark(100)).unwrap().is_empty());
+    assert_eq!(taken.recertify(pool).unwrap().liquidatable, vec![pool]);
     // The watch goes on: the small one is found far below, and again at the first price.
     let told = watch.tick(id, mark(100)).unwrap();
     assert_eq!((told.liquidatable, told.safe), (vec![pool], vec![]));

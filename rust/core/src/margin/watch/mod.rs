@@ -261,7 +261,9 @@ impl Watch {
     pub fn memory(&self) -> usize {
         let slots = self.slots.iter().map(Slots::bytes).sum::<usize>();
         let left = self.scratch.left.capacity() * size_of::<u32>();
-        self.records.bytes() + slots + self.verdicts.capacity() + left
+        // A place of a hash set is its key and a byte.
+        let over = self.handed_over.capacity() * (size_of::<usize>() + 1);
+        self.records.bytes() + slots + self.verdicts.capacity() + left + over
     }
 
     /// A new mark of an instrument; where the card checks on each, whose verdict it changes.

@@ -34,7 +34,7 @@ impl Watch {
             let old = before.unwrap_or_else(|| Leg::empty(instrument, side));
             let position = Position::of(&old)?;
             self.portfolio.set_position(pool, instrument, side, position)?;
-            self.changed(pool)?;
+            self.undone(pool)?;
             Err(error)
         })
     }
@@ -51,7 +51,7 @@ impl Watch {
         self.portfolio.set_balance(pool, balance)?;
         self.changed(pool).or_else(|error| {
             self.portfolio.set_balance(pool, before)?;
-            self.changed(pool)?;
+            self.undone(pool)?;
             Err(error)
         })
     }
@@ -75,7 +75,7 @@ impl Watch {
         self.changed(pool).or_else(|error| {
             let before = before.map(Lots::trusted);
             self.portfolio.set_orders(pool, instrument, side, before)?;
-            self.changed(pool)?;
+            self.undone(pool)?;
             Err(error)
         })
     }
@@ -95,7 +95,7 @@ impl Watch {
         self.portfolio.set_leverage(pool, instrument, leverage)?;
         self.changed(pool).or_else(|error| {
             self.portfolio.set_leverage(pool, instrument, before)?;
-            self.changed(pool)?;
+            self.undone(pool)?;
             Err(error)
         })
     }
@@ -152,8 +152,7 @@ impl Watch {
             self.portfolio.pay(settlement, &back)?;
             self.pending.truncate(was_pending);
             for payment in &payments {
-                let start = self.enrol(payment.pool.0)?;
-                self.look(start)?;
+                self.undone(payment.pool)?;
             }
             Err(error)
         })
@@ -187,11 +186,21 @@ impl Watch {
         Ok(())
     }
 
-    /// A pool whose holdings have changed.
+    /// A pool whose holdings have changed. It is the venue's no longer.
     fn changed(&mut self, pool: PoolId) -> Result<Changes> {
-        self.handed_over.remove(&pool.0);
         let start = self.enrol(pool.0)?;
-        self.look_at(&[start]).map_err(|(error, _)| error)
+        let found = self.look_at(&[start]).map_err(|(error, _)| error)?;
+        self.handed_over.remove(&pool.0);
+        Ok(found)
+    }
+
+    /// A pool whose holdings are what they were again, as what changed them was refused.
+    fn undone(&mut self, pool: PoolId) -> Result<()> {
+        let start = self.enrol(pool.0)?;
+        if self.handed_over.contains(&pool.0) {
+            return self.hand_over(pool);
+        }
+        self.look_at(&[start]).map(drop).map_err(|(error, _)| error)
     }
 
     /// Looks at a pool again, also at one that was handed over, and gives it a certificate around the prices in force.
