@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aivora::data::{Book, Instrument, Level, Side, Venue};
 use aivora::execution::{Within, max_quantity, walk, walk_books, walk_many};
-use aivora::margin::{LegSide, PoolKey, Portfolio, PortfolioBuilder};
+use aivora::margin::{LegSide, PoolKey, Portfolio, PortfolioBuilder, Watch};
 use aivora::numbers::{Lots, MarkTicks, PriceTicks, Quanta};
 use aivora::pricing::Prices;
 
@@ -194,13 +194,48 @@ fn book_delta(times: u64) {
     });
 }
 
+/// Ticks of a millionth up and down: they concern hardly anybody.
+fn tick_calm(times: u64) {
+    let (portfolio, prices) = population(0);
+    let venue = Arc::clone(portfolio.venue());
+    let ids: Vec<_> = (0..INSTRUMENTS).map(|i| venue.find(&format!("I{i}")).unwrap()).collect();
+    let mut rows = Vec::new();
+    for number in 0..QUERIES {
+        let id = ids[usize::try_from(number % INSTRUMENTS).unwrap()];
+        let mark = prices.mark(id).unwrap().get();
+        let up = number / INSTRUMENTS % 2;
+        let mark = MarkTicks::new(i128::from(mark + up * (mark / 1_000_000).max(1)), "mark");
+        rows.push((id, mark.unwrap()));
+    }
+    let mut watch = Watch::new(portfolio, prices).unwrap();
+    repeat(times, || {
+        for (id, mark) in &rows {
+            black_box(watch.tick(*id, *mark).unwrap());
+        }
+    });
+}
+
+/// Every account looked at and certified again.
+fn look(times: u64) {
+    let (portfolio, prices) = population(0);
+    let pools: Vec<_> = portfolio.pools().collect();
+    let mut watch = Watch::new(portfolio, prices).unwrap();
+    repeat(times, || {
+        for pool in &pools {
+            black_box(watch.recertify(black_box(*pool)).unwrap());
+        }
+    });
+}
+
 type Kernel = fn(u64);
 
 /// Name, how many things one run handles, and the run.
-const KERNELS: [(&str, i64, Kernel); 9] = [
+const KERNELS: [(&str, i64, Kernel); 11] = [
     ("scan", ACCOUNTS, |times| check(times, 0)),
     ("mask", ACCOUNTS, mask),
     ("scan-wide", ACCOUNTS, |times| check(times, PAST_LANES)),
+    ("watch-tick", QUERIES, tick_calm),
+    ("watch-look", ACCOUNTS, look),
     ("walk", QUERIES, walk_one),
     ("max-quantity", QUERIES, walk_back),
     ("walk-many", QUERIES, walk_each),

@@ -341,6 +341,10 @@ impl Watch {
             self.touched = 0;
             return Ok(Changes::default());
         }
+        if self.moved.is_empty() && self.behind.is_empty() && self.pending.is_empty() {
+            self.touched = 0;
+            return Ok(Changes::default());
+        }
         self.check_moved()
     }
 

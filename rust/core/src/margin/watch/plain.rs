@@ -312,14 +312,12 @@ impl Look {
             return None;
         }
         let mut split = Split::new();
-        let mut at = 0;
-        while let Some((first, rest)) = parts.get_mut(at..).and_then(<[Part]>::split_first_mut) {
+        for own in parts.chunk_by_mut(|a, b| a.price == b.price) {
+            let (first, rest) = own.split_first_mut()?;
             split.count(first.value);
-            at += 1;
-            for other in rest.iter().take_while(|other| other.price == first.price) {
+            for other in rest {
                 first.slope.add(other.slope);
                 split.count(other.value);
-                at += 1;
             }
             first.reach = split.add(first.slope);
         }
@@ -329,11 +327,8 @@ impl Look {
             into.clear();
             let mut used = 0_i64;
             let mut fits = true;
-            let mut rest = &*parts;
-            while let Some(first) = rest.first() {
-                let shared = rest.iter().skip(1).take_while(|other| other.price == first.price);
-                let (own, after) = rest.split_at_checked(1 + shared.count())?;
-                rest = after;
+            for own in parts.chunk_by(|a, b| a.price == b.price) {
+                let first = own.first()?;
                 let law = laws.get(usize::try_from(first.price).ok()?)?;
                 let reach = (attempt < TRIES).then(|| split.ticks(first.reach, first.ticks));
                 if let Some((interval, loss)) = interval(own, law, reach, aim) {

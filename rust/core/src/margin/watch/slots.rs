@@ -69,7 +69,8 @@ fn kept((low, high): Interval, shift: u32) -> Kept {
 /// An interval within one that is kept, in multiples of more ticks.
 fn coarser((low, high): Kept, by: u32) -> Kept {
     let up = |end: i32| narrow(rounded_up(i64::from(end), by));
-    (if low == i32::MIN { low } else { up(low) }, if high == i32::MAX { high } else { high >> by })
+    let down = |end: i32| narrow(i64::from(end) >> by);
+    (if low == i32::MIN { low } else { up(low) }, if high == i32::MAX { high } else { down(high) })
 }
 
 fn meet(a: Kept, b: Kept) -> Kept {
@@ -279,6 +280,29 @@ mod tests {
             assert_eq!(found.len(), usize::try_from(owner).unwrap(), "{owner} before it");
             slots.set(slot, (0, 9));
         }
+    }
+
+    #[test]
+    fn ends_are_still_inside_once_a_price_is_beyond_them() {
+        // From multiples of one tick to multiples of 2^33, more than an end has bits.
+        let mut slots = Slots::default();
+        slots.admit(1_000);
+        for (owner, interval) in (0..).zip([(900, 1_100), (i64::MIN, 1_100), (900, i64::MAX)]) {
+            let slot = slots.take(owner).unwrap();
+            slots.set(slot, interval);
+        }
+        slots.admit(100_000_000_000_000_000);
+        for (price, want) in [(899, [0, 2].as_slice()), (100_000_000_000_000_000, &[0, 1])] {
+            let mut found = Vec::new();
+            assert!(slots.left_by(price, &mut found, usize::MAX));
+            found.sort_unstable();
+            assert!(want.iter().all(|owner| found.contains(owner)), "{price}: {found:?}");
+        }
+        let slot = slots.take(3).unwrap();
+        slots.set(slot, (0, i64::MAX));
+        let mut found = Vec::new();
+        assert!(slots.left_by(100_000_000_000_000_000, &mut found, usize::MAX));
+        assert!(!found.contains(&3), "{found:?}");
     }
 
     proptest! {
