@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use aivora::data::{Book, Instrument, Level, Side, Venue};
 use aivora::execution::{Within, max_quantity, walk, walk_books, walk_many};
-use aivora::margin::{LegSide, PoolKey, Portfolio, PortfolioBuilder, Watch};
+use aivora::margin::{Holdings, LegSide, PoolKey, Portfolio, PortfolioBuilder, Watch};
 use aivora::numbers::{Lots, MarkTicks, PriceTicks, Quanta};
 use aivora::pricing::Prices;
 

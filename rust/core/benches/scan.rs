@@ -7,6 +7,7 @@ mod population;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
+use aivora::margin::Holdings;
 use population::{Held, population, venue};
 
 fn scan(c: &mut Criterion) {

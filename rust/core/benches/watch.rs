@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use aivora::data::{InstrumentId, Venue};
-use aivora::margin::{PoolId, Portfolio, Watch};
+use aivora::margin::{Holdings, PoolId, Portfolio, Watch};
 use aivora::numbers::MarkTicks;
 use aivora::pricing::Prices;
 use hdrhistogram::Histogram;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use aivora::data::Venue;
-use aivora::margin::{LegSide, PoolKey, PortfolioBuilder};
+use aivora::margin::{Holdings, LegSide, PoolKey, PortfolioBuilder};
 use aivora::numbers::{Decimal, Quanta, Result, Rounding};
 use aivora::pricing::Prices;
 

@@ -10,7 +10,7 @@ use aivora::execution::{Within, max_quantity, walk, walk_notional, withdrawable_
 use aivora::margin::{
     Flip, LegSide, PoolId, PoolKey, PoolKind, PoolPlace, Portfolio, PortfolioBuilder,
 };
-use aivora::margin::{Report, Status};
+use aivora::margin::{Holdings, Report, Status};
 use aivora::numbers::{Decimal, Error, ErrorKind, Quanta, Rate, Result, Rounding, decimal, rate};
 use aivora::pricing::Prices;
 use serde_json::Value;
@@ -249,7 +249,7 @@ impl World {
         assert_eq!(self.report.maintenance.get(place), Some(row.maintenance));
         assert_eq!(self.report.liquidatable[place], row.liquidatable);
         let status = Status::ALL[usize::from(self.report.status[place])];
-        let asset = self.portfolio.asset(id)?;
+        let asset = self.portfolio.head(id)?.asset;
         Ok(match what {
             "asset" => Answer::Word(self.venue.asset(asset)?.name().to_owned()),
             "equity" => self.amount(asset, row.equity),
@@ -322,7 +322,7 @@ impl World {
 
     fn asset(&self, what: &str, of: &Value) -> Result<Answer> {
         let (pool, own) = (self.pool_of(of)?, self.asset_of(of)?);
-        let counted = self.portfolio.asset(pool)?;
+        let counted = self.portfolio.head(pool)?.asset;
         let rows = self.portfolio.assets(pool, &self.prices)?;
         let row = rows.iter().find(|row| row.balance.asset == own).expect("an asset of the pool");
         Ok(match what {
@@ -351,7 +351,7 @@ impl World {
         };
         Ok(match what {
             "withdrawable" => self.amount(asset, found.amount),
-            "withdrawal_equity" => self.amount(portfolio.asset(pool)?, found.equity),
+            "withdrawal_equity" => self.amount(portfolio.head(pool)?.asset, found.equity),
             _ => Answer::Word(found.binding.name().to_owned()),
         })
     }

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use aivora::data::Venue;
-use aivora::margin::{LegSide, PoolKey, PoolKind, PoolPlace, Portfolio, PortfolioBuilder, Status};
+use aivora::margin::{
+    Holdings, LegSide, PoolKey, PoolKind, PoolPlace, Portfolio, PortfolioBuilder, Status,
+};
 use aivora::numbers::{ErrorKind, Lots, MarkTicks, Quanta, Rate};
 use aivora::pricing::Prices;
 use proptest::prelude::*;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use aivora::data::{AssetId, InstrumentId, Venue};
 use aivora::margin::{
-    Balance, Changes, Funding, Hit, LegSide, PoolKey, PoolPlace, PortfolioBuilder, Position,
-    PriceOf, Tick, Watch,
+    Balance, Changes, Funding, Hit, Holdings, LegSide, PoolKey, PoolPlace, PortfolioBuilder,
+    Position, PriceOf, Tick, Watch,
 };
 use aivora::numbers::{Lots, MarkTicks, PriceTicks, Quanta, Rate};
 use aivora::pricing::Prices;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use aivora::data::{self, InstrumentId};
 use aivora::execution::withdrawable_after_exits;
 use aivora::margin::{
-    self, Column, Explanation, Flip, LegSide, OpenInterest, PoolId, ReportSlices, Withdrawal,
+    self, Column, Explanation, Flip, Holdings, LegSide, OpenInterest, PoolId, ReportSlices,
+    Withdrawal,
 };
 use aivora::numbers::{Error, ErrorKind, Quanta, Rounding};
 use numpy::{Element, IntoPyArray, PyArray1, PyArrayMethods, PyReadwriteArray1};
@@ -216,7 +217,10 @@ impl Portfolio {
         let columns = [PyList::empty(py), PyList::empty(py), PyList::empty(py)];
         for pool in portfolio.pools() {
             let (account, name) = portfolio.key(pool).map_err(raise)?;
-            let asset = portfolio.asset(pool).and_then(|id| self.venue.asset(id)).map_err(raise)?;
+            let asset = portfolio
+                .head(pool)
+                .and_then(|head| self.venue.asset(head.asset))
+                .map_err(raise)?;
             for (column, text) in columns.iter().zip([account, name, asset.name()]) {
                 column.append(text)?;
             }
@@ -227,7 +231,7 @@ impl Portfolio {
     /// The asset that one pool is checked in.
     fn asset(&self, index: usize) -> PyResult<&str> {
         let pool = self.pool(index)?;
-        let asset = self.read().asset(pool).map_err(raise)?;
+        let asset = self.read().head(pool).map_err(raise)?.asset;
         Ok(self.venue.asset(asset).map_err(raise)?.name())
     }
 
@@ -542,7 +546,7 @@ impl Portfolio {
             None => self.read().withdrawable(pool, asset, &prices, &[]),
             Some(books) => {
                 let books = self.books(py, books)?;
-                withdrawable_after_exits(&self.read(), pool, asset, &prices, |id| {
+                withdrawable_after_exits(&*self.read(), pool, asset, &prices, |id| {
                     books.get(&id).ok_or_else(|| {
                         let symbol = venue.instrument(id).map_or("?", |i| i.symbol());
                         let limit = "the pool has a position in it: its exit needs a book";

@@ -5,7 +5,9 @@ use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use aivora::data;
-use aivora::margin::{self, Changes, Funding, PoolId, Portfolio, PortfolioBuilder, PriceOf, Tick};
+use aivora::margin::{
+    self, Changes, Funding, Holdings, PoolId, Portfolio, PortfolioBuilder, PriceOf, Tick,
+};
 use aivora::numbers::{Error, ErrorKind, Result};
 use aivora::pricing;
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};

@@ -2,7 +2,7 @@
 
 use crate::data::{Book, Side};
 use crate::margin::withdrawal::{Binding, Withdrawal};
-use crate::margin::{Leg, PoolId, Portfolio};
+use crate::margin::{Holdings, Leg, PoolId};
 use crate::numbers::{Error, Lots, MarkTicks, Result};
 use crate::pricing::Prices;
 
@@ -42,13 +42,13 @@ pub fn exit(leg: &Leg, mark: MarkTicks, book: &Book) -> Result<Exit> {
     lost.map(Exit::Cost).ok_or_else(|| Error::overflow("exit", instrument.symbol()))
 }
 
-/// [`Portfolio::withdrawable`] after the exit of every position of the pool into its book; `book` gives that of an
+/// [`Holdings::withdrawable`] after the exit of every position of the pool into its book; `book` gives that of an
 /// instrument.
 ///
 /// # Errors
-/// Those of [`exit`], of `book` and of [`Portfolio::withdrawable`].
-pub fn withdrawable_after_exits<'a>(
-    portfolio: &Portfolio,
+/// Those of [`exit`], of `book` and of [`Holdings::withdrawable`].
+pub fn withdrawable_after_exits<'a, H: Holdings>(
+    holdings: &H,
     pool: PoolId,
     asset: crate::data::AssetId,
     prices: &Prices,
@@ -56,17 +56,17 @@ pub fn withdrawable_after_exits<'a>(
 ) -> Result<Withdrawal> {
     let mut exits = Vec::new();
     let mut barred = None;
-    for leg in portfolio.legs(pool)?.iter().filter(|leg| leg.lots != 0) {
+    for leg in holdings.legs(pool)?.iter().filter(|leg| leg.lots != 0) {
         let mark = prices.mark(leg.instrument);
         let Some(mark) = mark else { continue }; // refused below, with the pool named
-        let settlement = portfolio.venue().instrument(leg.instrument)?.settlement();
+        let settlement = holdings.venue().instrument(leg.instrument)?.settlement();
         match exit(leg, mark, book(leg.instrument)?)? {
             Exit::Cost(cost) => exits.push((settlement, cost)),
             Exit::Unfilled => barred = Some(Binding::ExitUnfilled),
             Exit::UnknownFee => barred = barred.or(Some(Binding::UnknownFee)),
         }
     }
-    let found = portfolio.withdrawable(pool, asset, prices, &exits)?;
+    let found = holdings.withdrawable(pool, asset, prices, &exits)?;
     Ok(match barred {
         Some(binding) => Withdrawal { amount: 0, binding, ..found },
         None => found,

@@ -1,15 +1,16 @@
 //! One pool at the prices, by the general path: every rule, on 128-bit integers.
 
-use crate::data::InstrumentId;
+use crate::data::{AssetId, InstrumentId};
 use crate::numbers::limits::QUANTA_MAX;
 use crate::numbers::rounding::mul_div_floor;
 use crate::numbers::{Error, ErrorKind, MarkTicks, PriceTicks, Result};
 use crate::pricing::Prices;
 
 use super::collateral::Valued;
+use super::holdings::Holdings;
 use super::leg::Leg;
 use super::portfolio::{Balance, PoolId, Portfolio};
-use super::requirement::{LegMargin, leg_margin};
+use super::requirement::LegMargin;
 
 const PPM: i128 = 1_000_000;
 
@@ -183,24 +184,136 @@ impl AssetMargin {
     }
 }
 
-impl Portfolio {
-    pub(super) fn mark_of(&self, prices: &Prices, leg: &Leg, pool: PoolId) -> Result<i64> {
-        prices.mark(leg.instrument).map(MarkTicks::get).ok_or_else(|| {
-            let symbol = self.venue().instrument(leg.instrument).map_or("?", |i| i.symbol());
-            let limit =
-                format!("pool {} holds it: every held instrument needs one", self.label(pool));
-            Error::new(ErrorKind::MissingPrice, "mark", symbol, limit)
-        })
-    }
+pub(super) fn mark_of<H: Holdings>(
+    of: &H,
+    pool: PoolId,
+    instrument: InstrumentId,
+    prices: &Prices,
+) -> Result<i64> {
+    prices.mark(instrument).map(MarkTicks::get).ok_or_else(|| {
+        let symbol = of.venue().instrument(instrument).map_or("?", |i| i.symbol());
+        let limit = format!("pool {} holds it: every held instrument needs one", of.label(pool));
+        Error::new(ErrorKind::MissingPrice, "mark", symbol, limit)
+    })
+}
 
-    pub(super) fn check_venue(&self, prices: &Prices) -> Result<()> {
-        if prices.venue().digest() == self.venue().digest() {
-            return Ok(());
+pub(super) fn check_venue<H: Holdings>(of: &H, prices: &Prices) -> Result<()> {
+    if prices.venue().digest() == of.venue().digest() {
+        return Ok(());
+    }
+    let limit = format!("the portfolio is of venue {}, with another card", of.venue().name());
+    Err(Error::new(ErrorKind::UnknownVenue, "prices", prices.venue().name(), limit))
+}
+
+/// An asset as a pool values it at the prices, and its price where it needs one.
+pub(super) fn valued<'a, H: Holdings>(
+    holdings: &'a H,
+    pool: PoolId,
+    asset: AssetId,
+    prices: &Prices,
+) -> Result<(Valued<'a>, Option<i64>)> {
+    let (of, head) = (holdings.venue().asset(asset)?, holdings.head(pool)?);
+    if !head.multi || asset == head.asset {
+        return Ok((Valued::as_it_is(of), None));
+    }
+    let price = prices.asset(asset).map(PriceTicks::get).ok_or_else(|| {
+        let limit = format!("pool {} holds it: every held asset needs one", holdings.label(pool));
+        Error::new(ErrorKind::MissingPrice, "asset", of.name(), limit)
+    })?;
+    Ok((Valued::at(of, price)?, Some(price)))
+}
+
+/// Calls `found` with each asset of a pool at the prices, in order of the assets' names.
+pub(super) fn each_asset<H: Holdings>(
+    of: &H,
+    pool: PoolId,
+    prices: &Prices,
+    mut found: impl FnMut(AssetMargin) -> Result<()>,
+) -> Result<()> {
+    let overflow = |what| Error::overflow(what, of.label(pool));
+    of.each_row(pool, |balance, legs| {
+        let start = balance.amount.checked_sub(balance.interest);
+        let mut own = AssetMargin::new(*balance, start.ok_or_else(|| overflow("equity"))?);
+        for leg in legs {
+            let m = of.leg_margin(pool, leg, prices)?;
+            own.add(leg, &m).ok_or_else(|| overflow("equity"))?;
         }
-        let limit = format!("the portfolio is of venue {}, with another card", self.venue().name());
-        Err(Error::new(ErrorKind::UnknownVenue, "prices", prices.venue().name(), limit))
+        if own.equity != 0 || !legs.is_empty() {
+            let (valued, price) = valued(of, pool, balance.asset, prices)?;
+            own.price = price;
+            own.value = valued.value(own.equity)?;
+            own.initial_value = valued.requirement(own.initial)?;
+            own.maintenance_value = valued.requirement(own.maintenance)?;
+            own.notional_value = valued.requirement(own.notional)?;
+        }
+        found(own)
+    })
+}
+
+/// The sums of a pool's assets.
+#[derive(Debug, Default)]
+struct Totals {
+    equity: i128,
+    initial: i128,
+    maintenance: i128,
+    notional: i128,
+}
+
+impl Totals {
+    fn add(&mut self, asset: &AssetMargin) -> std::result::Result<(), &'static str> {
+        for (sum, part, what) in [
+            (&mut self.equity, asset.value, "equity"),
+            (&mut self.initial, asset.initial_value, "initial"),
+            (&mut self.maintenance, asset.maintenance_value, "maintenance"),
+            (&mut self.notional, asset.notional_value, "notional"),
+        ] {
+            let found = sum.checked_add(part);
+            *sum = found.filter(|s| s.unsigned_abs() <= QUANTA_MAX.unsigned_abs()).ok_or(what)?;
+        }
+        Ok(())
     }
 
+    /// The sums and the verdict that they give.
+    fn margin(&self, strict: bool) -> PoolMargin {
+        let Self { equity, initial, maintenance, notional } = *self;
+        PoolMargin {
+            equity,
+            initial,
+            maintenance,
+            notional,
+            status: status(equity, initial, maintenance, strict),
+            liquidatable: is_liquidatable(equity, maintenance, strict),
+        }
+    }
+}
+
+/// A pool at prices that are known to be of its venue.
+pub(super) fn assess_here<H: Holdings>(
+    of: &H,
+    pool: PoolId,
+    prices: &Prices,
+) -> Result<PoolMargin> {
+    let mut totals = Totals::default();
+    each_asset(of, pool, prices, |asset| {
+        totals.add(&asset).map_err(|what| Error::overflow(what, of.label(pool)))
+    })?;
+    Ok(totals.margin(of.venue().rules().strict))
+}
+
+/// The sums and the verdict that a pool's assets give.
+pub(super) fn total<H: Holdings>(
+    of: &H,
+    pool: PoolId,
+    assets: &[AssetMargin],
+) -> Result<PoolMargin> {
+    let mut totals = Totals::default();
+    for asset in assets {
+        totals.add(asset).map_err(|what| Error::overflow(what, of.label(pool)))?;
+    }
+    Ok(totals.margin(of.venue().rules().strict))
+}
+
+impl Portfolio {
     /// Fails closed where a held instrument has no mark.
     pub(super) fn check_marks(&self, prices: &Prices) -> Result<()> {
         for (i, _) in self.venue().instruments().iter().enumerate() {
@@ -208,100 +321,9 @@ impl Portfolio {
             if prices.mark(id).is_none()
                 && let Some(pool) = self.first_holder(id)
             {
-                self.mark_of(prices, &Leg::empty(id, super::leg::LegSide::Net), pool)?;
+                mark_of(self, pool, id, prices)?;
             }
         }
         Ok(())
-    }
-
-    /// One leg at the prices.
-    ///
-    /// # Errors
-    /// `missing_price`, `overflow`, `limit_exceeded`.
-    pub fn leg_margin(&self, pool: PoolId, leg: &Leg, prices: &Prices) -> Result<LegMargin> {
-        let mark = self.mark_of(prices, leg, pool)?;
-        leg_margin(self.venue().rules(), self.venue().instrument(leg.instrument)?, leg, mark)
-    }
-
-    /// An asset as a pool values it at the prices, and its price where it needs one.
-    pub(super) fn valued(
-        &self,
-        pool: PoolId,
-        asset: crate::data::AssetId,
-        prices: &Prices,
-    ) -> Result<(Valued<'_>, Option<i64>)> {
-        let (of, head) = (self.venue().asset(asset)?, self.head(pool)?);
-        if !head.multi || asset == head.asset {
-            return Ok((Valued::as_it_is(of), None));
-        }
-        let price = prices.asset(asset).map(PriceTicks::get).ok_or_else(|| {
-            let limit = format!("pool {} holds it: every held asset needs one", self.label(pool));
-            Error::new(ErrorKind::MissingPrice, "asset", of.name(), limit)
-        })?;
-        Ok((Valued::at(of, price)?, Some(price)))
-    }
-
-    /// Each asset of a pool at the prices, in order of the assets' names.
-    ///
-    /// # Errors
-    /// `missing_price`, `overflow`, `limit_exceeded`.
-    pub fn assets(&self, pool: PoolId, prices: &Prices) -> Result<Vec<AssetMargin>> {
-        let overflow = |what| Error::overflow(what, self.label(pool));
-        let mut assets = Vec::new();
-        for (holding, legs) in self.rows(pool)? {
-            let balance = Balance::from(holding);
-            let start = holding.balance.checked_sub(holding.interest);
-            let mut found = AssetMargin::new(balance, start.ok_or_else(|| overflow("equity"))?);
-            for leg in &legs {
-                let m = self.leg_margin(pool, leg, prices)?;
-                found.add(leg, &m).ok_or_else(|| overflow("equity"))?;
-            }
-            if found.equity != 0 || !legs.is_empty() {
-                let (valued, price) = self.valued(pool, balance.asset, prices)?;
-                found.price = price;
-                found.value = valued.value(found.equity)?;
-                found.initial_value = valued.requirement(found.initial)?;
-                found.maintenance_value = valued.requirement(found.maintenance)?;
-                found.notional_value = valued.requirement(found.notional)?;
-            }
-            assets.push(found);
-        }
-        Ok(assets)
-    }
-
-    /// One pool at the prices, by the general path.
-    ///
-    /// # Errors
-    /// `missing_price`, `overflow`, `limit_exceeded`.
-    pub fn assess(&self, pool: PoolId, prices: &Prices) -> Result<PoolMargin> {
-        self.check_venue(prices)?;
-        self.assess_here(pool, prices)
-    }
-
-    /// The same for prices that are known to be of this venue.
-    pub(super) fn assess_here(&self, pool: PoolId, prices: &Prices) -> Result<PoolMargin> {
-        self.total(pool, &self.assets(pool, prices)?)
-    }
-
-    /// The sums and the verdict that a pool's assets give.
-    pub(super) fn total(&self, pool: PoolId, assets: &[AssetMargin]) -> Result<PoolMargin> {
-        let sum = |of: fn(&AssetMargin) -> i128, what| {
-            assets
-                .iter()
-                .try_fold(0_i128, |sum, asset| sum.checked_add(of(asset)))
-                .filter(|s| s.unsigned_abs() <= QUANTA_MAX.unsigned_abs())
-                .ok_or_else(|| Error::overflow(what, self.label(pool)))
-        };
-        let (equity, initial) = (sum(|a| a.value, "equity")?, sum(|a| a.initial_value, "initial")?);
-        let maintenance = sum(|a| a.maintenance_value, "maintenance")?;
-        let strict = self.venue().rules().strict;
-        Ok(PoolMargin {
-            equity,
-            initial,
-            maintenance,
-            notional: sum(|a| a.notional_value, "notional")?,
-            status: status(equity, initial, maintenance, strict),
-            liquidatable: is_liquidatable(equity, maintenance, strict),
-        })
     }
 }

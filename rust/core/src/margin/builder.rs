@@ -10,6 +10,7 @@ use crate::numbers::limits::{LEGS_MAX, LOTS_MAX, ROWS_MAX};
 use crate::numbers::{Error, ErrorKind, Lots, Quanta, Rate, Result};
 
 use super::check::Prepared;
+use super::holdings::Head;
 use super::lanes::Lanes;
 use super::leg::{Leg, LegSide, PoolKind};
 use super::names::Names;
@@ -572,7 +573,7 @@ impl PortfolioBuilder {
         let multi = pool.multi.unwrap_or(rules.multi);
         let asset = draft.close(&self.venue, multi, || self.label(at))?;
         let chosen = ranks.get(index(pool.chosen)).copied().unwrap_or(0);
-        Ok(PoolHead { kind, multi, asset, chosen })
+        Ok(PoolHead { head: Head { kind, multi, asset }, chosen })
     }
 }
 

@@ -9,7 +9,8 @@ use crate::numbers::limits::THREADS_MAX;
 use crate::numbers::{Canonical, Digest, Error, ErrorKind, MarkTicks, PriceTicks, Result};
 use crate::pricing::Prices;
 
-use super::assess::is_liquidatable;
+use super::assess::{assess_here, check_venue, is_liquidatable};
+use super::holdings::Holdings;
 use super::portfolio::{PoolId, Portfolio};
 use super::store::{Block, POOLS_PER_BLOCK};
 use super::valuation::LaneValue;
@@ -292,7 +293,7 @@ impl Portfolio {
 
     /// What all blocks read, at the prices.
     fn scan(&self, prices: &Prices) -> Result<Scan> {
-        self.check_venue(prices)?;
+        check_venue(self, prices)?;
         self.check_marks(prices)?;
         let value = |(i, asset): (usize, &crate::data::Asset)| {
             let id = AssetId(u8::try_from(i).ok()?);
@@ -383,7 +384,7 @@ impl Portfolio {
                 write(row, sums)?;
             }
             for pool in slow {
-                let m = self.assess_here(PoolId(first + pool), prices)?;
+                let m = assess_here(self, PoolId(first + pool), prices)?;
                 write(pool, [m.equity, m.initial, m.maintenance])?;
             }
         }
@@ -436,7 +437,7 @@ impl Portfolio {
                 });
             }
             for pool in slow {
-                let found = self.assess_here(PoolId(first + pool), prices)?;
+                let found = assess_here(self, PoolId(first + pool), prices)?;
                 *own.get_mut(pool).ok_or_else(broken)? = found.liquidatable;
             }
         }

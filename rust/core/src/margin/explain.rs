@@ -5,9 +5,10 @@ use std::fmt;
 use crate::numbers::{Digest, Result};
 use crate::pricing::Prices;
 
-use super::assess::{AssetMargin, PoolMargin};
+use super::assess::{AssetMargin, PoolMargin, check_venue, mark_of, total};
+use super::holdings::Holdings;
 use super::leg::{Leg, PoolKind};
-use super::portfolio::{PoolId, Portfolio};
+use super::portfolio::PoolId;
 use super::requirement::LegMargin;
 
 /// One leg's line: what is held, the mark it is seen at, and each step of its requirements.
@@ -107,38 +108,33 @@ impl fmt::Display for Explanation {
     }
 }
 
-impl Portfolio {
-    /// Explains a pool at the prices. Its sums equal the pool's row of [`Portfolio::check`], bit for bit.
-    ///
-    /// # Errors
-    /// `missing_price`, `overflow`, `limit_exceeded`.
-    pub fn explain(&self, pool: PoolId, prices: &Prices) -> Result<Explanation> {
-        self.check_venue(prices)?;
-        let found = self.assets(pool, prices)?;
-        let margin = self.total(pool, &found)?;
-        let named =
-            |a: AssetMargin| Ok((self.venue().asset(a.balance.asset)?.name().to_owned(), a));
-        let (account, name) = self.key(pool)?;
-        let mut legs = Vec::new();
-        for leg in self.legs(pool)? {
-            legs.push(LegLine {
-                symbol: self.venue().instrument(leg.instrument)?.symbol().to_owned(),
-                leg,
-                mark: self.mark_of(prices, &leg, pool)?,
-                margin: self.leg_margin(pool, &leg, prices)?,
-            });
-        }
-        Ok(Explanation {
-            account: account.to_owned(),
-            pool: name.to_owned(),
-            kind: self.kind(pool)?,
-            multi: self.is_multi(pool)?,
-            asset: self.venue().asset(self.asset(pool)?)?.name().to_owned(),
-            assets: found.into_iter().map(named).collect::<Result<_>>()?,
-            legs,
-            margin,
-            card: self.venue().digest(),
-            prices: prices.digest(),
-        })
+pub(super) fn explain<H: Holdings>(of: &H, pool: PoolId, prices: &Prices) -> Result<Explanation> {
+    check_venue(of, prices)?;
+    let found = of.assets(pool, prices)?;
+    let margin = total(of, pool, &found)?;
+    let venue = of.venue();
+    let named = |a: AssetMargin| Ok((venue.asset(a.balance.asset)?.name().to_owned(), a));
+    let (account, name) = of.key(pool)?;
+    let head = of.head(pool)?;
+    let mut legs = Vec::new();
+    for leg in of.legs(pool)? {
+        legs.push(LegLine {
+            symbol: venue.instrument(leg.instrument)?.symbol().to_owned(),
+            leg,
+            mark: mark_of(of, pool, leg.instrument, prices)?,
+            margin: of.leg_margin(pool, &leg, prices)?,
+        });
     }
+    Ok(Explanation {
+        account: account.to_owned(),
+        pool: name.to_owned(),
+        kind: head.kind,
+        multi: head.multi,
+        asset: venue.asset(head.asset)?.name().to_owned(),
+        assets: found.into_iter().map(named).collect::<Result<_>>()?,
+        legs,
+        margin,
+        card: venue.digest(),
+        prices: prices.digest(),
+    })
 }

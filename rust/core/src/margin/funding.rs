@@ -5,6 +5,7 @@ use crate::numbers::limits::QUANTA_MAX;
 use crate::numbers::rounding::mul_div_floor;
 use crate::numbers::{Error, MarkTicks, Rate, Result};
 
+use super::holdings::Holdings;
 use super::portfolio::{PoolId, Portfolio};
 use super::store::{Context, Holding, POOLS_PER_BLOCK};
 
@@ -47,38 +48,32 @@ impl Funding {
     }
 }
 
-impl Portfolio {
-    /// Moves a funding settlement of an instrument out of the balances of its holders; who paid what, by pool. Both legs of a
-    /// hedge pay. The sum is what roundings leave to the venue, where open interest is level.
-    ///
-    /// # Errors
-    /// `overflow`. Nothing is changed then.
-    pub fn settle_funding(&mut self, id: InstrumentId, funding: Funding) -> Result<Vec<Payment>> {
-        let instrument = self.venue.instrument(id)?;
-        let asset = instrument.settlement();
-        let mut payments = Vec::new();
-        for pool in self.pools() {
-            let (block, number) = self.block(pool)?;
-            let mut paid = 0_i128;
-            for row in block.rows_of(number) {
-                for leg in block.row_legs(row, &self.context())? {
-                    if leg.instrument == id {
-                        let own = funding.payment(instrument, leg.lots)?;
-                        paid =
-                            paid.checked_add(own).ok_or_else(|| overflow(instrument.symbol()))?;
-                    }
-                }
+pub(super) fn payments<H: Holdings>(
+    of: &H,
+    id: InstrumentId,
+    funding: Funding,
+) -> Result<Vec<Payment>> {
+    let instrument = of.venue().instrument(id)?;
+    let mut payments = Vec::new();
+    for pool in (0..of.len()).map(PoolId) {
+        let mut paid = 0_i128;
+        of.each_row(pool, |_, legs| {
+            for leg in legs.iter().filter(|leg| leg.instrument == id) {
+                let own = funding.payment(instrument, leg.lots)?;
+                paid = paid.checked_add(own).ok_or_else(|| overflow(instrument.symbol()))?;
             }
-            if paid != 0 {
-                payments.push(Payment { pool, quanta: paid });
-            }
+            Ok(())
+        })?;
+        if paid != 0 {
+            payments.push(Payment { pool, quanta: paid });
         }
-        self.pay(asset, &payments)?;
-        Ok(payments)
     }
+    Ok(payments)
+}
 
+impl Portfolio {
     /// Takes payments, ascending by pool, out of the balances in an asset. Nothing is changed after an error.
-    pub(super) fn pay(&mut self, asset: AssetId, payments: &[Payment]) -> Result<()> {
+    pub(super) fn take(&mut self, asset: AssetId, payments: &[Payment]) -> Result<()> {
         let context = Context { venue: &self.venue, rates: &self.rates, lanes: &self.lanes };
         let lost = || Error::invariant("pool place");
         let left = |old: &Holding, paid: i128| {

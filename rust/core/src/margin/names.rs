@@ -56,12 +56,23 @@ impl Names {
         if !self.mixed && count.checked_sub(1).is_none_or(|last| self.name(last) < name) {
             return None;
         }
+        self.complete();
+        self.known(name)
+    }
+
+    /// Makes every name be found by [`Names::known`].
+    pub(super) fn complete(&mut self) {
         let Self { text, ends, places, hasher, .. } = self;
         let rehash = |place: &u32| hasher.hash_one(name_at(text, ends, *place));
         places.reserve(ends.len() - places.len(), rehash);
-        for place in u32::try_from(places.len()).ok()?..count {
+        for place in (0..).take(ends.len()).skip(places.len()) {
             places.insert_unique(rehash(&place), place, rehash);
         }
+    }
+
+    /// The place of a name among those that were there when it was last completed.
+    pub(super) fn known(&self, name: &str) -> Option<u32> {
+        let Self { text, ends, places, hasher, .. } = self;
         places.find(hasher.hash_one(name), |place| name_at(text, ends, *place) == name).copied()
     }
 

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use crate::data::{AssetId, InstrumentId, Venue};
 use crate::numbers::{Canonical, Digest, Error, ErrorKind, Rate, Result};
+use crate::pricing::Prices;
 
 use super::check::Prepared;
+use super::funding::Payment;
+use super::holdings::{Head, Holdings, no_such_pool};
 use super::lanes::Lanes;
-use super::leg::{Leg, PoolKind};
+use super::leg::Leg;
 use super::names::Names;
 use super::store::{Block, Context, Holding, POOLS_PER_BLOCK};
 use super::wide::Wide;
@@ -26,14 +29,10 @@ impl PoolId {
     }
 }
 
-/// What a pool is, beside what it holds.
+/// What a pool is, and what it has chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PoolHead {
-    pub(super) kind: PoolKind,
-    /// It holds several assets, and is checked in the valuation asset.
-    pub(super) multi: bool,
-    /// What it is checked in.
-    pub(super) asset: AssetId,
+    pub(super) head: Head,
     /// Place of the pool's chosen initial rate in the portfolio's rates; 0 is none.
     pub(super) chosen: u16,
 }
@@ -98,30 +97,6 @@ pub struct Portfolio {
 }
 
 impl Portfolio {
-    /// The venue it belongs to.
-    #[must_use]
-    pub fn venue(&self) -> &Arc<Venue> {
-        &self.venue
-    }
-
-    /// How many pools it holds.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.keys.len()
-    }
-
-    /// Whether it holds no pool.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    /// How many legs it holds.
-    #[must_use]
-    pub fn leg_count(&self) -> usize {
-        self.blocks.iter().map(Block::leg_count).sum()
-    }
-
     /// How many rows (what a pool holds in one asset) are in the 64-bit lanes, prices aside.
     #[must_use]
     pub fn lane_count(&self) -> usize {
@@ -151,46 +126,8 @@ impl Portfolio {
         Some((self.accounts.name(*account), self.pool_names.name(*name)))
     }
 
-    /// Account and pool name.
-    ///
-    /// # Errors
-    /// `invariant_broken` for a place of another portfolio.
-    pub fn key(&self, pool: PoolId) -> Result<(&str, &str)> {
-        self.key_at(pool.0).ok_or_else(|| Error::invariant("pool place"))
-    }
-
-    /// `account/pool`, for messages.
-    pub(super) fn label(&self, pool: PoolId) -> String {
-        let (account, name) = self.key_at(pool.0).unwrap_or(("?", "?"));
-        format!("{account}/{name}")
-    }
-
-    pub(super) fn head(&self, pool: PoolId) -> Result<PoolHead> {
-        self.heads.get(pool.0).copied().ok_or_else(|| Error::invariant("pool place"))
-    }
-
-    /// The pool's kind.
-    ///
-    /// # Errors
-    /// `invariant_broken` for a place of another portfolio.
-    pub fn kind(&self, pool: PoolId) -> Result<PoolKind> {
-        Ok(self.head(pool)?.kind)
-    }
-
-    /// Whether it holds several assets, valued in one.
-    ///
-    /// # Errors
-    /// `invariant_broken` for a place of another portfolio.
-    pub fn is_multi(&self, pool: PoolId) -> Result<bool> {
-        Ok(self.head(pool)?.multi)
-    }
-
-    /// The asset it is checked in: its own, or the valuation asset.
-    ///
-    /// # Errors
-    /// `invariant_broken` for a place of another portfolio.
-    pub fn asset(&self, pool: PoolId) -> Result<AssetId> {
-        Ok(self.head(pool)?.asset)
+    pub(super) fn pool_head(&self, pool: PoolId) -> Result<PoolHead> {
+        self.heads.get(pool.0).copied().ok_or_else(no_such_pool)
     }
 
     /// The block of a pool, and its number there.
@@ -201,32 +138,6 @@ impl Portfolio {
 
     pub(super) fn context(&self) -> Context<'_> {
         Context { venue: &self.venue, rates: &self.rates, lanes: &self.lanes }
-    }
-
-    /// What a pool holds in each of its assets, with the legs that settle in it.
-    pub(super) fn rows(&self, pool: PoolId) -> Result<Vec<(Holding, Vec<Leg>)>> {
-        let (block, number) = self.block(pool)?;
-        let row = |row| Ok((block.holding(row)?, block.row_legs(row, &self.context())?));
-        block.rows_of(number).map(row).collect()
-    }
-
-    /// The balances of a pool, in order of the assets' names.
-    ///
-    /// # Errors
-    /// `invariant_broken` for a place of another portfolio.
-    pub fn balances(&self, pool: PoolId) -> Result<Vec<Balance>> {
-        let (block, number) = self.block(pool)?;
-        block.rows_of(number).map(|row| Ok(block.holding(row)?.into())).collect()
-    }
-
-    /// The legs of a pool, sorted by instrument and side.
-    ///
-    /// # Errors
-    /// `invariant_broken` for a place of another portfolio.
-    pub fn legs(&self, pool: PoolId) -> Result<Vec<Leg>> {
-        let mut legs: Vec<Leg> = self.rows(pool)?.into_iter().flat_map(|(_, legs)| legs).collect();
-        legs.sort_unstable_by_key(|leg| (leg.instrument, leg.side));
-        Ok(legs)
     }
 
     /// The pool of an account with this name.
@@ -316,5 +227,53 @@ impl Portfolio {
             }
         }
         Ok(c.digest())
+    }
+}
+
+impl Holdings for Portfolio {
+    fn venue(&self) -> &Arc<Venue> {
+        &self.venue
+    }
+
+    fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn leg_count(&self) -> usize {
+        self.blocks.iter().map(Block::leg_count).sum()
+    }
+
+    fn key(&self, pool: PoolId) -> Result<(&str, &str)> {
+        self.key_at(pool.0).ok_or_else(no_such_pool)
+    }
+
+    fn head(&self, pool: PoolId) -> Result<Head> {
+        Ok(self.pool_head(pool)?.head)
+    }
+
+    fn each_row(
+        &self,
+        pool: PoolId,
+        mut row: impl FnMut(&Balance, &[Leg]) -> Result<()>,
+    ) -> Result<()> {
+        let (block, number) = self.block(pool)?;
+        for place in block.rows_of(number) {
+            let legs = block.row_legs(place, &self.context())?;
+            row(&Balance::from(block.holding(place)?), &legs)?;
+        }
+        Ok(())
+    }
+
+    fn verdicts(&self, prices: &Prices) -> Result<Vec<bool>> {
+        self.liquidatable(prices, 1)
+    }
+
+    fn pay(&mut self, asset: AssetId, payments: &[Payment]) -> Result<()> {
+        self.take(asset, payments)
+    }
+
+    fn gaps(&self, prices: &Prices) -> Result<Vec<(i128, i128)>> {
+        let report = self.check(prices, 1)?;
+        Ok(report.equity.iter().zip(report.maintenance.iter()).collect())
     }
 }

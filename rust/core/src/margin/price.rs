@@ -1,16 +1,17 @@
 //! Liquidation and bankruptcy prices. `docs/spec/margin.md`.
 
-use crate::data::{Basis, ClosingFee, Contract, Instrument, InstrumentId, TierBy, Tiers};
+use crate::data::{Basis, ClosingFee, Contract, Instrument, InstrumentId, Rules, TierBy, Tiers};
 use crate::numbers::limits::{EVALUATIONS_MAX, QUANTA_MAX, TICKS_MAX};
 use crate::numbers::rate::{gcd, lcm};
 use crate::numbers::rounding::{div_ceil, div_floor, mul_div_floor};
 use crate::numbers::{Error, ErrorKind, Result};
 use crate::pricing::Prices;
 
-use super::assess::is_liquidatable;
+use super::assess::{is_liquidatable, mark_of, valued};
 use super::collateral::Valued;
+use super::holdings::Holdings;
 use super::leg::{Leg, LegSide};
-use super::portfolio::{PoolId, Portfolio};
+use super::portfolio::PoolId;
 use super::requirement::{self, leg_margin, terms};
 use super::span::Span;
 
@@ -53,7 +54,7 @@ pub struct BankruptcyPrice {
 
 /// One pool seen as a function of one instrument's mark.
 struct Curve<'a> {
-    portfolio: &'a Portfolio,
+    rules: &'a Rules,
     instrument: &'a Instrument,
     legs: Vec<Leg>,
     /// How the asset that the instrument settles in counts.
@@ -108,7 +109,7 @@ impl Curve<'_> {
 
     fn at(&self, mark: i64) -> Result<Point> {
         self.count()?;
-        let rules = self.portfolio.venue().rules();
+        let rules = self.rules;
         let (mut equity, mut maintenance) = self.own;
         let mut rounded_up = 0;
         for leg in &self.legs {
@@ -156,7 +157,7 @@ impl Curve<'_> {
     /// The verdict that holds at every tick from `a` to `b`, if bounds show that one does.
     fn verdict_between(&self, a: i64, b: i64) -> Result<Option<bool>> {
         self.count()?;
-        let rules = self.portfolio.venue().rules();
+        let rules = self.rules;
         let span = Span::of(rules, self.instrument, &self.legs, (a, b))?;
         let (worst, best) =
             (self.own.0.saturating_add(span.equity.0), self.own.0.saturating_add(span.equity.1));
@@ -202,7 +203,7 @@ impl Curve<'_> {
 
     /// The first ticks of the pieces in which no leg changes its bracket, ascending from 1.
     fn pieces(&self) -> Vec<i64> {
-        let rules = self.portfolio.venue().rules();
+        let rules = self.rules;
         let on_mark = rules.maintenance_basis == Basis::Mark
             || (rules.initial_basis == Basis::Mark && rules.closing_fee == ClosingFee::Bankruptcy);
         let mut starts = vec![1];
@@ -324,7 +325,7 @@ impl Curve<'_> {
 
     /// The straight line that the gap follows in the piece of `mark`.
     fn line(&self, mark: i64) -> Result<Line> {
-        let rules = self.portfolio.venue().rules();
+        let rules = self.rules;
         let unit = i128::from(linear_unit(self.instrument));
         let on_mark = rules.maintenance_basis == Basis::Mark;
         let mut line = Line { slope: 0, den: i128::from(self.instrument.tiers().den()), period: 1 };
@@ -373,156 +374,164 @@ impl Curve<'_> {
     }
 }
 
-impl Portfolio {
-    fn curve(&self, pool: PoolId, id: InstrumentId, prices: &Prices) -> Result<Curve<'_>> {
-        let instrument = self.venue().instrument(id)?;
-        let own: Vec<Leg> = self.legs(pool)?.into_iter().filter(|l| l.instrument == id).collect();
-        if own.is_empty() {
-            return Err(self.not_held(pool, instrument.symbol(), None));
-        }
-        let settlement = instrument.settlement();
-        let (mut others, mut sums) = ((0_i128, 0_i128), (0_i128, 0_i128));
-        for asset in self.assets(pool, prices)? {
-            if asset.balance.asset == settlement {
-                sums = (asset.equity, asset.maintenance);
-            } else {
-                others.0 = others.0.saturating_add(asset.value);
-                others.1 = others.1.saturating_add(asset.maintenance_value);
-            }
-        }
-        for leg in &own {
-            let m = self.leg_margin(pool, leg, prices)?;
-            sums.0 = sums.0.saturating_sub(m.pnl).saturating_add(leg.accrued);
-            sums.1 = sums.1.saturating_sub(m.maintenance);
-        }
-        let (valued, _) = self.valued(pool, settlement, prices)?;
-        let evaluations = std::cell::Cell::new(0);
-        Ok(Curve { portfolio: self, instrument, legs: own, valued, own: sums, others, evaluations })
+fn curve<'a, H: Holdings>(
+    of: &'a H,
+    pool: PoolId,
+    id: InstrumentId,
+    prices: &Prices,
+) -> Result<Curve<'a>> {
+    let instrument = of.venue().instrument(id)?;
+    let own: Vec<Leg> = of.legs(pool)?.into_iter().filter(|l| l.instrument == id).collect();
+    if own.is_empty() {
+        return Err(not_held(of, pool, instrument.symbol(), None));
     }
-
-    fn not_held(&self, pool: PoolId, symbol: &str, side: Option<LegSide>) -> Error {
-        let leg = side.map_or(String::new(), |s| format!(" {}", s.name()));
-        let limit = format!("pool {} has no such position", self.label(pool));
-        Error::new(ErrorKind::UnknownLeg, "instrument", format!("{symbol}{leg}"), limit)
-    }
-
-    /// The nearest marks of one instrument, below and above, at which the verdict on the pool changes, all
-    /// other marks held.
-    ///
-    /// # Errors
-    /// `unknown_leg` when the pool has no position in it; `missing_price`; `overflow`; `limit_exceeded` for a
-    /// hedged pair whose rounding would take too many evaluations.
-    pub fn liquidation_price(
-        &self,
-        pool: PoolId,
-        instrument: InstrumentId,
-        prices: &Prices,
-    ) -> Result<LiquidationPrice> {
-        self.assess(pool, prices)?;
-        let curve = self.curve(pool, instrument, prices)?;
-        let current = self.mark_of(prices, &Leg::empty(instrument, LegSide::Net), pool)?;
-        let now = curve.verdict(current)?;
-        let (first, last) = curve.ends(current)?;
-        if !curve.is_straight() {
-            let (low, high) = (current - 1, current + 1);
-            let below = if low < first { None } else { curve.flip_anywhere(low, first, now)? };
-            let above = if high > last { None } else { curve.flip_anywhere(high, last, now)? };
-            let flip = |mark| curve.flip(mark, now, current);
-            let (below, above) = (below.map(flip), above.map(flip));
-            return Ok(LiquidationPrice { mark: current, liquidatable: now, below, above });
-        }
-        let starts = curve.pieces();
-        let ends = starts.iter().skip(1).map(|s| s - 1).chain(std::iter::once(last));
-        let pieces: Vec<(i64, i64)> =
-            starts.iter().copied().zip(ends).map(|(a, b)| (a, b.min(last))).collect();
-        let mut below = None;
-        for (start, end) in pieces.iter().rev() {
-            let near = (current - 1).min(*end);
-            if near >= *start && below.is_none() {
-                below = curve.flip_in_piece(near, *start, now)?;
-            }
-        }
-        let mut above = None;
-        for (start, end) in &pieces {
-            let near = (current + 1).max(*start);
-            if near <= *end && above.is_none() {
-                above = curve.flip_in_piece(near, *end, now)?;
-            }
-        }
-        Ok(LiquidationPrice {
-            mark: current,
-            liquidatable: now,
-            below: below.map(|mark| curve.flip(mark, now, current)),
-            above: above.map(|mark| curve.flip(mark, now, current)),
-        })
-    }
-
-    /// The price at which closing one leg in full, fee included where the card says so, loses at most the equity
-    /// allotted to it by its share of the pool's maintenance.
-    ///
-    /// # Errors
-    /// `unknown_leg` when the pool has no such position; `missing_price`; `overflow`.
-    pub fn bankruptcy_price(
-        &self,
-        pool: PoolId,
-        instrument: InstrumentId,
-        side: LegSide,
-        prices: &Prices,
-    ) -> Result<BankruptcyPrice> {
-        let total = self.assess(pool, prices)?;
-        let of = self.venue().instrument(instrument)?;
-        let leg =
-            self.legs(pool)?.into_iter().find(|l| l.instrument == instrument && l.side == side);
-        let leg = leg.filter(|l| l.lots != 0);
-        let leg = leg.ok_or_else(|| self.not_held(pool, of.symbol(), Some(side)))?;
-        let margin = self.leg_margin(pool, &leg, prices)?;
-        let allotted = mul_div_floor(total.equity, margin.maintenance, total.maintenance)
-            .ok_or_else(|| Error::overflow("allotted equity", of.symbol()))?;
-        let quote = margin.value - allotted;
-        let contract = of.contract();
-        let fee = match (self.venue().rules().bankruptcy_fee, of.taker_fee()) {
-            (true, Some(rate)) => rate,
-            _ => crate::numbers::Rate::ZERO,
-        };
-        // What closing at `x` brings in, fee included; none past the bounds.
-        let closing = |x: i64| -> Option<i128> {
-            let value =
-                contract.value(i128::from(leg.lots), x.checked_mul(of.marks_per_price())?)?;
-            value.checked_sub(fee.of_ceil(value.checked_abs()?)?)
-        };
-        // An order price is a mark price too: the last tick is the last one both grids have.
-        let last = TICKS_MAX / of.marks_per_price();
-        let enough = |x: i64| closing(x).is_some_and(|v| v >= quote);
-        let (price, unbounded) = if leg.lots > 0 {
-            // However high the price, a debt in coins is at least one quantum, and its fee; or nothing, contract by contract.
-            let best = match contract {
-                Contract::Inverse { .. } => -1 - fee.of_ceil(1).unwrap_or(0),
-                _ => 0,
-            };
-            if contract.is_inverse() && quote > best {
-                (None, true)
-            } else if !contract.is_inverse() && quote <= 0 {
-                (None, false)
-            } else {
-                // Past the bounds a linear value is above any amount, and an inverse one is not reached.
-                let past = !contract.is_inverse();
-                (Some(first_tick(last, |x| closing(x).map_or(past, |v| v >= quote))), false)
-            }
-        } else if contract.is_inverse() && quote <= 0 {
-            (None, true)
+    let settlement = instrument.settlement();
+    let (mut others, mut sums) = ((0_i128, 0_i128), (0_i128, 0_i128));
+    for asset in of.assets(pool, prices)? {
+        if asset.balance.asset == settlement {
+            sums = (asset.equity, asset.maintenance);
         } else {
-            let past = contract.is_inverse();
-            let first = first_tick(last, |x| closing(x).map_or(!past, |v| v < quote));
-            let affordable = first > last && enough(first);
-            (Some(if affordable { first } else { first - 1 }).filter(|x| *x >= 1), false)
-        };
-        if price.is_some_and(|x| x > last) {
-            return Err(Error::overflow("bankruptcy_price", of.symbol()));
+            others.0 = others.0.saturating_add(asset.value);
+            others.1 = others.1.saturating_add(asset.maintenance_value);
         }
-        Ok(BankruptcyPrice { price, unbounded, allotted, quote })
     }
+    for leg in &own {
+        let m = of.leg_margin(pool, leg, prices)?;
+        sums.0 = sums.0.saturating_sub(m.pnl).saturating_add(leg.accrued);
+        sums.1 = sums.1.saturating_sub(m.maintenance);
+    }
+    let (valued, _) = valued(of, pool, settlement, prices)?;
+    let evaluations = std::cell::Cell::new(0);
+    Ok(Curve {
+        rules: of.venue().rules(),
+        instrument,
+        legs: own,
+        valued,
+        own: sums,
+        others,
+        evaluations,
+    })
 }
 
+fn not_held<H: Holdings>(of: &H, pool: PoolId, symbol: &str, side: Option<LegSide>) -> Error {
+    let leg = side.map_or(String::new(), |s| format!(" {}", s.name()));
+    let limit = format!("pool {} has no such position", of.label(pool));
+    Error::new(ErrorKind::UnknownLeg, "instrument", format!("{symbol}{leg}"), limit)
+}
+
+/// The nearest marks of one instrument, below and above, at which the verdict on the pool changes, all
+/// other marks held.
+///
+/// # Errors
+/// `unknown_leg` when the pool has no position in it; `missing_price`; `overflow`; `limit_exceeded` for a
+/// hedged pair whose rounding would take too many evaluations.
+pub(super) fn liquidation_price<H: Holdings>(
+    of: &H,
+    pool: PoolId,
+    instrument: InstrumentId,
+    prices: &Prices,
+) -> Result<LiquidationPrice> {
+    of.assess(pool, prices)?;
+    let curve = curve(of, pool, instrument, prices)?;
+    let current = mark_of(of, pool, instrument, prices)?;
+    let now = curve.verdict(current)?;
+    let (first, last) = curve.ends(current)?;
+    if !curve.is_straight() {
+        let (low, high) = (current - 1, current + 1);
+        let below = if low < first { None } else { curve.flip_anywhere(low, first, now)? };
+        let above = if high > last { None } else { curve.flip_anywhere(high, last, now)? };
+        let flip = |mark| curve.flip(mark, now, current);
+        let (below, above) = (below.map(flip), above.map(flip));
+        return Ok(LiquidationPrice { mark: current, liquidatable: now, below, above });
+    }
+    let starts = curve.pieces();
+    let ends = starts.iter().skip(1).map(|s| s - 1).chain(std::iter::once(last));
+    let pieces: Vec<(i64, i64)> =
+        starts.iter().copied().zip(ends).map(|(a, b)| (a, b.min(last))).collect();
+    let mut below = None;
+    for (start, end) in pieces.iter().rev() {
+        let near = (current - 1).min(*end);
+        if near >= *start && below.is_none() {
+            below = curve.flip_in_piece(near, *start, now)?;
+        }
+    }
+    let mut above = None;
+    for (start, end) in &pieces {
+        let near = (current + 1).max(*start);
+        if near <= *end && above.is_none() {
+            above = curve.flip_in_piece(near, *end, now)?;
+        }
+    }
+    Ok(LiquidationPrice {
+        mark: current,
+        liquidatable: now,
+        below: below.map(|mark| curve.flip(mark, now, current)),
+        above: above.map(|mark| curve.flip(mark, now, current)),
+    })
+}
+
+/// The price at which closing one leg in full, fee included where the card says so, loses at most the equity
+/// allotted to it by its share of the pool's maintenance.
+///
+/// # Errors
+/// `unknown_leg` when the pool has no such position; `missing_price`; `overflow`.
+pub(super) fn bankruptcy_price<H: Holdings>(
+    holdings: &H,
+    pool: PoolId,
+    (instrument, side): (InstrumentId, LegSide),
+    prices: &Prices,
+) -> Result<BankruptcyPrice> {
+    let total = holdings.assess(pool, prices)?;
+    let of = holdings.venue().instrument(instrument)?;
+    let leg =
+        holdings.legs(pool)?.into_iter().find(|l| l.instrument == instrument && l.side == side);
+    let leg = leg.filter(|l| l.lots != 0);
+    let leg = leg.ok_or_else(|| not_held(holdings, pool, of.symbol(), Some(side)))?;
+    let margin = holdings.leg_margin(pool, &leg, prices)?;
+    let allotted = mul_div_floor(total.equity, margin.maintenance, total.maintenance)
+        .ok_or_else(|| Error::overflow("allotted equity", of.symbol()))?;
+    let quote = margin.value - allotted;
+    let contract = of.contract();
+    let fee = match (holdings.venue().rules().bankruptcy_fee, of.taker_fee()) {
+        (true, Some(rate)) => rate,
+        _ => crate::numbers::Rate::ZERO,
+    };
+    // What closing at `x` brings in, fee included; none past the bounds.
+    let closing = |x: i64| -> Option<i128> {
+        let value = contract.value(i128::from(leg.lots), x.checked_mul(of.marks_per_price())?)?;
+        value.checked_sub(fee.of_ceil(value.checked_abs()?)?)
+    };
+    // An order price is a mark price too: the last tick is the last one both grids have.
+    let last = TICKS_MAX / of.marks_per_price();
+    let enough = |x: i64| closing(x).is_some_and(|v| v >= quote);
+    let (price, unbounded) = if leg.lots > 0 {
+        // However high the price, a debt in coins is at least one quantum, and its fee; or nothing, contract by contract.
+        let best = match contract {
+            Contract::Inverse { .. } => -1 - fee.of_ceil(1).unwrap_or(0),
+            _ => 0,
+        };
+        if contract.is_inverse() && quote > best {
+            (None, true)
+        } else if !contract.is_inverse() && quote <= 0 {
+            (None, false)
+        } else {
+            // Past the bounds a linear value is above any amount, and an inverse one is not reached.
+            let past = !contract.is_inverse();
+            (Some(first_tick(last, |x| closing(x).map_or(past, |v| v >= quote))), false)
+        }
+    } else if contract.is_inverse() && quote <= 0 {
+        (None, true)
+    } else {
+        let past = contract.is_inverse();
+        let first = first_tick(last, |x| closing(x).map_or(!past, |v| v < quote));
+        let affordable = first > last && enough(first);
+        (Some(if affordable { first } else { first - 1 }).filter(|x| *x >= 1), false)
+    };
+    if price.is_some_and(|x| x > last) {
+        return Err(Error::overflow("bankruptcy_price", of.symbol()));
+    }
+    Ok(BankruptcyPrice { price, unbounded, allotted, quote })
+}
 /// The smallest tick with a property that stays once it holds; one past the last tick where none has it.
 fn first_tick(last: i64, holds: impl Fn(i64) -> bool) -> i64 {
     let (mut fails, mut first) = (0, last + 1);

@@ -9,9 +9,10 @@ use crate::numbers::{Error, ErrorKind, Lots, Quanta, Rate, Result};
 
 use super::builder::{check_signs, tidy};
 use super::check::Prepared;
+use super::holdings::{Head, Holdings};
 use super::lanes::Lanes;
 use super::leg::{Leg, LegSide, PoolKind};
-use super::portfolio::{Balance, PoolId, Portfolio};
+use super::portfolio::{Balance, PoolHead, PoolId, Portfolio};
 use super::store::{Block, Context, Holding, POOLS_PER_BLOCK, rank};
 use super::wide::Wide;
 
@@ -160,7 +161,7 @@ impl Portfolio {
         instrument: Option<InstrumentId>,
         leverage: Option<Rate>,
     ) -> Result<()> {
-        let head = self.head(pool)?;
+        let head = self.pool_head(pool)?;
         if let Some(id) = instrument {
             self.venue().instrument(id)?;
         }
@@ -217,7 +218,7 @@ impl Portfolio {
     pub fn leverage(&self, pool: PoolId, instrument: Option<InstrumentId>) -> Result<Option<Rate>> {
         let rate = match instrument {
             Some(id) => self.chosen_for.get(&(pool.0, id)).copied(),
-            None => match usize::from(self.head(pool)?.chosen) {
+            None => match usize::from(self.pool_head(pool)?.chosen) {
                 0 => None,
                 place => self.rates.get(place).copied(),
             },
@@ -228,7 +229,7 @@ impl Portfolio {
     /// The leverage in force for an instrument of a pool, as the rate that it gives.
     pub(super) fn chosen(&self, pool: PoolId, instrument: InstrumentId) -> Result<Option<Rate>> {
         let own = self.chosen_for.get(&(pool.0, instrument)).copied();
-        let of_pool = usize::from(self.head(pool)?.chosen);
+        let of_pool = usize::from(self.pool_head(pool)?.chosen);
         let of_pool = if of_pool == 0 { None } else { self.rates.get(of_pool).copied() };
         Ok(own.or(of_pool))
     }
@@ -272,7 +273,7 @@ impl Portfolio {
                     (draft.legs, draft.given) = (legs, holdings);
                     draft.legs.sort_unstable_by_key(|leg| (leg.instrument, leg.side));
                     let label = || self.label(PoolId(first + number));
-                    head.asset = draft.close(&venue, head.multi, label)?;
+                    head.head.asset = draft.close(&venue, head.head.multi, label)?;
                     Ok(())
                 },
             )?);
@@ -302,12 +303,12 @@ impl Portfolio {
         pool: PoolId,
         edit: impl FnOnce(&mut Vec<Holding>, &mut Vec<Leg>) -> Result<()>,
     ) -> Result<()> {
-        let head = self.head(pool)?;
+        let head = self.pool_head(pool)?;
         let venue = Arc::clone(&self.venue);
         let context = Context { venue: &venue, rates: &self.rates, lanes: &self.lanes };
         let (block, number) = self.block(pool)?;
         let label = self.label(pool);
-        let mut asset = head.asset;
+        let PoolHead { head: Head { kind, multi, mut asset }, .. } = head;
         let mut edit = Some(edit);
         let packed = block.changed(
             [&context; 2],
@@ -315,18 +316,18 @@ impl Portfolio {
             |_, draft, mut holdings, mut legs| {
                 let edit = edit.take().ok_or_else(|| Error::invariant("one pool"))?;
                 edit(&mut holdings, &mut legs)?;
-                check_shape(&legs, head.kind, &label, &venue)?;
+                check_shape(&legs, kind, &label, &venue)?;
                 legs.sort_unstable_by_key(|leg| (leg.instrument, leg.side));
                 draft.legs = legs;
                 draft.given = holdings;
-                asset = draft.close(&venue, head.multi, || label.clone())?;
+                asset = draft.close(&venue, multi, || label.clone())?;
                 Ok(())
             },
         )?;
         let place = pool.0 / POOLS_PER_BLOCK;
         let slot = self.blocks.get_mut(place).zip(self.heads.get_mut(pool.0));
         let (block, head) = slot.ok_or_else(|| Error::invariant("pool place"))?;
-        (*block, head.asset) = (packed, asset);
+        (*block, head.head.asset) = (packed, asset);
         Ok(())
     }
 }

@@ -4,9 +4,10 @@ use crate::data::AssetId;
 use crate::numbers::{Error, Result};
 use crate::pricing::Prices;
 
-use super::assess::AssetMargin;
+use super::assess::{AssetMargin, check_venue, total, valued};
 use super::collateral::Valued;
-use super::portfolio::{PoolId, Portfolio};
+use super::holdings::Holdings;
+use super::portfolio::PoolId;
 
 /// What keeps more from leaving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,78 +57,70 @@ struct Backing<'a> {
     equity: i128,
 }
 
-impl Portfolio {
-    /// The most of an asset that may leave a pool so that what is left still covers the initial requirement, with
-    /// unrealised profit counted as far as the card says, and `exits` (amounts not below 0, by asset) taken off.
-    ///
-    /// # Errors
-    /// `missing_price`, `overflow`, `limit_exceeded`.
-    pub fn withdrawable(
-        &self,
-        pool: PoolId,
-        asset: AssetId,
-        prices: &Prices,
-        exits: &[(AssetId, i128)],
-    ) -> Result<Withdrawal> {
-        self.check_venue(prices)?;
-        let assets = self.assets(pool, prices)?;
-        let initial = self.total(pool, &assets)?.initial;
-        let backing: Vec<Backing<'_>> =
-            assets.iter().map(|a| self.backing(pool, a, prices, exits)).collect::<Result<_>>()?;
-        let left = |x: i128| -> Result<i128> {
-            let overflow = || Error::overflow("equity", self.label(pool));
-            backing.iter().try_fold(0_i128, |sum, b| {
-                let taken = if b.asset == asset { x } else { 0 };
-                let value = b.valued.value(b.equity.checked_sub(taken).ok_or_else(overflow)?)?;
-                sum.checked_add(value).ok_or_else(overflow)
-            })
-        };
-        let held = assets.iter().find(|a| a.balance.asset == asset);
-        let held = held.map_or(0, |a| a.balance.amount.saturating_sub(a.balance.interest).max(0));
-        let equity = left(0)?;
-        let found =
-            |amount, binding| Withdrawal { amount, balance: held, binding, equity, initial };
-        if equity < initial {
-            return Ok(found(0, Binding::Initial));
-        }
-        if left(held)? >= initial {
-            return Ok(found(held, Binding::Balance));
-        }
-        let (mut fits, mut too_much) = (0, held);
-        while too_much - fits > 1 {
-            let middle = fits + (too_much - fits) / 2;
-            if left(middle)? >= initial {
-                fits = middle;
-            } else {
-                too_much = middle;
-            }
-        }
-        Ok(found(fits, Binding::Initial))
+pub(super) fn withdrawable<H: Holdings>(
+    of: &H,
+    pool: PoolId,
+    asset: AssetId,
+    prices: &Prices,
+    exits: &[(AssetId, i128)],
+) -> Result<Withdrawal> {
+    check_venue(of, prices)?;
+    let assets = of.assets(pool, prices)?;
+    let initial = total(of, pool, &assets)?.initial;
+    let backing: Vec<Backing<'_>> =
+        assets.iter().map(|a| backing(of, pool, a, prices, exits)).collect::<Result<_>>()?;
+    let left = |x: i128| -> Result<i128> {
+        let overflow = || Error::overflow("equity", of.label(pool));
+        backing.iter().try_fold(0_i128, |sum, b| {
+            let taken = if b.asset == asset { x } else { 0 };
+            let value = b.valued.value(b.equity.checked_sub(taken).ok_or_else(overflow)?)?;
+            sum.checked_add(value).ok_or_else(overflow)
+        })
+    };
+    let held = assets.iter().find(|a| a.balance.asset == asset);
+    let held = held.map_or(0, |a| a.balance.amount.saturating_sub(a.balance.interest).max(0));
+    let equity = left(0)?;
+    let found = |amount, binding| Withdrawal { amount, balance: held, binding, equity, initial };
+    if equity < initial {
+        return Ok(found(0, Binding::Initial));
     }
-
-    fn backing(
-        &self,
-        pool: PoolId,
-        of: &AssetMargin,
-        prices: &Prices,
-        exits: &[(AssetId, i128)],
-    ) -> Result<Backing<'_>> {
-        let asset = of.balance.asset;
-        let overflow = || Error::overflow("equity", self.label(pool));
-        let counts = self.venue().rules().withdrawal_profit;
-        // profit − floor(profit × g) = ceil(profit × (1 − g))
-        let profit = of.pnl.max(0);
-        let barred = counts.of_floor(profit).and_then(|c| profit.checked_sub(c));
-        let mut own = exits.iter().filter(|(a, _)| *a == asset);
-        let exit = own.try_fold(0_i128, |sum, (_, cost)| sum.checked_add(*cost));
-        let equity = barred.zip(exit).and_then(|(b, x)| of.equity.checked_sub(b)?.checked_sub(x));
-        // An asset with nothing in it needs no price, whatever leaves: nothing can.
-        let nothing = of.equity == 0 && of.price.is_none();
-        let valued = if nothing {
-            Valued::as_it_is(self.venue().asset(asset)?)
+    if left(held)? >= initial {
+        return Ok(found(held, Binding::Balance));
+    }
+    let (mut fits, mut too_much) = (0, held);
+    while too_much - fits > 1 {
+        let middle = fits + (too_much - fits) / 2;
+        if left(middle)? >= initial {
+            fits = middle;
         } else {
-            self.valued(pool, asset, prices)?.0
-        };
-        Ok(Backing { asset, valued, equity: equity.ok_or_else(overflow)? })
+            too_much = middle;
+        }
     }
+    Ok(found(fits, Binding::Initial))
+}
+
+fn backing<'a, H: Holdings>(
+    of: &'a H,
+    pool: PoolId,
+    own: &AssetMargin,
+    prices: &Prices,
+    exits: &[(AssetId, i128)],
+) -> Result<Backing<'a>> {
+    let asset = own.balance.asset;
+    let overflow = || Error::overflow("equity", of.label(pool));
+    let counts = of.venue().rules().withdrawal_profit;
+    // profit − floor(profit × g) = ceil(profit × (1 − g))
+    let profit = own.pnl.max(0);
+    let barred = counts.of_floor(profit).and_then(|c| profit.checked_sub(c));
+    let mut exits = exits.iter().filter(|(a, _)| *a == asset);
+    let exit = exits.try_fold(0_i128, |sum, (_, cost)| sum.checked_add(*cost));
+    let equity = barred.zip(exit).and_then(|(b, x)| own.equity.checked_sub(b)?.checked_sub(x));
+    // An asset with nothing in it needs no price, whatever leaves: nothing can.
+    let nothing = own.equity == 0 && own.price.is_none();
+    let valued = if nothing {
+        Valued::as_it_is(of.venue().asset(asset)?)
+    } else {
+        valued(of, pool, asset, prices)?.0
+    };
+    Ok(Backing { asset, valued, equity: equity.ok_or_else(overflow)? })
 }

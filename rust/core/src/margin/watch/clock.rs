@@ -6,6 +6,7 @@ use crate::data::{CheckOn, InstrumentId};
 use crate::numbers::{Error, ErrorKind, Result};
 
 use super::super::funding::Funding;
+use super::super::holdings::Holdings;
 use super::{Changes, Watch, broken};
 
 /// The time, and what is due.
@@ -17,7 +18,7 @@ pub(super) struct Clock {
     due: BTreeMap<(i64, InstrumentId), Funding>,
 }
 
-impl Watch {
+impl<H: Holdings> Watch<H> {
     /// The time that was last told, in milliseconds.
     #[must_use]
     pub fn now(&self) -> Option<i64> {

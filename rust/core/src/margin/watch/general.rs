@@ -1,14 +1,15 @@
 //! Certificates of any pool, by the general path: bounds of all it holds over a box of prices, in 128-bit integers.
 
-use crate::data::{Asset, AssetId, Instrument};
+use crate::data::{Asset, AssetId, Instrument, Rules};
 use crate::numbers::Result;
 use crate::numbers::limits::TICKS_MAX;
 use crate::pricing::Prices;
 
 use super::super::assess::PoolMargin;
 use super::super::collateral::Valued;
+use super::super::holdings::Holdings;
 use super::super::leg::Leg;
-use super::super::portfolio::{PoolId, Portfolio};
+use super::super::portfolio::PoolId;
 use super::super::span::Span;
 use super::broken;
 use super::records::Certificate;
@@ -42,7 +43,7 @@ struct Row<'a> {
 
 /// A pool as a function of its prices.
 pub(super) struct Curve<'a> {
-    portfolio: &'a Portfolio,
+    rules: &'a Rules,
     ticks: Vec<i64>,
     rows: Vec<Row<'a>>,
 }
@@ -55,30 +56,31 @@ struct Range {
 }
 
 /// The prices of a pool, ascending by place: instruments, then assets that have to be valued.
-pub(super) fn places(portfolio: &Portfolio, pool: PoolId) -> Result<Vec<u32>> {
+pub(super) fn places<H: Holdings>(portfolio: &H, pool: PoolId) -> Result<Vec<u32>> {
     let head = portfolio.head(pool)?;
     let mut found = Vec::new();
-    for (holding, legs) in portfolio.rows(pool)? {
+    portfolio.each_row(pool, |balance, legs| {
         found.extend(legs.iter().map(|leg| leg.instrument.0));
-        let worthless = holding.balance == holding.interest && legs.is_empty();
-        if head.multi && holding.asset != head.asset && !worthless {
-            found.push(asset_place(portfolio, holding.asset)?);
+        let worthless = balance.amount == balance.interest && legs.is_empty();
+        if head.multi && balance.asset != head.asset && !worthless {
+            found.push(asset_place(portfolio, balance.asset)?);
         }
-    }
+        Ok(())
+    })?;
     found.sort_unstable();
     found.dedup();
     Ok(found)
 }
 
 /// The place of an asset's price: after those of all instruments.
-pub(super) fn asset_place(portfolio: &Portfolio, asset: AssetId) -> Result<u32> {
+pub(super) fn asset_place<H: Holdings>(portfolio: &H, asset: AssetId) -> Result<u32> {
     let place = portfolio.venue().instruments().len() + asset.index();
     u32::try_from(place).map_err(|_| broken())
 }
 
 impl<'a> Curve<'a> {
-    pub(super) fn of(
-        portfolio: &'a Portfolio,
+    pub(super) fn of<H: Holdings>(
+        portfolio: &'a H,
         prices: &Prices,
         pool: PoolId,
         places: &[u32],
@@ -87,7 +89,7 @@ impl<'a> Curve<'a> {
         let head = portfolio.head(pool)?;
         let at = |place: u32| places.binary_search(&place).map_err(|_| broken());
         let mut rows = Vec::new();
-        for (holding, legs) in portfolio.rows(pool)? {
+        portfolio.each_row(pool, |balance, legs| {
             let term = |legs: &[Leg]| {
                 let id = legs.first().map(|leg| leg.instrument).ok_or_else(broken)?;
                 let instrument = venue.instrument(id)?;
@@ -97,18 +99,19 @@ impl<'a> Curve<'a> {
                 .chunk_by(|a, b| a.instrument == b.instrument)
                 .map(term)
                 .collect::<Result<_>>()?;
-            let balance = holding.balance.saturating_sub(holding.interest);
-            if balance == 0 && terms.is_empty() {
-                continue;
+            let amount = balance.amount.saturating_sub(balance.interest);
+            if amount == 0 && terms.is_empty() {
+                return Ok(());
             }
-            let valued = head.multi && holding.asset != head.asset;
-            let place = valued.then(|| at(asset_place(portfolio, holding.asset)?)).transpose()?;
-            let asset = venue.asset(holding.asset)?;
-            rows.push(Row { asset, at: place, balance, terms });
-        }
+            let valued = head.multi && balance.asset != head.asset;
+            let place = valued.then(|| at(asset_place(portfolio, balance.asset)?)).transpose()?;
+            let asset = venue.asset(balance.asset)?;
+            rows.push(Row { asset, at: place, balance: amount, terms });
+            Ok(())
+        })?;
         let ticks = |place: &u32| prices.ticks(usize::try_from(*place).ok()?);
         let ticks = places.iter().map(ticks).collect::<Option<_>>().ok_or_else(broken)?;
-        Ok(Self { portfolio, ticks, rows })
+        Ok(Self { rules: venue.rules(), ticks, rows })
     }
 
     fn ends(&self, within: &[Interval], at: usize) -> Result<(i64, i64, i64)> {
@@ -120,7 +123,7 @@ impl<'a> Curve<'a> {
     /// What a term adds over an interval: the bounds of both sides of the price.
     fn span(&self, term: &Term<'_>, within: &[Interval]) -> Result<Span> {
         let (low, here, high) = self.ends(within, term.at)?;
-        let rules = self.portfolio.venue().rules();
+        let rules = self.rules;
         let side = |end| Span::of(rules, term.instrument, &term.legs, (here, end));
         if low == high { side(here) } else { Ok(side(low)?.or(side(high)?)) }
     }
@@ -186,7 +189,7 @@ impl<'a> Curve<'a> {
             for term in &row.terms {
                 let ticks = self.ticks.get(term.at).copied().ok_or_else(broken)?;
                 let step = (ticks / STEP).max(1);
-                let rules = self.portfolio.venue().rules();
+                let rules = self.rules;
                 let gap =
                     |at: i64| Ok(Span::of(rules, term.instrument, &term.legs, (at, at))?.gap.0);
                 let (low, high) =

@@ -4,14 +4,15 @@ use crate::data::Contract;
 use crate::numbers::limits::QUANTA_MAX;
 use crate::numbers::{Error, Result};
 
-use super::super::assess::is_liquidatable;
-use super::super::portfolio::{PoolId, Portfolio};
+use super::super::assess::{assess_here, is_liquidatable};
+use super::super::holdings::Holdings;
+use super::super::portfolio::PoolId;
 use super::general::{Curve, asset_place, places};
 use super::plain::{Aim, Law, coin_bound};
 use super::records::{Entry, Kind, SHARED};
 use super::{AHEAD, Changes, Scratch, Watch, broken, index};
 
-impl Watch {
+impl<H: Holdings> Watch<H> {
     /// Finds the verdicts of some pools anew, by where their records start; after an error, how many were found before it.
     pub(super) fn look_at(
         &mut self,
@@ -64,7 +65,7 @@ impl Watch {
         let verdict = if let Some(verdict) = verdict {
             verdict
         } else {
-            let margin = portfolio.assess_here(PoolId(pool), prices)?;
+            let margin = assess_here(&*portfolio, PoolId(pool), prices)?;
             let of_slots = entries.iter().filter(|entry| entry.slot != SHARED);
             let places: Vec<u32> = of_slots.map(|entry| entry.price).collect();
             let curve = Curve::of(portfolio, prices, PoolId(pool), &places)?;
@@ -129,48 +130,51 @@ impl Watch {
 }
 
 /// The entries of a pool whose gap is a sum of lines, sorted by price, and its cash; none for any other.
-pub(super) fn plain_entries(
-    portfolio: &Portfolio,
+pub(super) fn plain_entries<H: Holdings>(
+    portfolio: &H,
     laws: &[Law],
     pool: PoolId,
     into: &mut Vec<Entry>,
 ) -> Result<Option<i64>> {
     let (head, venue) = (portfolio.head(pool)?, portfolio.venue());
     let (mut cash, mut most) = (0_i128, 0_i128);
-    for (holding, legs) in portfolio.rows(pool)? {
-        let balance = holding.balance.saturating_sub(holding.interest);
-        if !head.multi || holding.asset == head.asset {
-            cash = cash.saturating_add(balance);
-        } else if balance != 0 {
-            let price = asset_place(portfolio, holding.asset)?;
-            let (Ok(amount), Some(Law::Coin(asset))) =
-                (i64::try_from(balance), laws.get(index(price)))
-            else {
-                return Ok(None);
-            };
-            // At no price may it be past the bounds: the watch would not see it.
-            if coin_bound(asset, amount).is_none_or(|bound| bound > QUANTA_MAX / 1_024) {
-                return Ok(None);
+    let mut plain = true;
+    portfolio.each_row(pool, |balance, legs| {
+        let amount = balance.amount.saturating_sub(balance.interest);
+        if !head.multi || balance.asset == head.asset {
+            cash = cash.saturating_add(amount);
+        } else if amount != 0 {
+            let price = asset_place(portfolio, balance.asset)?;
+            match (i64::try_from(amount), laws.get(index(price))) {
+                // At no price may it be past the bounds: the watch would not see it.
+                (Ok(amount), Some(Law::Coin(asset)))
+                    if coin_bound(asset, amount).is_some_and(|b| b <= QUANTA_MAX / 1_024) =>
+                {
+                    into.push(Entry { amount, price, slot: 0 });
+                }
+                _ => plain = false,
             }
-            into.push(Entry { amount, price, slot: 0 });
         }
-        for leg in &legs {
+        for leg in legs {
             let instrument = venue.instrument(leg.instrument)?;
-            let Contract::Linear { unit } = instrument.contract() else {
-                return Ok(None);
-            };
             let own = !head.multi || instrument.settlement() == head.asset;
             let line = matches!(laws.get(leg.instrument.index()), Some(Law::Line(_)));
+            let Contract::Linear { unit } = instrument.contract() else {
+                plain = false;
+                break;
+            };
             let Some(amount) = leg.lots.checked_mul(unit).filter(|_| own && line) else {
-                return Ok(None);
+                plain = false;
+                break;
             };
             most = most.saturating_add(leg.exposure().saturating_mul(i128::from(unit)));
             cash = cash.saturating_sub(leg.cost).saturating_sub(leg.accrued);
             into.push(Entry { amount, price: leg.instrument.0, slot: 0 });
         }
-    }
+        Ok(())
+    })?;
     into.sort_unstable_by_key(|entry| entry.price);
     // Neither may the sums of all legs, with the orders filled.
     let bounded = most <= i128::from(i64::MAX) / 4;
-    Ok(i64::try_from(cash).ok().filter(|_| bounded))
+    Ok(i64::try_from(cash).ok().filter(|_| plain && bounded))
 }

@@ -21,7 +21,8 @@ use crate::data::{AssetId, CheckOn, InstrumentId};
 use crate::numbers::{Error, MarkTicks, PriceTicks, Result};
 use crate::pricing::Prices;
 
-use super::check::Report;
+use super::assess::check_venue;
+use super::holdings::Holdings;
 use super::portfolio::{PoolId, Portfolio};
 use clock::Clock;
 use plain::{Law, Look};
@@ -131,8 +132,8 @@ pub struct Tick {
 /// # Ok::<(), aivora::numbers::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Watch {
-    portfolio: Portfolio,
+pub struct Watch<H = Portfolio> {
+    portfolio: H,
     prices: Prices,
     verdicts: Vec<bool>,
     records: Records,
@@ -187,15 +188,15 @@ fn index(pool: u32) -> usize {
     usize::try_from(pool).unwrap_or(usize::MAX)
 }
 
-impl Watch {
+impl<H: Holdings> Watch<H> {
     /// Watches a portfolio from these prices on.
     ///
     /// # Errors
-    /// Those of [`Portfolio::check`].
-    pub fn new(portfolio: Portfolio, prices: Prices) -> Result<Self> {
-        let report = portfolio.check(&prices, 1)?;
-        let order = by_nearness(&report);
-        let verdicts = report.liquidatable;
+    /// Those of [`Holdings::verdicts`]; `unknown_venue` for prices of another card.
+    pub fn new(portfolio: H, prices: Prices) -> Result<Self> {
+        check_venue(&portfolio, &prices)?;
+        let order = by_nearness(&portfolio.gaps(&prices)?);
+        let verdicts = portfolio.verdicts(&prices)?;
         let venue = portfolio.venue();
         let of_instrument = |i| Law::of_instrument(venue.rules(), i);
         let laws = venue.instruments().iter().map(of_instrument);
@@ -228,13 +229,13 @@ impl Watch {
 
     /// What is watched.
     #[must_use]
-    pub fn portfolio(&self) -> &Portfolio {
+    pub fn portfolio(&self) -> &H {
         &self.portfolio
     }
 
     /// What was watched.
     #[must_use]
-    pub fn into_portfolio(self) -> Portfolio {
+    pub fn into_portfolio(self) -> H {
         self.portfolio
     }
 
@@ -399,7 +400,7 @@ impl Watch {
 
     /// Finds all verdicts by a scan. Certificates are made again by [`Watch::settle`].
     fn scan(&mut self) -> Result<Changes> {
-        let found = self.portfolio.liquidatable(&self.prices, 1)?;
+        let found = self.portfolio.verdicts(&self.prices)?;
         let mut changes = Changes::default();
         for (pool, (old, new)) in self.verdicts.iter_mut().zip(&found).enumerate() {
             if old != new && !self.handed_over.contains(&pool) {
@@ -514,7 +515,7 @@ impl Watch {
     /// # Errors
     /// As [`Watch::tick`]; `unknown_venue` for prices of another card.
     pub fn reprice(&mut self, prices: &Prices) -> Result<Changes> {
-        self.portfolio.check_venue(prices)?;
+        check_venue(&self.portfolio, prices)?;
         for place in 0..prices.places() {
             if let Some(ticks) = prices.ticks(place) {
                 self.set(place, ticks)?;
@@ -526,14 +527,13 @@ impl Watch {
 
 /// All pools, those nearest to the other verdict first. A price leaves intervals of these again and again: side by side, the
 /// few that matter stay in the cache.
-fn by_nearness(report: &Report) -> Vec<usize> {
+fn by_nearness(gaps: &[(i128, i128)]) -> Vec<usize> {
     // In parts of 2^20 of what is required; who requires nothing is last.
-    let nearness = |(equity, maintenance): (i128, i128)| {
+    let nearness = |&(equity, maintenance): &(i128, i128)| {
         let gap = equity.saturating_sub(maintenance).saturating_abs().saturating_mul(1 << 20);
         u64::try_from(gap.checked_div(maintenance).unwrap_or(i128::MAX)).unwrap_or(u64::MAX)
     };
-    let gaps = report.equity.iter().zip(report.maintenance.iter()).map(nearness);
-    let mut order: Vec<(u64, usize)> = gaps.zip(0..).collect();
+    let mut order: Vec<(u64, usize)> = gaps.iter().map(nearness).zip(0..).collect();
     order.sort_unstable();
     order.into_iter().map(|(_, pool)| pool).collect()
 }

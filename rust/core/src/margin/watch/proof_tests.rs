@@ -10,7 +10,7 @@ use crate::data::{InstrumentId, Venue};
 use crate::margin::leg::{Leg, LegSide};
 use crate::margin::requirement::leg_margin;
 use crate::margin::span::Span;
-use crate::margin::{PoolKey, PortfolioBuilder};
+use crate::margin::{Holdings, PoolKey, PortfolioBuilder};
 use crate::numbers::{Lots, MarkTicks, PriceTicks, Quanta};
 use crate::pricing::Prices;
 

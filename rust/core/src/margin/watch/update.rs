@@ -7,6 +7,7 @@ use crate::numbers::{Lots, Rate, Result};
 use crate::pricing::Prices;
 
 use super::super::funding::{Funding, Payment};
+use super::super::holdings::Holdings;
 use super::super::leg::{Leg, LegSide};
 use super::super::portfolio::{Balance, PoolId, Portfolio};
 use super::super::update::Position;
@@ -128,8 +129,10 @@ impl Watch {
         }
         Ok(changes)
     }
+}
 
-    /// A funding settlement of an instrument: [`Portfolio::settle_funding`], and whose verdict it changes; where the card does not
+impl<H: Holdings> Watch<H> {
+    /// A funding settlement of an instrument: [`Holdings::settle_funding`], and whose verdict it changes; where the card does not
     /// check on each price, at the next check. Only pools that pay more than their certificate keeps are looked at.
     ///
     /// # Errors
@@ -141,17 +144,28 @@ impl Watch {
     ) -> Result<Changes> {
         self.settle()?;
         let settlement = self.portfolio.venue().instrument(instrument)?.settlement();
-        let payments = self.portfolio.settle_funding(instrument, funding)?;
+        let payments = self.portfolio.payments(instrument, funding)?;
+        self.charge(settlement, &payments)
+    }
+
+    /// Takes payments, ascending by pool, out of the balances in an asset, and whose verdict that changes; where the card
+    /// does not check on each price, at the next check.
+    ///
+    /// # Errors
+    /// `overflow`. Nothing is changed then.
+    pub fn charge(&mut self, asset: AssetId, payments: &[Payment]) -> Result<Changes> {
+        self.settle()?;
+        self.portfolio.pay(asset, payments)?;
         let was_pending = self.pending.len();
-        for payment in &payments {
-            self.pay(payment, settlement)?;
+        for payment in payments {
+            self.pay(payment, asset)?;
         }
         self.check_if_due().or_else(|error| {
             let back = |payment: &Payment| Payment { quanta: -payment.quanta, ..*payment };
             let back: Vec<_> = payments.iter().map(back).collect();
-            self.portfolio.pay(settlement, &back)?;
+            self.portfolio.pay(asset, &back)?;
             self.pending.truncate(was_pending);
-            for payment in &payments {
+            for payment in payments {
                 self.undone(payment.pool)?;
             }
             Err(error)
