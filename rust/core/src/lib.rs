@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod data;
+pub mod engine;
 pub mod execution;
 pub mod margin;
 pub mod numbers;

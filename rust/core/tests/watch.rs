@@ -286,7 +286,7 @@ impl World {
     /// Other brackets and haircuts come into force.
     fn change_card(&mut self) -> Changes {
         self.times = 3 - self.times;
-        self.watch.set_card(card(self.of, self.times)).unwrap()
+        self.watch.set_card(&card(self.of, self.times)).unwrap()
     }
 
     /// One pool trades at the mark, pays in or out, places orders or chooses a leverage.

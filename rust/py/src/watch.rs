@@ -360,7 +360,7 @@ impl Watch {
     /// Another card comes into force.
     fn set_card(&self, py: Python<'_>, venue: &Venue) -> PyResult<Indices> {
         let venue = Arc::clone(&venue.inner);
-        py.detach(|| self.shared.told(|watch| watch.set_card(venue))).map(indices).map_err(raise)
+        py.detach(|| self.shared.told(|watch| watch.set_card(&venue))).map(indices).map_err(raise)
     }
 
     /// Makes again the certificates that a scan left.

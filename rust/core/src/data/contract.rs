@@ -145,6 +145,12 @@ impl Contract {
         }
     }
 
+    /// What `lots` (signed) cost at `ticks`: rounded up, so against the account, where it is not whole.
+    #[must_use]
+    pub fn cost(self, lots: i128, ticks: i64) -> Option<i128> {
+        self.value(lots.checked_neg()?, ticks)?.checked_neg()
+    }
+
     /// The largest whole amount at most what `size` lots (not negative) are worth before rounding: what chooses a
     /// bracket.
     #[must_use]

@@ -16,8 +16,6 @@ pub enum Scope {
     Tiers,
     /// Haircuts and liability weights of assets.
     Haircuts,
-    /// Fees.
-    Fees,
 }
 
 impl Scope {
@@ -28,7 +26,6 @@ impl Scope {
             Self::Rules => "rules",
             Self::Tiers => "tiers",
             Self::Haircuts => "haircuts",
-            Self::Fees => "fees",
         }
     }
 }
@@ -54,7 +51,7 @@ impl Ended {
 }
 
 words! {
-    Scope, [Scope::Rules, Scope::Tiers, Scope::Haircuts, Scope::Fees], Scope::name;
+    Scope, [Scope::Rules, Scope::Tiers, Scope::Haircuts], Scope::name;
     Ended, [Ended::Expired, Ended::TimedOut], Ended::name;
 }
 
@@ -197,6 +194,8 @@ events! {
         instrument: InstrumentId,
         /// Its number, where the feed has one.
         update: Option<u64>,
+        /// The number of the message before it, where the feed has them.
+        previous: Option<u64>,
         /// The bids that changed.
         bids: Arc<[Level]>,
         /// The asks that changed.

@@ -31,7 +31,7 @@ pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
-fn corrupt(what: &'static str, value: impl std::fmt::Display) -> Error {
+pub(super) fn corrupt(what: &'static str, value: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::JournalCorrupt, what, value, "must be as this version writes it")
 }
 
@@ -42,7 +42,7 @@ impl<'a> Reader<'a> {
         Self { rest }
     }
 
-    fn byte(&mut self) -> Result<u8> {
+    pub(super) fn byte(&mut self) -> Result<u8> {
         let (first, rest) = self.rest.split_first().ok_or_else(|| corrupt("bytes", "their end"))?;
         self.rest = rest;
         Ok(*first)
@@ -202,7 +202,7 @@ macro_rules! words {
             fn get(from: &mut Reader<'_>) -> Result<Self> {
                 let place = from.byte()?;
                 let found = $all.get(usize::from(place)).copied();
-                found.ok_or_else(|| corrupt(stringify!($type), place))
+                found.ok_or_else(|| $crate::engine::wire::corrupt(stringify!($type), place))
             }
 
             fn value(&self) -> Value {

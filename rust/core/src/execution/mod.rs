@@ -1,5 +1,6 @@
 //! Floor 4: what happens when they cannot pay? The book walk, and what an exit costs. See `docs/spec/book.md`.
 
+pub mod adl;
 pub mod books;
 pub mod exit;
 pub mod fraction;
@@ -7,6 +8,7 @@ pub mod many;
 pub mod walk;
 pub mod within;
 
+pub use adl::{AdlRanking, Counterparty, deleverage};
 pub use books::walk_packed;
 pub use exit::{Exit, exit, withdrawable_after_exits};
 pub use fraction::Fraction;

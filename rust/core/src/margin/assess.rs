@@ -223,6 +223,25 @@ pub(super) fn valued<'a, H: Holdings>(
     Ok((Valued::at(of, price)?, Some(price)))
 }
 
+/// What the legs and the equity in an asset count, once all its legs are added.
+fn count<H: Holdings>(
+    of: &H,
+    pool: PoolId,
+    prices: &Prices,
+    mut own: AssetMargin,
+    has_legs: bool,
+) -> Result<AssetMargin> {
+    if own.equity != 0 || has_legs {
+        let (valued, price) = valued(of, pool, own.balance.asset, prices)?;
+        own.price = price;
+        own.value = valued.value(own.equity)?;
+        own.initial_value = valued.requirement(own.initial)?;
+        own.maintenance_value = valued.requirement(own.maintenance)?;
+        own.notional_value = valued.requirement(own.notional)?;
+    }
+    Ok(own)
+}
+
 /// Calls `found` with each asset of a pool at the prices, in order of the assets' names.
 pub(super) fn each_asset<H: Holdings>(
     of: &H,
@@ -238,16 +257,47 @@ pub(super) fn each_asset<H: Holdings>(
             let m = of.leg_margin(pool, leg, prices)?;
             own.add(leg, &m).ok_or_else(|| overflow("equity"))?;
         }
-        if own.equity != 0 || !legs.is_empty() {
-            let (valued, price) = valued(of, pool, balance.asset, prices)?;
-            own.price = price;
-            own.value = valued.value(own.equity)?;
-            own.initial_value = valued.requirement(own.initial)?;
-            own.maintenance_value = valued.requirement(own.maintenance)?;
-            own.notional_value = valued.requirement(own.notional)?;
-        }
-        found(own)
+        found(count(of, pool, prices, own, !legs.is_empty())?)
     })
+}
+
+/// A pool at the prices as it would be with one leg another, and more in the asset which that settles in.
+pub(super) fn assess_with<H: Holdings>(
+    of: &H,
+    pool: PoolId,
+    prices: &Prices,
+    leg: &Leg,
+    more: i128,
+) -> Result<PoolMargin> {
+    let overflow = || Error::overflow("equity", of.label(pool));
+    let settlement = of.venue().instrument(leg.instrument)?.settlement();
+    let mut totals = Totals::default();
+    let mut add = |asset: &AssetMargin| {
+        totals.add(asset).map_err(|what| Error::overflow(what, of.label(pool)))
+    };
+    let mut seen = false;
+    of.each_row(pool, |balance, legs| {
+        let here = balance.asset == settlement;
+        seen |= here;
+        let start = balance.amount.checked_sub(balance.interest);
+        let start = start.and_then(|s| s.checked_add(if here { more } else { 0 }));
+        let mut own = AssetMargin::new(*balance, start.ok_or_else(overflow)?);
+        let is_it = |other: &&Leg| (other.instrument, other.side) == (leg.instrument, leg.side);
+        let others = legs.iter().filter(|other| !is_it(other));
+        for leg in others.chain(here.then_some(leg)) {
+            let m = of.leg_margin(pool, leg, prices)?;
+            own.add(leg, &m).ok_or_else(overflow)?;
+        }
+        add(&count(of, pool, prices, own, here || !legs.is_empty())?)
+    })?;
+    if !seen {
+        let balance = Balance { asset: settlement, amount: more, interest: 0 };
+        let mut own = AssetMargin::new(balance, more);
+        let m = of.leg_margin(pool, leg, prices)?;
+        own.add(leg, &m).ok_or_else(overflow)?;
+        add(&count(of, pool, prices, own, true)?)?;
+    }
+    Ok(totals.margin(of.venue().rules().strict))
 }
 
 /// The sums of a pool's assets.

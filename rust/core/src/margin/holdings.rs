@@ -6,7 +6,9 @@ use crate::data::{AssetId, InstrumentId, Venue};
 use crate::numbers::{Error, Result};
 use crate::pricing::Prices;
 
-use super::assess::{AssetMargin, PoolMargin, assess_here, check_venue, each_asset, mark_of};
+use super::assess::{
+    AssetMargin, PoolMargin, assess_here, assess_with, check_venue, each_asset, mark_of, valued,
+};
 use super::explain::Explanation;
 use super::funding::{Funding, Payment};
 use super::leg::{Leg, LegSide, PoolKind};
@@ -181,6 +183,35 @@ pub trait Holdings {
         assess_here(self, pool, prices)
     }
 
+    /// One pool at the prices as it would be with one leg another, and more in the asset which that settles in.
+    ///
+    /// # Errors
+    /// As [`Holdings::assess`].
+    fn assess_with(
+        &self,
+        pool: PoolId,
+        prices: &Prices,
+        leg: &Leg,
+        more: i128,
+    ) -> Result<PoolMargin>
+    where
+        Self: Sized,
+    {
+        check_venue(self, prices)?;
+        assess_with(self, pool, prices, leg, more)
+    }
+
+    /// An amount of an asset as a requirement in the asset that a pool is checked in: rounded up.
+    ///
+    /// # Errors
+    /// `missing_price`, `overflow`.
+    fn required(&self, pool: PoolId, asset: AssetId, amount: i128, prices: &Prices) -> Result<i128>
+    where
+        Self: Sized,
+    {
+        valued(self, pool, asset, prices)?.0.requirement(amount)
+    }
+
     /// Explains a pool at the prices. Its sums are those of [`Holdings::assess`], bit for bit.
     ///
     /// # Errors
@@ -225,7 +256,24 @@ pub trait Holdings {
     where
         Self: Sized,
     {
-        price::bankruptcy_price(self, pool, (instrument, side), prices)
+        self.closing_price(pool, (instrument, side), prices, 0)
+    }
+
+    /// The same where somebody else bears so much of the loss.
+    ///
+    /// # Errors
+    /// As there.
+    fn closing_price(
+        &self,
+        pool: PoolId,
+        leg: (InstrumentId, LegSide),
+        prices: &Prices,
+        borne: i128,
+    ) -> Result<BankruptcyPrice>
+    where
+        Self: Sized,
+    {
+        price::closing_price(self, pool, leg, prices, borne)
     }
 
     /// The most of an asset that may leave a pool so that what is left still covers the initial requirement, with

@@ -17,9 +17,10 @@ use super::leg::{Leg, LegSide, PoolKind};
 use super::names::Names;
 use super::portfolio::{Balance, PoolId, Portfolio};
 use super::requirement::terms;
+use super::update::{Position, same_grids};
 
 /// One pool: what it is, and what it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Pool {
     account: u32,
     name: u32,
@@ -42,13 +43,53 @@ pub struct Ledger {
     /// The pools of each account, in the order in which they were opened.
     of_account: Vec<Vec<PoolId>>,
     pools: Vec<Pool>,
+    /// Pools that may have changed since they were last asked for, and whether each is among them.
+    changed: Vec<PoolId>,
+    is_changed: Vec<bool>,
 }
 
 fn lost() -> Error {
     Error::invariant("pool place")
 }
 
+impl Clone for Pool {
+    fn clone(&self) -> Self {
+        let mut new = Self::nothing();
+        new.clone_from(self);
+        new
+    }
+
+    /// Takes no memory where there is enough.
+    fn clone_from(&mut self, other: &Self) {
+        (self.account, self.name, self.head) = (other.account, other.name, other.head);
+        self.legs.clone_from(&other.legs);
+        self.balances.clone_from(&other.balances);
+        self.chosen = other.chosen;
+        self.chosen_for.clone_from(&other.chosen_for);
+    }
+}
+
 impl Pool {
+    /// Holds nothing: a place to save another into.
+    #[must_use]
+    pub const fn nothing() -> Self {
+        Self {
+            account: 0,
+            name: 0,
+            head: Head { kind: PoolKind::Cross, multi: false, asset: AssetId(0) },
+            legs: Vec::new(),
+            balances: Vec::new(),
+            chosen: None,
+            chosen_for: Vec::new(),
+        }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn head(&self) -> Head {
+        self.head
+    }
+
     /// Its legs, by the asset they settle in, then by instrument and side.
     #[must_use]
     pub fn legs(&self) -> &[Leg] {
@@ -110,6 +151,8 @@ impl Ledger {
             places: HashMap::new(),
             of_account: Vec::new(),
             pools: Vec::new(),
+            changed: Vec::new(),
+            is_changed: Vec::new(),
         }
     }
 
@@ -162,6 +205,8 @@ impl Ledger {
             chosen: None,
             chosen_for: Vec::new(),
         });
+        self.is_changed.push(true);
+        self.changed.push(id);
         Ok(id)
     }
 
@@ -177,7 +222,24 @@ impl Ledger {
     }
 
     fn pool_mut(&mut self, id: PoolId) -> Result<&mut Pool> {
+        self.touch(id);
         self.pools.get_mut(id.0).ok_or_else(lost)
+    }
+
+    /// Notes that something about a pool has changed.
+    pub(crate) fn touch(&mut self, id: PoolId) {
+        if let Some(is_changed) = self.is_changed.get_mut(id.0)
+            && !std::mem::replace(is_changed, true)
+        {
+            self.changed.push(id);
+        }
+    }
+
+    /// A pool that may have changed since this was last asked, until there is none.
+    pub(crate) fn next_changed(&mut self) -> Option<PoolId> {
+        let pool = self.changed.pop()?;
+        *self.is_changed.get_mut(pool.0)? = false;
+        Some(pool)
     }
 
     /// The pool of an account with this name, if it is open.
@@ -185,6 +247,23 @@ impl Ledger {
     pub fn find(&self, account: &str, pool: &str) -> Option<PoolId> {
         let place = (self.accounts.known(account)?, self.pool_names.known(pool)?);
         self.places.get(&place).map(|place| PoolId(index(*place)))
+    }
+
+    /// The number of the account of a pool, in the order in which accounts were first seen.
+    ///
+    /// # Errors
+    /// As [`Ledger::pool`].
+    pub fn account(&self, id: PoolId) -> Result<usize> {
+        Ok(index(self.pool(id)?.account))
+    }
+
+    /// The name of an account.
+    ///
+    /// # Errors
+    /// `invariant_broken` for a number that no account has.
+    pub fn account_name(&self, account: usize) -> Result<&str> {
+        let place = u32::try_from(account).ok().filter(|_| account < self.accounts.len());
+        place.map(|place| self.accounts.name(place)).ok_or_else(lost)
     }
 
     /// The pools of the account of a pool, in the order in which they were opened.
@@ -205,12 +284,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes a pool what it was when it was saved; `with` takes what it was before.
+    /// Makes a pool what it was when it was saved.
     ///
     /// # Errors
     /// `invariant_broken` for a place where none is open.
-    pub fn restore(&mut self, id: PoolId, with: &mut Pool) -> Result<()> {
-        std::mem::swap(self.pool_mut(id)?, with);
+    pub fn restore(&mut self, id: PoolId, with: &Pool) -> Result<()> {
+        self.pool_mut(id)?.clone_from(with);
         Ok(())
     }
 
@@ -337,9 +416,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// The same pools under another card.
-    pub(crate) fn set_venue(&mut self, venue: Arc<Venue>) -> Arc<Venue> {
-        std::mem::replace(&mut self.venue, venue)
+    /// The same pools under another card of the same instruments and assets.
+    ///
+    /// # Errors
+    /// `bad_card` for a card of others.
+    pub fn under(&self, venue: Arc<Venue>) -> Result<Self> {
+        same_grids(&self.venue, &venue)?;
+        Ok(Self { venue, ..self.clone() })
     }
 
     /// All of it, packed for scans.
@@ -359,8 +442,8 @@ impl Ledger {
                 builder.balance(place, balance.asset, amount, interest)?;
             }
             for leg in &own.legs {
-                let position = super::update::Position::of(leg)?;
-                let super::update::Position { lots, cost, accrued } = position;
+                let position = Position::of(leg)?;
+                let Position { lots, cost, accrued } = position;
                 builder.position(place, leg.instrument, leg.side, lots, cost, accrued)?;
                 for (buy, lots) in [(true, leg.bids), (false, leg.asks)] {
                     if lots > 0 {

@@ -90,6 +90,12 @@ impl Leg {
         self.lots == 0 && self.cost == 0 && self.accrued == 0 && !self.has_orders()
     }
 
+    /// The same leg with no position left on it; its open orders stay.
+    #[must_use]
+    pub fn closed(&self) -> Self {
+        Self { lots: 0, cost: 0, accrued: 0, ..*self }
+    }
+
     /// Whether it has open orders.
     #[must_use]
     pub fn has_orders(&self) -> bool {

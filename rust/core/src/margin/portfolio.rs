@@ -22,6 +22,12 @@ use super::wide::Wide;
 pub struct PoolId(pub(crate) usize);
 
 impl PoolId {
+    /// The pool at a place.
+    #[must_use]
+    pub fn at(place: usize) -> Self {
+        Self(place)
+    }
+
     /// The place as an index.
     #[must_use]
     pub fn index(self) -> usize {

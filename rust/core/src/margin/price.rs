@@ -475,11 +475,12 @@ pub(super) fn liquidation_price<H: Holdings>(
 ///
 /// # Errors
 /// `unknown_leg` when the pool has no such position; `missing_price`; `overflow`.
-pub(super) fn bankruptcy_price<H: Holdings>(
+pub(super) fn closing_price<H: Holdings>(
     holdings: &H,
     pool: PoolId,
     (instrument, side): (InstrumentId, LegSide),
     prices: &Prices,
+    borne: i128,
 ) -> Result<BankruptcyPrice> {
     let total = holdings.assess(pool, prices)?;
     let of = holdings.venue().instrument(instrument)?;
@@ -490,7 +491,7 @@ pub(super) fn bankruptcy_price<H: Holdings>(
     let margin = holdings.leg_margin(pool, &leg, prices)?;
     let allotted = mul_div_floor(total.equity, margin.maintenance, total.maintenance)
         .ok_or_else(|| Error::overflow("allotted equity", of.symbol()))?;
-    let quote = margin.value - allotted;
+    let quote = margin.value - allotted - borne;
     let contract = of.contract();
     let fee = match (holdings.venue().rules().bankruptcy_fee, of.taker_fee()) {
         (true, Some(rate)) => rate,

@@ -333,7 +333,7 @@ impl Portfolio {
 }
 
 /// Refuses a card under which a lot, a tick or a quantum would be another.
-fn same_grids(old: &Venue, new: &Venue) -> Result<()> {
+pub(super) fn same_grids(old: &Venue, new: &Venue) -> Result<()> {
     let other = |field: &str, value: &str| {
         let limit = "must have the instruments and assets of the card in force, with their grids";
         Err(Error::new(ErrorKind::BadCard, field, value, limit))

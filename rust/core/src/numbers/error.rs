@@ -46,6 +46,10 @@ pub enum ErrorGroup {
     Price,
     /// A book or a message to it is wrong.
     Book,
+    /// An engine refuses what it is told, by its rules.
+    Refused,
+    /// A journal is damaged, or cannot be written.
+    Journal,
     /// A bound of the core was reached.
     Limit,
     /// A defect of the core itself.
@@ -111,6 +115,20 @@ error_kinds! {
     MissingExtra = "missing_extra", Lookup;
     /// A fee rate is needed and the card has none.
     UnknownFee = "unknown_fee", Card;
+    /// An event that is not after the last one of its source, or whose time is before that of the engine.
+    StaleEvent = "stale_event", Refused;
+    /// What a pool has does not cover what this would require.
+    InsufficientMargin = "insufficient_margin", Refused;
+    /// No such order is open.
+    UnknownOrder = "unknown_order", Refused;
+    /// A fill that does not fit the order it names.
+    BadFill = "bad_fill", Refused;
+    /// Trading is halted, the instrument delisted, or the account throttled.
+    NotTrading = "not_trading", Refused;
+    /// The pool is being liquidated.
+    PoolLocked = "pool_locked", Refused;
+    /// Bytes of a journal that are not what this version writes.
+    JournalCorrupt = "journal_corrupt", Journal;
     /// A bound of `limits` was reached.
     LimitExceeded = "limit_exceeded", Limit;
     /// The core contradicts itself; a defect.

@@ -38,3 +38,5 @@ pub const CARD_BYTES_MAX: usize = 1 << 26;
 pub const DIGITS_MAX: usize = 80;
 /// Threads of one scan.
 pub const THREADS_MAX: usize = 256;
+/// Bytes of one record of a journal.
+pub const JOURNAL_RECORD_MAX: usize = 1 << 27;

@@ -13,7 +13,7 @@ use super::{Changes, Watch, broken};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Clock {
     /// Milliseconds since any epoch; none before the first is told.
-    now: Option<i64>,
+    pub(super) now: Option<i64>,
     /// Settlements by time and instrument.
     due: BTreeMap<(i64, InstrumentId), Funding>,
 }

@@ -6,6 +6,7 @@
 
 mod clock;
 mod general;
+mod ledger;
 mod look;
 mod plain;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use super::assess::check_venue;
 use super::holdings::Holdings;
 use super::portfolio::{PoolId, Portfolio};
 use clock::Clock;
+pub(crate) use ledger::Parts;
 use plain::{Law, Look};
 use records::{Certificate, Entry, Records};
 use slots::Slots;

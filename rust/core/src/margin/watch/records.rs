@@ -77,6 +77,11 @@ impl Records {
         }
     }
 
+    /// For one more pool.
+    pub(super) fn grow(&mut self) {
+        self.starts.push(NOWHERE);
+    }
+
     /// Where a pool's record is; none before it has one.
     pub(super) fn start(&self, pool: usize) -> Option<u32> {
         self.starts.get(pool).copied().filter(|start| *start != NOWHERE)

@@ -106,9 +106,16 @@ impl Watch {
     ///
     /// # Errors
     /// Those of [`Portfolio::with_card`] and [`Watch::new`]; the card in force is as it was then.
-    pub fn set_card(&mut self, venue: Arc<Venue>) -> Result<Changes> {
-        let portfolio: Portfolio = self.portfolio.with_card(Arc::clone(&venue))?;
-        let mut prices = Prices::new(venue);
+    pub fn set_card(&mut self, venue: &Arc<Venue>) -> Result<Changes> {
+        let portfolio: Portfolio = self.portfolio.with_card(Arc::clone(venue))?;
+        self.replace(portfolio, venue)
+    }
+}
+
+impl<H: Holdings> Watch<H> {
+    /// Watches other holdings of the same pools, under another card.
+    pub(super) fn replace(&mut self, portfolio: H, venue: &Arc<Venue>) -> Result<Changes> {
+        let mut prices = Prices::new(Arc::clone(venue));
         for place in 0..self.prices.places() {
             prices.put(place, self.prices.ticks(place))?;
         }
@@ -129,9 +136,7 @@ impl Watch {
         }
         Ok(changes)
     }
-}
 
-impl<H: Holdings> Watch<H> {
     /// A funding settlement of an instrument: [`Holdings::settle_funding`], and whose verdict it changes; where the card does not
     /// check on each price, at the next check. Only pools that pay more than their certificate keeps are looked at.
     ///

@@ -1,0 +1,21 @@
+//! The roof: one state machine over all floors. It is told what happened and answers what follows. `docs/spec/engine.md`.
+
+mod account;
+pub mod event;
+mod hash;
+mod liquidate;
+mod market;
+pub mod orders;
+pub mod outcome;
+pub mod policy;
+mod snapshot;
+pub mod state;
+pub mod trade;
+pub mod wire;
+
+pub use event::{Ended, Event, Party, Scope, What};
+pub use orders::Order;
+pub use outcome::{Cancelled, ForcedOrder, Gate, Outcome};
+pub use policy::Policy;
+pub use state::{Funds, State};
+pub use trade::OrderCheck;

@@ -1,0 +1,565 @@
+//! Orders and fills.
+
+use super::event::Party;
+use super::orders::{FIRST_FORCED, Order};
+use super::outcome::{Cancelled, Outcome};
+use super::state::{Fee, State, lost, sum};
+use crate::data::{Contract, Instrument, InstrumentId, Side};
+use crate::margin::{Holdings, Leg, PoolId, PoolMargin};
+use crate::numbers::limits::LOTS_MAX;
+use crate::numbers::rounding::mul_div_floor;
+use crate::numbers::{Error, ErrorKind, Lots, PriceTicks, Result};
+
+/// What an order would do to its pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderCheck {
+    /// The pool with the order open beside those that are.
+    pub margin: PoolMargin,
+    /// What is kept back for the order: what its worst fill loses against the mark, and its fee.
+    pub reserve: i128,
+    /// What is kept back for those that are open.
+    pub reserved: i128,
+    /// It only takes risk away, so that nothing is required for it.
+    pub reduces: bool,
+}
+
+impl OrderCheck {
+    /// Equity less what is kept back, this order's part with it: must cover the initial requirement.
+    #[must_use]
+    pub fn free(&self) -> i128 {
+        self.margin.equity.saturating_sub(self.reserved).saturating_sub(self.reserve)
+    }
+
+    /// Whether the order may be opened.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.reduces || self.free() >= self.margin.initial
+    }
+}
+
+/// A leg after a trade of so many lots, and what the trade brings into the balance. `paid` is what the lots cost.
+///
+/// What is closed releases its part of the cost, rounded toward zero; the rest of the cost stays, so that equity is not moved
+/// by the rounding. Past zero the new position costs what its lots do.
+pub(super) fn traded(
+    leg: &Leg,
+    lots: i64,
+    paid: i128,
+    contract: Contract,
+    ticks: i64,
+) -> Result<(Leg, i128)> {
+    let overflow = || Error::overflow("cost", leg.lots);
+    let (old, new) = (leg.lots, leg.lots.checked_add(lots).ok_or_else(overflow)?);
+    let cost = if old == 0 || (old > 0) == (lots > 0) {
+        leg.cost.checked_add(paid).ok_or_else(overflow)?
+    } else if lots.unsigned_abs() <= old.unsigned_abs() {
+        let (part, all) = (i128::from(lots).abs(), i128::from(old).abs());
+        let released = mul_div_floor(leg.cost.abs(), part, all).ok_or_else(overflow)?;
+        leg.cost - released * leg.cost.signum()
+    } else {
+        contract.cost(i128::from(new), ticks).ok_or_else(overflow)?
+    };
+    let realised = cost.checked_sub(leg.cost).and_then(|moved| moved.checked_sub(paid));
+    Ok((Leg { lots: new, cost, ..*leg }, realised.ok_or_else(overflow)?))
+}
+
+/// An order price in mark ticks.
+pub(super) fn mark_ticks(instrument: &Instrument, price: PriceTicks) -> Result<i64> {
+    let ticks = price.get().checked_mul(instrument.marks_per_price());
+    ticks.ok_or_else(|| Error::overflow("price", price))
+}
+
+/// One side of a fill, worked out before anything is changed.
+#[derive(Debug, Clone, Copy)]
+struct Leaf {
+    pool: PoolId,
+    leg: Leg,
+    lots: i64,
+    realised: i128,
+    paid: i128,
+    fee: i128,
+    /// The fee goes to the insurance fund.
+    forced: bool,
+    order: Option<u64>,
+}
+
+fn refuse(kind: ErrorKind, field: &str, value: impl std::fmt::Display, limit: &str) -> Error {
+    Error::new(kind, field, value, limit)
+}
+
+impl State {
+    /// What an order would do, were it opened now. Nothing is changed.
+    ///
+    /// # Errors
+    /// Why the order is none: `out_of_range`, `bad_leg`, `not_trading`, `pool_locked`, `missing_price`, `unknown_fee`.
+    pub fn check_order(&self, order: &Order) -> Result<OrderCheck> {
+        if order.lots < 1 {
+            let limit = format!("must be 1 to {LOTS_MAX}");
+            return Err(Error::new(ErrorKind::OutOfRange, "lots", order.lots, limit));
+        }
+        let market = self.trading(order.instrument)?;
+        let pool = self.unlocked(order.pool)?;
+        let of = market.book.instrument();
+        let empty = Leg {
+            chosen: pool.chosen(order.instrument),
+            ..Leg::empty(order.instrument, order.leg)
+        };
+        let mut leg = pool.leg(order.instrument, order.leg).copied().unwrap_or(empty);
+        let opposite = (leg.lots > 0) == (order.side == Side::Sell) && leg.lots != 0;
+        let side = if order.side == Side::Buy { &mut leg.bids } else { &mut leg.asks };
+        *side = side.checked_add(order.lots).filter(|sum| *sum <= LOTS_MAX).ok_or_else(|| {
+            refuse(ErrorKind::Overflow, "lots", order.lots, "too much for one side of a leg")
+        })?;
+        let reduces = opposite && side.unsigned_abs() <= leg.lots.unsigned_abs();
+        if order.reduce_only && !(opposite && order.lots.unsigned_abs() <= leg.lots.unsigned_abs())
+        {
+            let limit = "a reduce-only order may not trade more than the leg holds, against it";
+            return Err(refuse(ErrorKind::BadLeg, "lots", order.lots, limit));
+        }
+        if !reduces && self.account(order.pool)?.throttled {
+            let limit = "is throttled: only what reduces risk passes";
+            let label = self.ledger().label(order.pool);
+            return Err(refuse(ErrorKind::NotTrading, "account", label, limit));
+        }
+        let margin = self.ledger().assess_with(order.pool, self.prices(), &leg, 0)?;
+        let reserve = if reduces { 0 } else { self.reserve(order, of, market.taker)? };
+        Ok(OrderCheck { margin, reserve, reserved: self.reserved(order.pool), reduces })
+    }
+
+    /// What the worst fill of an order loses against the mark, and its fee there, in the asset that its pool is checked in.
+    fn reserve(&self, order: &Order, of: &Instrument, taker: Option<Fee>) -> Result<i128> {
+        let taker = taker.ok_or_else(|| {
+            let limit = "the card does not know the taker fee: give it with an event";
+            refuse(ErrorKind::UnknownFee, "fee", of.symbol(), limit)
+        })?;
+        let overflow = || Error::overflow("reserve", of.symbol());
+        let mark = self.prices().mark(order.instrument).ok_or_else(|| {
+            refuse(ErrorKind::MissingPrice, "mark", of.symbol(), "has no mark yet")
+        })?;
+        let lots = i128::from(order.signed());
+        let value = of.contract().value(lots, mark.get()).ok_or_else(overflow)?;
+        let worst = match order.limit {
+            Some(limit) => mark_ticks(of, limit)?,
+            None => self.worst_in_book(order, mark.get())?,
+        };
+        let cost = of.contract().cost(lots, worst).ok_or_else(overflow)?;
+        let fee = taker.of(cost.abs()).ok_or_else(overflow)?;
+        let lost = cost.checked_sub(value).ok_or_else(overflow)?.max(0);
+        let own = lost.checked_add(fee.max(0)).ok_or_else(overflow)?;
+        self.in_own_asset(order.pool, of.settlement(), own)
+    }
+
+    /// The worst price that a market order would get in the book; the mark without one.
+    fn worst_in_book(&self, order: &Order, mark: i64) -> Result<i64> {
+        let book = &self.market(order.instrument)?.book;
+        let lots = Lots::new(i128::from(order.lots), "lots")?;
+        let walk = crate::execution::walk(book, order.side, lots, None)?;
+        match walk.worst() {
+            Some(worst) => {
+                let worst = mark_ticks(book.instrument(), worst)?;
+                Ok(if order.side == Side::Buy { worst.max(mark) } else { worst.min(mark) })
+            }
+            None => Ok(mark),
+        }
+    }
+
+    /// An amount of an asset as a requirement in the asset that a pool is checked in.
+    fn in_own_asset(
+        &self,
+        pool: PoolId,
+        asset: crate::data::AssetId,
+        amount: i128,
+    ) -> Result<i128> {
+        let head = self.ledger().pool(pool)?.head();
+        if head.asset == asset {
+            return Ok(amount);
+        }
+        self.ledger().required(pool, asset, amount, self.prices())
+    }
+
+    pub(super) fn open_order(&mut self, order: Order) -> Result<()> {
+        if order.id >= FIRST_FORCED {
+            let limit = "must be below 2^63: those above are the engine's";
+            return Err(refuse(ErrorKind::OutOfRange, "order", order.id, limit));
+        }
+        if self.orders.find(order.id).is_some() {
+            return Err(refuse(ErrorKind::DuplicateKey, "order", order.id, "is open already"));
+        }
+        let check = self.check_order(&order)?;
+        pass(&check)?;
+        self.place(Order { reserve: check.reserve, ..order })
+    }
+
+    /// Puts an order that was checked into its leg, and keeps its reserve.
+    fn place(&mut self, order: Order) -> Result<()> {
+        let reserved = sum(self.reserved(order.pool), order.reserve, "reserved")?;
+        let mut leg = self.leg_of(order.pool, order.instrument, order.leg)?;
+        match order.side {
+            Side::Buy => leg.bids += order.lots, // was checked
+            Side::Sell => leg.asks += order.lots,
+        }
+        self.watch.holdings_mut().set_leg(order.pool, leg)?;
+        self.orders.insert(order)?;
+        self.standing_mut(order.pool)?.reserved = reserved;
+        Ok(())
+    }
+
+    /// Takes an order out of its leg, and gives its reserve back.
+    fn take_out(&mut self, order: &Order) -> Result<()> {
+        let mut leg = self.leg_of(order.pool, order.instrument, order.leg)?;
+        match order.side {
+            Side::Buy => leg.bids -= order.lots, // it is in there
+            Side::Sell => leg.asks -= order.lots,
+        }
+        self.watch.holdings_mut().set_leg(order.pool, leg)?;
+        self.standing_mut(order.pool)?.reserved -= order.reserve;
+        self.orders.remove(order.id).map(drop)
+    }
+
+    pub(super) fn amend_order(
+        &mut self,
+        id: u64,
+        lots: Lots,
+        limit: Option<PriceTicks>,
+    ) -> Result<()> {
+        let old = *self.orders.get(id)?;
+        self.take_out(&old)?;
+        let new = Order { lots: lots.get(), limit, reserve: 0, ..old };
+        let checked = self.check_order(&new).and_then(|check| {
+            pass(&check)?;
+            Ok(Order { reserve: check.reserve, ..new })
+        });
+        let placed = checked.and_then(|new| self.place(new));
+        if placed.is_err() {
+            self.place(old)?;
+        }
+        placed
+    }
+
+    pub(super) fn cancel_order(&mut self, id: u64, out: &mut Vec<Outcome>) -> Result<()> {
+        self.orders.get(id)?;
+        self.drop_order(id, Cancelled::Asked, out)
+    }
+
+    pub(super) fn drop_order(
+        &mut self,
+        id: u64,
+        why: Cancelled,
+        out: &mut Vec<Outcome>,
+    ) -> Result<()> {
+        let order = *self.orders.get(id)?;
+        self.take_out(&order)?;
+        out.push(Outcome::OrderCancelled { order: id, pool: order.pool, why });
+        Ok(())
+    }
+
+    pub(super) fn fill(
+        &mut self,
+        instrument: InstrumentId,
+        price: PriceTicks,
+        lots: i64,
+        [buyer, seller]: [&Party; 2],
+        taker: Side,
+        out: &mut Vec<Outcome>,
+    ) -> Result<()> {
+        if lots < 1 {
+            return Err(refuse(ErrorKind::OutOfRange, "lots", lots, "must be above 0"));
+        }
+        self.trading(instrument)?;
+        if (buyer.pool, buyer.leg) == (seller.pool, seller.leg) {
+            let limit = "a leg does not trade with itself";
+            return Err(refuse(ErrorKind::BadFill, "seller", seller.pool.index(), limit));
+        }
+        let bought = self.leaf(instrument, price, lots, buyer, taker == Side::Buy)?;
+        let sold = self.leaf(instrument, price, -lots, seller, taker == Side::Sell)?;
+        self.exchange(instrument, [&bought, &sold])?;
+        self.market_mut(instrument)?.last = Some(price);
+        for leaf in [&bought, &sold] {
+            self.filled(leaf, lots, out)?;
+            let lots = Lots::new(i128::from(leaf.lots), "lots")?;
+            let Leaf { pool, realised, fee, .. } = *leaf;
+            out.push(Outcome::Traded { pool, instrument, leg: leaf.leg.side, lots, realised, fee });
+        }
+        for leaf in [&bought, &sold] {
+            self.drop_idle(leaf.pool, &leaf.leg, out)?;
+        }
+        Ok(())
+    }
+
+    /// What a fill would do to one side of it; refused where the order it names, or the margin, does not allow it.
+    fn leaf(
+        &self,
+        instrument: InstrumentId,
+        price: PriceTicks,
+        lots: i64,
+        party: &Party,
+        takes: bool,
+    ) -> Result<Leaf> {
+        let market = self.market(instrument)?;
+        let of = market.book.instrument();
+        let overflow = || Error::overflow("fill", of.symbol());
+        if self.prices().mark(instrument).is_none() {
+            return Err(refuse(ErrorKind::MissingPrice, "mark", of.symbol(), "has no mark yet"));
+        }
+        let ticks = mark_ticks(of, price)?;
+        let paid = of.contract().cost(i128::from(lots), ticks).ok_or_else(overflow)?;
+        let old = self.leg_of(party.pool, instrument, party.leg)?;
+        let (leg, realised) = traded(&old, lots, paid, of.contract(), ticks)?;
+        let mut leaf = Leaf {
+            pool: party.pool,
+            leg,
+            lots,
+            realised,
+            paid,
+            fee: 0,
+            forced: false,
+            order: party.order,
+        };
+        if let Some(id) = party.order.filter(|id| *id >= FIRST_FORCED) {
+            self.fits_forced(id, &leaf, price, instrument)?;
+            leaf.fee = self.forced_fee(&leaf)?;
+            leaf.forced = true;
+            return Ok(leaf);
+        }
+        let fee = if takes { market.taker } else { market.maker };
+        let fee = fee.ok_or_else(|| {
+            let limit = "is not known: give maker and taker fees with an event";
+            refuse(ErrorKind::UnknownFee, "fee", of.symbol(), limit)
+        })?;
+        leaf.fee = fee.of(paid.abs()).ok_or_else(overflow)?;
+        match party.order {
+            Some(id) => {
+                self.fits_order(id, &leaf, price, instrument)?;
+                let side = if lots > 0 { &mut leaf.leg.bids } else { &mut leaf.leg.asks };
+                *side -= lots.abs(); // at most what the order has, which is in there
+            }
+            None => self.may_trade(&leaf, &old)?,
+        }
+        Ok(leaf)
+    }
+
+    fn fits_order(
+        &self,
+        id: u64,
+        leaf: &Leaf,
+        price: PriceTicks,
+        instrument: InstrumentId,
+    ) -> Result<()> {
+        let order = self.orders.get(id)?;
+        let bad = |limit: &str| Err(refuse(ErrorKind::BadFill, "order", id, limit));
+        let same = (order.pool, order.instrument, order.leg)
+            == (leaf.pool, instrument, leaf.leg.side)
+            && (order.side == Side::Buy) == (leaf.lots > 0);
+        if !same {
+            return bad("is of another pool, leg, instrument or side");
+        }
+        if leaf.lots.abs() > order.lots {
+            return bad("has fewer lots left than that");
+        }
+        if !order.accepts(price) {
+            return bad("does not accept this price");
+        }
+        // After the trade the leg may not have grown, nor be on the other side.
+        let before = leaf.leg.lots - leaf.lots;
+        if order.reduce_only
+            && (before == 0 || leaf.lots.abs() > before.abs() || (before > 0) == (leaf.lots > 0))
+        {
+            return bad("may only reduce the leg");
+        }
+        Ok(())
+    }
+
+    /// Refuses a trade without an order that leaves a pool short of its requirements, unless it is no riskier then.
+    fn may_trade(&self, leaf: &Leaf, old: &Leg) -> Result<()> {
+        self.unlocked(leaf.pool)?;
+        let taken = leaf.realised.checked_sub(leaf.fee).ok_or_else(lost)?;
+        let after = self.ledger().assess_with(leaf.pool, self.prices(), &leaf.leg, taken)?;
+        if after.equity.saturating_sub(self.reserved(leaf.pool)) >= after.initial {
+            return Ok(());
+        }
+        let before = self.ledger().assess(leaf.pool, self.prices())?;
+        let reduces = leaf.leg.lots.unsigned_abs() <= old.lots.unsigned_abs();
+        if reduces && is_safer(&before, &after) {
+            return Ok(());
+        }
+        let limit = format!(
+            "must cover the initial requirement, {}, with {} kept for orders, or be no riskier than before",
+            after.initial,
+            self.reserved(leaf.pool),
+        );
+        Err(Error::new(ErrorKind::InsufficientMargin, "equity", after.equity, limit))
+    }
+
+    /// Changes both legs and balances, the funds and the open interest: all or nothing.
+    fn exchange(&mut self, instrument: InstrumentId, leaves: [&Leaf; 2]) -> Result<()> {
+        let asset = self.market(instrument)?.book.instrument().settlement();
+        let mut funds = *self.funds(asset)?;
+        let market = self.market(instrument)?;
+        let (mut long, mut short) = (market.long, market.short);
+        for leaf in leaves {
+            funds.dust = sum(funds.dust, leaf.paid, "dust")?;
+            let fee = if leaf.forced { &mut funds.insurance } else { &mut funds.fees };
+            *fee = sum(*fee, leaf.fee, "fees")?;
+            let old = i128::from(leaf.leg.lots) - i128::from(leaf.lots);
+            let new = i128::from(leaf.leg.lots);
+            long += new.max(0) - old.max(0);
+            short += (-new).max(0) - (-old).max(0);
+        }
+        let pools = leaves.map(|leaf| leaf.pool);
+        self.save(pools)?;
+        let ledger = self.watch.holdings_mut();
+        let change = |leaf: &Leaf| {
+            ledger.set_leg(leaf.pool, leaf.leg)?;
+            ledger.add_balance(leaf.pool, asset, leaf.realised - leaf.fee)
+        };
+        if let Err(error) = leaves.into_iter().try_for_each(change) {
+            self.put_back(pools)?;
+            return Err(error);
+        }
+        self.refresh(pools)?;
+        *self.funds_mut(asset)? = funds;
+        let market = self.market_mut(instrument)?;
+        (market.long, market.short) = (long, short);
+        Ok(())
+    }
+
+    /// A part of an order is filled: its reserve goes with it.
+    fn filled(&mut self, leaf: &Leaf, lots: i64, out: &mut Vec<Outcome>) -> Result<()> {
+        let Some(id) = leaf.order else { return Ok(()) };
+        if id >= FIRST_FORCED {
+            return self.forced_fill(id, leaf.pool, leaf.leg.instrument, leaf.fee, lots, out);
+        }
+        let mut order = *self.orders.get(id)?;
+        let (part, all) = (i128::from(lots), i128::from(order.lots));
+        let released = mul_div_floor(order.reserve, part, all).ok_or_else(lost)?;
+        order.lots -= lots;
+        order.reserve -= released;
+        self.standing_mut(order.pool)?.reserved -= released;
+        if order.lots == 0 {
+            self.orders.remove(id)?;
+            return Ok(());
+        }
+        self.orders.change(order)
+    }
+
+    /// Cancels orders that may only reduce a leg where they could do more than that to what is left of it.
+    pub(super) fn drop_idle(
+        &mut self,
+        pool: PoolId,
+        leg: &Leg,
+        out: &mut Vec<Outcome>,
+    ) -> Result<()> {
+        if !leg.has_orders() {
+            return Ok(());
+        }
+        let now = self.leg_of(pool, leg.instrument, leg.side)?;
+        for order in self.orders.of_pool(pool) {
+            let same = (order.instrument, order.leg) == (leg.instrument, leg.side);
+            let idle = order.lots > now.lots.abs() || (now.lots > 0) == (order.side == Side::Buy);
+            if same && order.reduce_only && idle {
+                self.drop_order(order.id, Cancelled::NothingToReduce, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A trade between two pools outside any order, without fees: who is deleveraged.
+    pub(super) fn cross(
+        &mut self,
+        instrument: InstrumentId,
+        price: PriceTicks,
+        lots: i64,
+        [buyer, seller]: [(PoolId, crate::margin::LegSide); 2],
+        out: &mut Vec<Outcome>,
+    ) -> Result<()> {
+        let of = std::sync::Arc::clone(self.market(instrument)?.book.instrument());
+        let ticks = mark_ticks(&of, price)?;
+        let leaf = |(pool, side): (PoolId, crate::margin::LegSide), lots: i64| {
+            let paid = of.contract().cost(i128::from(lots), ticks);
+            let paid = paid.ok_or_else(|| Error::overflow("fill", of.symbol()))?;
+            let old = self.leg_of(pool, instrument, side)?;
+            let (leg, realised) = traded(&old, lots, paid, of.contract(), ticks)?;
+            Ok(Leaf { pool, leg, lots, realised, paid, fee: 0, forced: false, order: None })
+        };
+        let (bought, sold) = (leaf(buyer, lots)?, leaf(seller, -lots)?);
+        self.exchange(instrument, [&bought, &sold])?;
+        for leaf in [&bought, &sold] {
+            let lots = Lots::new(i128::from(leaf.lots), "lots")?;
+            let Leaf { pool, realised, fee, .. } = *leaf;
+            out.push(Outcome::Traded { pool, instrument, leg: leaf.leg.side, lots, realised, fee });
+        }
+        for leaf in [&bought, &sold] {
+            self.drop_idle(leaf.pool, &leaf.leg, out)?;
+        }
+        Ok(())
+    }
+
+    fn fits_forced(
+        &self,
+        id: u64,
+        leaf: &Leaf,
+        price: PriceTicks,
+        instrument: InstrumentId,
+    ) -> Result<()> {
+        let Some((order, left)) = self.forced.get(&id) else {
+            return Err(refuse(
+                ErrorKind::UnknownOrder,
+                "order",
+                id,
+                "no such forced order is out",
+            ));
+        };
+        let bad = |limit: &str| Err(refuse(ErrorKind::BadFill, "order", id, limit));
+        let same = (order.pool, order.instrument, order.leg)
+            == (leaf.pool, instrument, leaf.leg.side)
+            && (order.side == Side::Buy) == (leaf.lots > 0);
+        if !same {
+            return bad("is of another pool, leg, instrument or side");
+        }
+        if leaf.lots.abs() > *left {
+            return bad("has fewer lots left than that");
+        }
+        let accepts = match order.side {
+            Side::Buy => price <= order.limit,
+            Side::Sell => price >= order.limit,
+        };
+        if accepts { Ok(()) } else { bad("does not accept this price") }
+    }
+
+    /// The liquidation fee of a forced fill: never more than the equity that is left.
+    fn forced_fee(&self, leaf: &Leaf) -> Result<i128> {
+        let fee = self.policy.fee.of_ceil(leaf.paid.abs()).ok_or_else(lost)?;
+        let after =
+            self.ledger().assess_with(leaf.pool, self.prices(), &leaf.leg, leaf.realised)?;
+        Ok(fee.min(after.equity).max(0))
+    }
+}
+
+fn pass(check: &OrderCheck) -> Result<()> {
+    if check.passes() {
+        return Ok(());
+    }
+    let limit = format!(
+        "equity {} less {} kept for open orders and {} for this one must cover the initial requirement {}",
+        check.margin.equity, check.reserved, check.reserve, check.margin.initial,
+    );
+    Err(Error::new(ErrorKind::InsufficientMargin, "free equity", check.free(), limit))
+}
+
+/// Whether a pool is no riskier than before: it requires no more, and covers no smaller a part of it. Cross-multiplied, so
+/// that nothing is divided (dYdX).
+pub(super) fn is_safer(before: &PoolMargin, after: &PoolMargin) -> bool {
+    if after.maintenance > before.maintenance {
+        return false;
+    }
+    if before.maintenance == 0 || after.maintenance == 0 {
+        return after.equity >= before.equity.min(0);
+    }
+    let cover = crate::execution::fraction::compare(
+        after.equity,
+        after.maintenance,
+        before.equity,
+        before.maintenance,
+    );
+    cover.is_ge()
+}

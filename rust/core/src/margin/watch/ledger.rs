@@ -1,0 +1,117 @@
+//! A watch over pools that are opened, and changed, one by one.
+
+use std::sync::Arc;
+
+use crate::data::{AssetId, Venue};
+use crate::numbers::Result;
+use crate::pricing::Prices;
+
+use super::super::builder::PoolKey;
+use super::super::holdings::Holdings;
+use super::super::ledger::Ledger;
+use super::super::leg::PoolKind;
+use super::super::portfolio::PoolId;
+use super::{Changes, Watch, broken, index};
+
+/// What of a watch does not follow from the pools.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// Prices in ticks: of each instrument, then of each asset.
+    pub(crate) now: Vec<Option<i64>>,
+    /// The same at the last check.
+    pub(crate) at_check: Vec<Option<i64>>,
+    /// The verdicts of that check.
+    pub(crate) verdicts: Vec<bool>,
+    /// The time that was last told.
+    pub(crate) time: Option<i64>,
+}
+
+impl Watch<Ledger> {
+    /// [`Ledger::open`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(
+        &mut self,
+        key: PoolKey<'_>,
+        kind: PoolKind,
+        multi: bool,
+        asset: Option<AssetId>,
+    ) -> Result<PoolId> {
+        let pool = self.portfolio.open(key, kind, multi, asset)?;
+        self.verdicts.push(false);
+        self.records.grow();
+        let start = self.enrol(pool.0)?;
+        self.look(start)?;
+        Ok(pool)
+    }
+
+    /// What is watched, to be changed: each pool that was is told with [`Watch::refresh`] before anything else is asked.
+    pub(crate) fn holdings_mut(&mut self) -> &mut Ledger {
+        &mut self.portfolio
+    }
+
+    /// Looks at a pool whose holdings have changed: its verdict, if that is another now.
+    pub(crate) fn refresh(&mut self, pool: PoolId) -> Result<Option<bool>> {
+        self.settle()?;
+        let start = self.enrol(pool.0)?;
+        let (_, verdict) = self.look(start)?;
+        let old = self.verdicts.get_mut(pool.0).ok_or_else(broken)?;
+        let changed = (*old != verdict).then_some(verdict);
+        *old = verdict;
+        Ok(changed)
+    }
+
+    /// What of it does not follow from the pools: prices now and at the last check, the verdicts of that, and the time.
+    pub(crate) fn parts(&self) -> Parts {
+        let mut at_check: Vec<Option<i64>> =
+            (0..self.prices.places()).map(|place| self.prices.ticks(place)).collect();
+        let now = at_check.clone();
+        for (place, before) in &self.moved {
+            if let Some(ticks) = at_check.get_mut(*place) {
+                *ticks = *before;
+            }
+        }
+        Parts { now, at_check, verdicts: self.verdicts.clone(), time: self.clock.now }
+    }
+
+    /// A watch from its parts.
+    ///
+    /// # Errors
+    /// `invariant_broken` for parts of other pools; those of [`Watch::new`].
+    pub(crate) fn from_parts(ledger: Ledger, parts: &Parts) -> Result<Self> {
+        let mut prices = Prices::new(Arc::clone(ledger.venue()));
+        if [parts.now.len(), parts.at_check.len()] != [prices.places(); 2]
+            || parts.verdicts.len() != ledger.len()
+        {
+            return Err(broken());
+        }
+        for (place, ticks) in parts.at_check.iter().enumerate() {
+            prices.put(place, *ticks)?;
+        }
+        let mut watch = Self::new(ledger, prices)?;
+        for (place, ticks) in parts.now.iter().enumerate() {
+            if let Some(ticks) = ticks {
+                watch.set(place, *ticks)?;
+            }
+        }
+        // Who was changed since the last check is looked at by the next.
+        for (pool, verdict) in (0..).zip(&parts.verdicts) {
+            let own = watch.verdicts.get_mut(index(pool)).ok_or_else(broken)?;
+            if std::mem::replace(own, *verdict) != *verdict {
+                watch.pending.push(pool);
+            }
+        }
+        watch.clock.now = parts.time;
+        Ok(watch)
+    }
+
+    /// Another card comes into force.
+    ///
+    /// # Errors
+    /// `bad_card` for a card of other instruments or assets; those of [`Watch::new`]. The card in force is as it was then.
+    pub fn set_venue(&mut self, venue: &Arc<Venue>) -> Result<Changes> {
+        let ledger = self.portfolio.under(Arc::clone(venue))?;
+        self.replace(ledger, venue)
+    }
+}

@@ -1,0 +1,174 @@
+//! The engine under random streams of events: what must hold after each of them.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod engine_world;
+
+use aivora::data::Side;
+use aivora::engine::{Event, Outcome, State, What};
+use aivora::margin::{Holdings, PoolId};
+use engine_world::{Run, World};
+
+/// After every event: money, open interest and orders add up.
+fn adds_up(state: &State) {
+    let ledger = state.ledger();
+    let venue = state.venue();
+    let mut held = vec![0_i128; venue.assets().len()];
+    let mut interest = vec![[0_i128; 2]; venue.instruments().len()];
+    for pool in (0..ledger.len()).map(PoolId::at) {
+        let own = ledger.pool(pool).unwrap();
+        for balance in own.balances() {
+            held[balance.asset.index()] += balance.amount - balance.interest;
+        }
+        let mut orders = state.orders_of(pool);
+        let reserved: i128 = orders.iter().map(|order| order.reserve).sum();
+        assert_eq!(reserved, state.reserved(pool), "what is kept for orders");
+        for leg in own.legs() {
+            let asset = venue.instrument(leg.instrument).unwrap().settlement();
+            held[asset.index()] -= leg.cost + leg.accrued;
+            let sides = &mut interest[leg.instrument.index()];
+            sides[0] += i128::from(leg.lots.max(0));
+            sides[1] += i128::from((-leg.lots).max(0));
+            let mut open = [0, 0];
+            orders.retain(|order| {
+                let own = (order.instrument, order.leg) == (leg.instrument, leg.side);
+                open[usize::from(order.side == Side::Sell)] += if own { order.lots } else { 0 };
+                !own
+            });
+            assert_eq!(open, [leg.bids, leg.asks], "open orders of a leg");
+        }
+        assert!(orders.is_empty(), "orders without a leg");
+        if state.is_locked(pool) {
+            assert!(state.orders_of(pool).is_empty(), "a locked pool has no orders");
+        }
+    }
+    for (at, held) in held.into_iter().enumerate() {
+        let funds = state.funds(venue.nth_asset(at).unwrap()).unwrap();
+        let all = held + funds.insurance + funds.fees + funds.dust - funds.uncovered;
+        assert_eq!(all, funds.deposits, "money of asset {at}: {funds:?}");
+        assert!(funds.insurance >= 0 && funds.dust >= 0, "{funds:?}");
+    }
+    for (at, [long, short]) in interest.into_iter().enumerate() {
+        assert_eq!(long, short, "open interest of instrument {at}");
+        assert_eq!([long, short], state.open_interest(venue.nth(at).unwrap()).unwrap());
+    }
+}
+
+/// Who is liquidatable is being liquidated, and who waits for nothing outside is told why.
+fn goes_on(state: &State, out: &[Outcome]) {
+    let out_for: Vec<PoolId> = state.forced_orders().map(|(order, _)| order.pool).collect();
+    for pool in (0..state.ledger().len()).map(PoolId::at) {
+        if state.liquidatable()[pool.index()] {
+            assert!(state.is_locked(pool), "nobody liquidates {}", state.ledger().label(pool));
+        }
+        if state.is_locked(pool) && !out_for.contains(&pool) {
+            let held =
+                |o: &Outcome| matches!(o, Outcome::LiquidationHeld { pool: p, .. } if *p == pool);
+            assert!(out.iter().any(held), "{} waits without a word", state.ledger().label(pool));
+        }
+    }
+}
+
+fn scan_agrees(state: &State) {
+    let packed = state.ledger().packed().unwrap();
+    let found = packed.liquidatable(state.prices(), 1).unwrap();
+    for pool in (0..state.ledger().len()).map(PoolId::at) {
+        let (account, name) = state.ledger().key(pool).unwrap();
+        let place = packed.find(account, name).unwrap();
+        assert_eq!(found[place.index()], state.liquidatable()[pool.index()], "{account}/{name}");
+    }
+}
+
+/// Runs a stream and checks everything on the way.
+fn holds(mut world: World, events: usize) -> Run {
+    let mut state = world.state();
+    let mut twin: Option<State> = None;
+    let mut run = Run::default();
+    let mut out = Vec::new();
+    for number in 0..events {
+        let event = world.next(&state);
+        let copy = (number % 7 == 0).then(|| state.clone());
+        out.clear();
+        let answer = state.apply(&event, &mut out);
+        run.note(&event, answer.as_ref().err(), &out);
+        world.learn(&event, answer.is_ok(), &out);
+        adds_up(&state);
+        let stale = answer.as_ref().is_err_and(|error| error.kind().code() == "stale_event");
+        if !stale {
+            goes_on(&state, &out);
+        }
+        if let (Err(error), Some(mut copy)) = (&answer, copy) {
+            // All that a refused event does is that time goes on.
+            let clock = Event { what: What::Clock {}, ..event.clone() };
+            if !stale {
+                copy.apply(&clock, &mut Vec::new()).unwrap();
+            }
+            assert_eq!(copy.hash().unwrap(), state.hash().unwrap(), "{error} after {event:?}");
+        }
+        if let Some(twin) = &mut twin {
+            let mut others = Vec::new();
+            let other = twin.apply(&event, &mut others);
+            assert_eq!((answer.is_ok(), &out), (other.is_ok(), &others));
+        }
+        if number % 501 == 500 {
+            scan_agrees(&state);
+            let restored = State::from_bytes(&state.to_bytes().unwrap());
+            let mut restored = restored.unwrap();
+            assert_eq!(restored.to_bytes().unwrap(), state.to_bytes().unwrap());
+            assert_eq!(restored.hash().unwrap(), state.hash().unwrap(), "restored");
+            twin = Some(restored);
+        }
+        run.events.push(event);
+    }
+    if let Some(twin) = &mut twin {
+        assert_eq!(twin.hash().unwrap(), state.hash().unwrap());
+    }
+    // From the start, nothing kept.
+    let mut again = world.state();
+    for event in &run.events {
+        let _ = again.apply(event, &mut out);
+    }
+    assert_eq!(again.hash().unwrap(), state.hash().unwrap(), "replayed");
+    if std::env::var("SHOW").is_ok() {
+        println!("{:?} {:?}", run.seen, run.refused);
+    }
+    run.hash = Some(state.hash().unwrap());
+    run
+}
+
+const EVENTS: usize = if cfg!(debug_assertions) { 6_000 } else { 30_000 };
+
+#[test]
+fn full_closes() {
+    let run = holds(World::new(1, ""), EVENTS);
+    run.must_have(&[
+        "traded",
+        "liquidation_started",
+        "forced_order",
+        "deleveraged",
+        "liquidation_finished",
+    ]);
+}
+
+#[test]
+fn staged_closes_with_a_backstop() {
+    let run = holds(World::new(2, engine_world::STAGED), EVENTS);
+    run.must_have(&["traded", "forced_order", "backstop_took_over", "liquidation_fee"]);
+}
+
+#[test]
+fn the_fewest_lots() {
+    let run = holds(World::new(3, engine_world::MINIMAL), EVENTS);
+    run.must_have(&["traded", "forced_order", "liquidation_finished"]);
+}
+
+#[test]
+fn bracket_by_bracket() {
+    let run = holds(World::new(4, engine_world::STEP_DOWN), EVENTS);
+    run.must_have(&["traded", "forced_order"]);
+}
+
+#[test]
+fn several_assets_and_inverse_contracts() {
+    let run = holds(World::several(5, engine_world::MINIMAL), EVENTS);
+    run.must_have(&["traded", "forced_order", "liquidation_finished"]);
+}
