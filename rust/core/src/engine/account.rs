@@ -146,7 +146,7 @@ impl State {
         let rate = leverage.map(inverse).transpose()?;
         let before = self.ledger().assess(pool, self.prices())?;
         self.save([pool; 2])?;
-        self.watch.holdings_mut().set_chosen(pool, instrument, rate)?;
+        self.watch.changing()?.set_chosen(pool, instrument, rate)?;
         let after = self.ledger().assess(pool, self.prices());
         let found = after.and_then(|after| {
             // To ask for less is always allowed.
@@ -182,7 +182,7 @@ impl State {
             return refuse(ErrorKind::BadLeg, "the pool it would move to has such a leg already");
         }
         self.save([from, to])?;
-        let ledger = self.watch.holdings_mut();
+        let ledger = self.watch.changing()?;
         let moved = ledger.set_leg(to, leg).and_then(|()| ledger.set_leg(from, leg.closed()));
         let moved = moved.and_then(|()| self.covered(from)).and_then(|()| self.covered(to));
         if let Err(error) = moved {

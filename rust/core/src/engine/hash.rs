@@ -131,7 +131,7 @@ impl State {
     pub fn hash(&mut self) -> Result<Digest> {
         let mut hashes = std::mem::take(&mut self.hashes);
         hashes.pools.resize(self.ledger().len(), Sum::default());
-        while let Some(pool) = self.watch.holdings_mut().next_changed() {
+        while let Some(pool) = self.watch.notes().next_changed() {
             let new = Sum::of(self.pool_digest(pool)?);
             let old = hashes.pools.get_mut(pool.index()).ok_or_else(|| Error::invariant("hash"))?;
             hashes.all.take(std::mem::replace(old, new));

@@ -33,7 +33,7 @@ impl State {
             let mut turned = std::mem::take(&mut self.turned);
             self.by_name(&mut turned, |(pool, _)| *pool);
             for (pool, verdict) in &turned {
-                self.watch.holdings_mut().touch(*pool);
+                self.watch.notes().touch(*pool);
                 out.push(match verdict {
                     true => Outcome::Liquidatable { pool: *pool },
                     false => Outcome::Safe { pool: *pool },
@@ -193,7 +193,7 @@ impl State {
                     return Ok(all);
                 }
                 self.standing_mut(pool)?.staged = Some(now);
-                self.watch.holdings_mut().touch(pool);
+                self.watch.notes().touch(pool);
                 let part = share.of_ceil(i128::from(all)).and_then(|p| i64::try_from(p).ok());
                 Ok(part.ok_or_else(lost)?.clamp(1, all))
             }
@@ -418,7 +418,7 @@ impl State {
             let asset = of.settlement();
             let dust = sum(self.funds(asset)?.dust, paid + taken, "dust")?;
             let (before, after) = (old.lots, new.lots);
-            let ledger = self.watch.holdings_mut();
+            let ledger = self.watch.changing()?;
             ledger.set_leg(pool, left.closed())?;
             ledger.add_balance(pool, asset, realised - leg.accrued)?;
             ledger.set_leg(to, new)?;
@@ -432,7 +432,7 @@ impl State {
             }
         }
         for balance in self.ledger().balances(pool)? {
-            let ledger = self.watch.holdings_mut();
+            let ledger = self.watch.changing()?;
             ledger.add_balance(pool, balance.asset, -balance.amount)?;
             ledger.add_balance(to, balance.asset, balance.amount)?;
         }

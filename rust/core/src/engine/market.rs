@@ -170,7 +170,7 @@ impl State {
         let done = self.settle_legs(of.settlement(), &settled, &holders);
         if let Err(error) = done {
             for (pool, saved) in holders.iter().zip(&before) {
-                self.watch.holdings_mut().restore(*pool, saved)?;
+                self.watch.changing()?.restore(*pool, saved)?;
                 self.watch.refresh(*pool)?;
             }
             self.turned.clear();
@@ -212,7 +212,7 @@ impl State {
         holders: &[PoolId],
     ) -> Result<()> {
         for (pool, leg, brings) in settled {
-            let ledger = self.watch.holdings_mut();
+            let ledger = self.watch.changing()?;
             ledger.set_leg(*pool, crate::margin::Leg { bids: 0, asks: 0, ..leg.closed() })?;
             ledger.add_balance(*pool, asset, *brings)?;
         }

@@ -409,7 +409,7 @@ impl State {
     /// Makes two pools what they were when they were saved.
     pub(super) fn put_back(&mut self, pools: [PoolId; 2]) -> Result<()> {
         for (pool, saved) in pools.into_iter().zip(&self.saved) {
-            self.watch.holdings_mut().restore(pool, saved)?;
+            self.watch.changing()?.restore(pool, saved)?;
         }
         for pool in pools {
             self.watch.refresh(pool)?;

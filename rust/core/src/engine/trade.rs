@@ -198,7 +198,7 @@ impl State {
             Side::Buy => leg.bids += order.lots, // was checked
             Side::Sell => leg.asks += order.lots,
         }
-        self.watch.holdings_mut().set_leg(order.pool, leg)?;
+        self.watch.changing()?.set_leg(order.pool, leg)?;
         self.orders.insert(order)?;
         self.standing_mut(order.pool)?.reserved = reserved;
         Ok(())
@@ -211,7 +211,7 @@ impl State {
             Side::Buy => leg.bids -= order.lots, // it is in there
             Side::Sell => leg.asks -= order.lots,
         }
-        self.watch.holdings_mut().set_leg(order.pool, leg)?;
+        self.watch.changing()?.set_leg(order.pool, leg)?;
         self.standing_mut(order.pool)?.reserved -= order.reserve;
         self.orders.remove(order.id).map(drop)
     }
@@ -407,7 +407,7 @@ impl State {
         }
         let pools = leaves.map(|leaf| leaf.pool);
         self.save(pools)?;
-        let ledger = self.watch.holdings_mut();
+        let ledger = self.watch.changing()?;
         let change = |leaf: &Leaf| {
             ledger.set_leg(leaf.pool, leaf.leg)?;
             ledger.add_balance(leaf.pool, asset, leaf.realised - leaf.fee)

@@ -96,6 +96,12 @@ impl Leg {
         Self { lots: 0, cost: 0, accrued: 0, ..*self }
     }
 
+    /// Whether it counts in equity or maintenance: a leg that has orders alone does not.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.lots != 0 || self.cost != 0 || self.accrued != 0
+    }
+
     /// Whether it has open orders.
     #[must_use]
     pub fn has_orders(&self) -> bool {

@@ -324,7 +324,7 @@ impl World {
 
     fn amount(&mut self) -> Quanta {
         let digits = u32::try_from(self.dice.below(6)).unwrap();
-        let amount = i128::from(self.dice.between(-2, 2_000)) * 10_i128.pow(digits + 3);
+        let amount = i128::from(self.dice.between(-2, 900)) * 10_i128.pow(digits + 2);
         Quanta::new(amount, "amount").unwrap()
     }
 
@@ -456,8 +456,8 @@ impl World {
     fn rare(&mut self, state: &State) -> What {
         let (pool, instrument) = (self.pool(state), self.instrument(state));
         match self.dice.below(24) {
-            0 => What::Halt { instrument: Some(instrument) },
-            1..4 => What::Resume { instrument: Some(instrument) },
+            0 if self.dice.below(3) == 0 => What::Halt { instrument: Some(instrument) },
+            0..4 => What::Resume { instrument: Some(instrument) },
             4 => What::SessionLost { pool },
             5 => What::Throttle { pool, on: self.dice.below(3) == 0 },
             6 => What::AccountLink { pool, cluster: self.dice.below(4) },

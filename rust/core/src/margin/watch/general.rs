@@ -60,8 +60,9 @@ pub(super) fn places<H: Holdings>(portfolio: &H, pool: PoolId) -> Result<Vec<u32
     let head = portfolio.head(pool)?;
     let mut found = Vec::new();
     portfolio.each_row(pool, |balance, legs| {
-        found.extend(legs.iter().map(|leg| leg.instrument.0));
-        let worthless = balance.amount == balance.interest && legs.is_empty();
+        let before = found.len();
+        found.extend(legs.iter().filter(|leg| leg.is_held()).map(|leg| leg.instrument.0));
+        let worthless = balance.amount == balance.interest && found.len() == before;
         if head.multi && balance.asset != head.asset && !worthless {
             found.push(asset_place(portfolio, balance.asset)?);
         }
@@ -95,7 +96,8 @@ impl<'a> Curve<'a> {
                 let instrument = venue.instrument(id)?;
                 Ok(Term { at: at(id.0)?, instrument, legs: legs.to_vec() })
             };
-            let terms: Vec<_> = legs
+            let held: Vec<Leg> = legs.iter().filter(|leg| leg.is_held()).copied().collect();
+            let terms: Vec<_> = held
                 .chunk_by(|a, b| a.instrument == b.instrument)
                 .map(term)
                 .collect::<Result<_>>()?;

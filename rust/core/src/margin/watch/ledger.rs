@@ -46,14 +46,23 @@ impl Watch<Ledger> {
         Ok(pool)
     }
 
-    /// What is watched, to be changed: each pool that was is told with [`Watch::refresh`] before anything else is asked.
-    pub(crate) fn holdings_mut(&mut self) -> &mut Ledger {
+    /// What is watched, to be changed: each pool that was is told with [`Watch::refresh`] before a price is set.
+    ///
+    /// # Errors
+    /// `invariant_broken` only.
+    pub(crate) fn changing(&mut self) -> Result<&mut Ledger> {
+        // What a scan has left is of the holdings as they were.
+        self.settle()?;
+        Ok(&mut self.portfolio)
+    }
+
+    /// What is watched, to note changes of.
+    pub(crate) fn notes(&mut self) -> &mut Ledger {
         &mut self.portfolio
     }
 
     /// Looks at a pool whose holdings have changed: its verdict, if that is another now.
     pub(crate) fn refresh(&mut self, pool: PoolId) -> Result<Option<bool>> {
-        self.settle()?;
         let start = self.enrol(pool.0)?;
         let (_, verdict) = self.look(start)?;
         let old = self.verdicts.get_mut(pool.0).ok_or_else(broken)?;

@@ -168,6 +168,9 @@ pub(super) fn plain_entries<H: Holdings>(
                 break;
             };
             most = most.saturating_add(leg.exposure().saturating_mul(i128::from(unit)));
+            if !leg.is_held() {
+                continue;
+            }
             cash = cash.saturating_sub(leg.cost).saturating_sub(leg.accrued);
             into.push(Entry { amount, price: leg.instrument.0, slot: 0 });
         }
