@@ -45,8 +45,8 @@ test-rust:
 	@cargo test --quiet $(CRATES)
 	$(call say,cargo test without overflow checks$(,) as an embedder may build)
 	@cargo test --quiet --profile embedder --lib --tests $(CRATES)
-	$(call say,the watch$(,) 5$(,)000 pools and 5$(,)000 ticks a scenario)
-	@cargo test --quiet --release -p aivora-core --test watch
+	$(call say,the watch$(,) the engine and the journal at full length)
+	@cargo test --quiet --release -p aivora-core --test watch --test engine --test journal
 
 test-python: $(VENV)/.test
 	$(call say,pytest on the installed wheel)

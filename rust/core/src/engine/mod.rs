@@ -3,7 +3,9 @@
 mod account;
 pub mod event;
 mod hash;
+pub mod journal;
 mod liquidate;
+mod machine;
 mod market;
 pub mod orders;
 pub mod outcome;
@@ -14,6 +16,7 @@ pub mod trade;
 pub mod wire;
 
 pub use event::{Ended, Event, Party, Scope, What};
+pub use machine::{Answer, Engine, Recovery, Verified};
 pub use orders::Order;
 pub use outcome::{Cancelled, ForcedOrder, Gate, Outcome};
 pub use policy::Policy;

@@ -129,6 +129,12 @@ error_kinds! {
     PoolLocked = "pool_locked", Refused;
     /// Bytes of a journal that are not what this version writes.
     JournalCorrupt = "journal_corrupt", Journal;
+    /// A journal of another version.
+    JournalVersion = "journal_version", Journal;
+    /// A journal that could not be read or written.
+    JournalIo = "journal_io", Journal;
+    /// A journal, or the engine that writes it, that takes nothing more.
+    ReadOnly = "read_only", Journal;
     /// A bound of `limits` was reached.
     LimitExceeded = "limit_exceeded", Limit;
     /// The core contradicts itself; a defect.

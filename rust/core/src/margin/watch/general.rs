@@ -96,8 +96,8 @@ impl<'a> Curve<'a> {
                 let instrument = venue.instrument(id)?;
                 Ok(Term { at: at(id.0)?, instrument, legs: legs.to_vec() })
             };
-            let held: Vec<Leg> = legs.iter().filter(|leg| leg.is_held()).copied().collect();
-            let terms: Vec<_> = held
+            let counted: Vec<Leg> = legs.iter().filter(|leg| leg.is_held()).copied().collect();
+            let terms: Vec<_> = counted
                 .chunk_by(|a, b| a.instrument == b.instrument)
                 .map(term)
                 .collect::<Result<_>>()?;

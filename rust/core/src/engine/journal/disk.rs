@@ -1,0 +1,156 @@
+//! What a journal asks of a directory.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// A directory with files that grow at their ends.
+pub trait Disk: Send {
+    /// The names of its files, in order.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// All bytes of a file.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+
+    /// A new file, empty.
+    ///
+    /// # Errors
+    /// Those of the system; one that is there already.
+    fn create(&mut self, name: &str) -> io::Result<()>;
+
+    /// Appends to a file. After an error some of the bytes may be there.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Cuts a file to so many bytes.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn truncate(&mut self, name: &str, len: u64) -> io::Result<()>;
+
+    /// Makes what a file holds outlive a crash.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn sync(&mut self, name: &str) -> io::Result<()>;
+
+    /// Gives a file another name, in the place of one that has it.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn remove(&mut self, name: &str) -> io::Result<()>;
+
+    /// Makes which files there are outlive a crash.
+    ///
+    /// # Errors
+    /// Those of the system.
+    fn sync_names(&mut self) -> io::Result<()>;
+}
+
+/// A directory of the file system.
+#[derive(Debug)]
+pub struct FileDisk {
+    root: PathBuf,
+    /// The file that was last written.
+    open: Option<(String, File)>,
+    /// Held for as long as this is: two writers would mix their records.
+    _lock: Option<File>,
+}
+
+/// The name of the file that a writer locks.
+const LOCK: &str = "lock";
+
+impl FileDisk {
+    /// A directory to write to, made where it is not there. Nobody else may write to it meanwhile.
+    ///
+    /// # Errors
+    /// Those of the system; `WouldBlock` where another writer has it.
+    pub fn writer(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        let lock = OpenOptions::new().create(true).append(true).open(root.join(LOCK))?;
+        lock.try_lock().map_err(io::Error::from)?;
+        Ok(Self { root: root.to_owned(), open: None, _lock: Some(lock) })
+    }
+
+    /// A directory to read from.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn reader(root: &Path) -> io::Result<Self> {
+        if !root.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "no such directory"));
+        }
+        Ok(Self { root: root.to_owned(), open: None, _lock: None })
+    }
+
+    fn file(&mut self, name: &str) -> io::Result<&mut File> {
+        if self.open.as_ref().is_none_or(|(own, _)| own != name) {
+            let file = OpenOptions::new().append(true).open(self.root.join(name))?;
+            self.open = Some((name.to_owned(), file));
+        }
+        let found = self.open.as_mut().map(|(_, file)| file);
+        found.ok_or_else(|| io::Error::other("no file"))
+    }
+}
+
+impl Disk for FileDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let name =
+            |entry: io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<String> =
+            fs::read_dir(&self.root)?.map(name).collect::<io::Result<_>>()?;
+        names.retain(|name| name != LOCK);
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.root.join(name))
+    }
+
+    fn create(&mut self, name: &str) -> io::Result<()> {
+        let file = OpenOptions::new().append(true).create_new(true).open(self.root.join(name))?;
+        self.open = Some((name.to_owned(), file));
+        Ok(())
+    }
+
+    fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.file(name)?.write_all(bytes)
+    }
+
+    fn truncate(&mut self, name: &str, len: u64) -> io::Result<()> {
+        self.file(name)?.set_len(len)
+    }
+
+    fn sync(&mut self, name: &str) -> io::Result<()> {
+        self.file(name)?.sync_data()
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.open = None;
+        fs::rename(self.root.join(from), self.root.join(to))
+    }
+
+    fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.open = None;
+        fs::remove_file(self.root.join(name))
+    }
+
+    fn sync_names(&mut self) -> io::Result<()> {
+        File::open(&self.root)?.sync_all()
+    }
+}

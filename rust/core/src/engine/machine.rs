@@ -1,0 +1,321 @@
+//! The engine: a state, and the journal of what it was told.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::event::Event;
+use super::journal::merkle::Hash;
+use super::journal::snapshot::{self, Snapshot};
+use super::journal::{self, Disk, Journal, Options, Reading};
+use super::orders::Order;
+use super::outcome::Outcome;
+use super::state::State;
+use super::trade::OrderCheck;
+use super::wire::{Reader, Wire};
+use crate::numbers::{Digest, Error, ErrorKind, Result};
+
+/// What followed from an event.
+#[derive(Debug)]
+pub struct Answer<'a> {
+    /// How many events were told before it.
+    pub position: u64,
+    /// Why it was refused; it has changed nothing then but the time.
+    pub refused: Option<Error>,
+    /// What followed, in order.
+    pub outcomes: &'a [Outcome],
+}
+
+/// What recovery found.
+#[derive(Debug)]
+pub struct Recovery {
+    /// How many events the journal holds.
+    pub events: u64,
+    /// After how many the snapshot was taken that it went on from, if there was one.
+    pub snapshot: Option<u64>,
+    /// The end of the journal that was cut, as it was not whole.
+    pub torn: Option<journal::Torn>,
+    /// Snapshots that are not whole, or not of this journal: they were left out.
+    pub left_out: Vec<String>,
+}
+
+/// What was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// How many events the journal holds.
+    pub events: u64,
+    /// The head of its chain.
+    pub head: Hash,
+    /// The root of each of its sealed segments.
+    pub roots: Vec<Hash>,
+    /// How many hashes of the state it holds: each was that of the state that replay came to.
+    pub states: u64,
+    /// The hash of the state after all of it.
+    pub state: Digest,
+    /// How many events were refused.
+    pub refused: u64,
+    /// The end of it that is not whole.
+    pub torn: Option<journal::Torn>,
+}
+
+/// A deterministic state machine: it is told what happened, and answers what follows.
+///
+/// An event is in the journal before it changes anything. Two engines that were told the same, with the same card and policy,
+/// are in the same state.
+#[derive(Debug)]
+pub struct Engine {
+    state: State,
+    journal: Option<Journal>,
+    /// How many events it was told.
+    told: u64,
+    outcomes: Vec<Outcome>,
+    bytes: Vec<u8>,
+    /// Why nothing more is taken.
+    poisoned: Option<String>,
+}
+
+/// What the journal of an engine is of: a card and a policy.
+fn about(card: &str, policy: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Arc::<str>::from(card).put(&mut bytes);
+    Arc::<str>::from(policy).put(&mut bytes);
+    bytes
+}
+
+fn read_about(bytes: &[u8]) -> Result<State> {
+    let mut reader = Reader::new(bytes);
+    let (card, policy) = (Arc::<str>::get(&mut reader)?, Arc::<str>::get(&mut reader)?);
+    reader.end()?;
+    State::new(&card, &policy)
+}
+
+impl Engine {
+    /// An engine that keeps no journal. The policy is the default one where its text is empty.
+    ///
+    /// # Errors
+    /// Those of [`State::new`].
+    pub fn new(card: &str, policy: &str) -> Result<Self> {
+        Ok(Self::of(State::new(card, policy)?, None))
+    }
+
+    fn of(state: State, journal: Option<Journal>) -> Self {
+        let told = journal.as_ref().map_or(0, Journal::events);
+        Self { state, journal, told, outcomes: Vec::new(), bytes: Vec::new(), poisoned: None }
+    }
+
+    /// An engine with a new journal.
+    ///
+    /// # Errors
+    /// Those of [`State::new`] and [`Journal::create`].
+    pub fn create(disk: Box<dyn Disk>, card: &str, policy: &str, options: Options) -> Result<Self> {
+        let state = State::new(card, policy)?;
+        let journal = Journal::create(disk, &about(card, policy), options)?;
+        Ok(Self::of(state, Some(journal)))
+    }
+
+    /// Goes on where a journal ends, from its newest snapshot.
+    ///
+    /// # Errors
+    /// Those of [`Journal::open`]; `journal_corrupt` for events that are none.
+    pub fn open(disk: Box<dyn Disk>, options: Options) -> Result<(Self, Recovery)> {
+        let (mut state, from, left_out) = start(disk.as_ref())?;
+        let mut outcomes = Vec::new();
+        let (journal, found) = Journal::open(
+            disk,
+            options,
+            &mut |event, _| {
+                if event.position < from {
+                    return Ok(());
+                }
+                outcomes.clear();
+                match state.apply(&Event::from_bytes(event.payload)?, &mut outcomes) {
+                    Err(error) if error.kind() == ErrorKind::InvariantBroken => Err(error),
+                    _ => Ok(()),
+                }
+            },
+            &mut |_, _| Ok(()),
+        )?;
+        let snapshot = (from > 0).then_some(from);
+        let recovery = Recovery { events: found.events, snapshot, torn: found.torn, left_out };
+        Ok((Self::of(state, Some(journal)), recovery))
+    }
+
+    /// Takes an event: it is in the journal before it changes anything.
+    ///
+    /// # Errors
+    /// `journal_io` and `read_only` where it could not be written down: it has changed nothing then. `invariant_broken` for a
+    /// defect of the engine, which takes nothing more after it. What the engine refuses is no error, but told in the answer.
+    pub fn apply(&mut self, event: &Event) -> Result<Answer<'_>> {
+        self.may_take()?;
+        let position = self.told;
+        if let Some(journal) = &mut self.journal {
+            self.bytes.clear();
+            event.put(&mut self.bytes);
+            journal.append(&self.bytes)?;
+        }
+        self.told += 1;
+        self.outcomes.clear();
+        let Self { state, outcomes, .. } = self;
+        let done = catch_unwind(AssertUnwindSafe(|| state.apply(event, outcomes)));
+        let refused = match done {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) if error.kind() != ErrorKind::InvariantBroken => Some(error),
+            Ok(Err(error)) => {
+                self.poisoned = Some(error.to_string());
+                return Err(error);
+            }
+            Err(_) => {
+                self.poisoned = Some("a panic".to_owned());
+                return Err(Error::invariant("engine"));
+            }
+        };
+        Ok(Answer { position, refused, outcomes: &self.outcomes })
+    }
+
+    fn may_take(&self) -> Result<()> {
+        let Some(why) = &self.poisoned else { return Ok(()) };
+        let limit = "nothing more is taken; its journal can be read";
+        Err(Error::new(ErrorKind::InvariantBroken, "engine", why, limit))
+    }
+
+    /// What an order would do, were it opened now. Nothing is changed, and nothing reserved.
+    ///
+    /// # Errors
+    /// Those of [`State::check_order`].
+    pub fn check_order(&self, order: &Order) -> Result<OrderCheck> {
+        self.may_take()?;
+        self.state.check_order(order)
+    }
+
+    /// The state.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The hash of the state.
+    ///
+    /// # Errors
+    /// `invariant_broken` only.
+    pub fn hash(&mut self) -> Result<Digest> {
+        self.state.hash()
+    }
+
+    /// The journal, if it keeps one.
+    #[must_use]
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
+    }
+
+    /// Makes everything last that it was told.
+    ///
+    /// # Errors
+    /// `journal_io`, `read_only`.
+    pub fn flush(&mut self) -> Result<()> {
+        self.journal.as_mut().map_or(Ok(()), Journal::flush)
+    }
+
+    /// Writes the hash of the state into the journal: who verifies it comes to the same.
+    ///
+    /// # Errors
+    /// As [`Engine::flush`].
+    pub fn mark(&mut self) -> Result<Digest> {
+        self.may_take()?;
+        let hash = self.state.hash()?;
+        if let Some(journal) = &mut self.journal {
+            journal.append_state(hash.bytes())?;
+            journal.flush()?;
+        }
+        Ok(hash)
+    }
+
+    /// Writes a snapshot beside the journal: the next start goes on from it.
+    ///
+    /// # Errors
+    /// As [`Engine::flush`].
+    pub fn snapshot(&mut self) -> Result<()> {
+        self.mark()?;
+        let state = self.state.to_bytes()?;
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let (events, head) = (journal.events(), journal.head());
+        snapshot::write(journal.disk_mut(), &Snapshot { events, head, state })
+    }
+
+    /// Reads a journal from its start, takes each event again, and compares every hash that it holds; `each` gets each event
+    /// with its answer.
+    ///
+    /// # Errors
+    /// Those of [`journal::read`]; `journal_corrupt` for events that are none, for a hash of a state that replay does not come
+    /// to, and for a chain whose head at that many events is not `anchor`; those of `each`.
+    pub fn verify(
+        disk: &dyn Disk,
+        anchor: Option<&Hash>,
+        each: &mut dyn FnMut(&Event, &State, &Answer<'_>) -> Result<()>,
+    ) -> Result<Verified> {
+        let about = journal::about(disk)?;
+        let engine = std::cell::RefCell::new(Self::of(read_about(&about)?, None));
+        let (mut refused, mut states) = (0, 0);
+        let mut anchored = anchor.is_none_or(|own| *own == journal::genesis(&about));
+        let found: Reading = journal::read(
+            disk,
+            &mut |journal::Event { position, payload }, head| {
+                anchored |= anchor == Some(&head);
+                let event = Event::from_bytes(payload)?;
+                let mut engine = engine.borrow_mut();
+                let Engine { state, outcomes, .. } = &mut *engine;
+                outcomes.clear();
+                let done = state.apply(&event, outcomes);
+                refused += u64::from(done.is_err());
+                let answer = Answer { position, refused: done.err(), outcomes };
+                each(&event, state, &answer)
+            },
+            &mut |position, hash| {
+                states += 1;
+                let own = engine.borrow_mut().hash()?;
+                if *own.bytes() == hash {
+                    return Ok(());
+                }
+                let limit = format!("replay comes to {own}");
+                let field = format!("state after {position} events");
+                Err(Error::new(ErrorKind::JournalCorrupt, field, journal::hex(&hash), limit))
+            },
+        )?;
+        if let (Some(anchor), false) = (anchor, anchored) {
+            let limit = format!(
+                "the chain never has this head; it ends with {}",
+                journal::hex(&found.head)
+            );
+            return Err(Error::new(ErrorKind::JournalCorrupt, "head", journal::hex(anchor), limit));
+        }
+        let state = engine.borrow_mut().hash()?;
+        let Reading { events, head, roots, torn, .. } = found;
+        Ok(Verified { events, head, roots, states, state, refused, torn })
+    }
+}
+
+/// Where a journal is gone on with: the state of its newest snapshot that is of it, after how many events, and those that
+/// are not.
+fn start(disk: &dyn Disk) -> Result<(State, u64, Vec<String>)> {
+    let (snapshots, mut left_out) = snapshot::all(disk)?;
+    let about = journal::about(disk)?;
+    let mut heads = BTreeMap::from([(0, journal::genesis(&about))]);
+    if !snapshots.is_empty() {
+        let mut note = |event: journal::Event<'_>, head| {
+            if snapshots.iter().any(|own| own.events == event.position + 1) {
+                heads.insert(event.position + 1, head);
+            }
+            Ok(())
+        };
+        journal::read(disk, &mut note, &mut |_, _| Ok(()))?;
+    }
+    for own in snapshots {
+        let fits = heads.get(&own.events) == Some(&own.head);
+        match State::from_bytes(&own.state) {
+            Ok(state) if fits && state.events() <= own.events => {
+                return Ok((state, own.events, left_out));
+            }
+            _ => left_out.push(format!("after {} events", own.events)),
+        }
+    }
+    Ok((read_about(&about)?, 0, left_out))
+}
