@@ -1,6 +1,7 @@
 //! Events a second: a mixed day of a venue, with no journal and with one under each policy. Each figure is one JSON line.
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions)]
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, clippy::cast_sign_loss)]
+#![allow(clippy::cast_possible_wrap)]
 #![allow(dead_code)] // the population is shared with other benches
 
 mod population;
@@ -69,7 +70,11 @@ fn main() {
         );
     }
     let root = std::env::temp_dir().join(format!("aivora-bench-{}", std::process::id()));
+    let only = std::env::var("ONLY").ok();
     for policy in ["off", "none", "batch:256", "always"] {
+        if only.as_deref().is_some_and(|own| own != policy) {
+            continue;
+        }
         let count = if policy == "always" { stream.day.len() / 20 } else { stream.day.len() };
         let stream = Stream { start: stream.start.clone(), day: stream.day[..count].to_vec() };
         let engine = if policy == "off" {

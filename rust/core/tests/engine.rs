@@ -90,21 +90,30 @@ fn holds(mut world: World, events: usize) -> Run {
         let event = world.next(&state);
         let copy = (number % 7 == 0).then(|| state.clone());
         out.clear();
+        let fields = state.write_event(&event);
         let answer = state.apply(&event, &mut out);
+        if answer.is_ok() && number % 3 == 0 {
+            let before = copy.as_ref().unwrap_or(&state);
+            let opens = matches!(event.what, What::OrderAmend { .. });
+            if !opens || copy.is_some() {
+                let read = before.read_event(event.what.name(), &fields).unwrap();
+                assert_eq!(read, event.what, "{fields:?}");
+            }
+        }
         run.note(&event, answer.as_ref().err(), &out);
         world.learn(&event, answer.is_ok(), &out);
         adds_up(&state);
         if let Err(error) = &answer {
             assert_ne!(error.kind().code(), "invariant_broken", "{error} after {event:?}");
         }
-        let stale = answer.as_ref().is_err_and(|error| error.kind().code() == "stale_event");
-        if !stale {
+        let is_stale = answer.as_ref().is_err_and(|error| error.kind().code() == "stale_event");
+        if !is_stale {
             goes_on(&state, &out);
         }
         if let (Err(error), Some(mut copy)) = (&answer, copy) {
             // All that a refused event does is that time goes on.
             let clock = Event { what: What::Clock {}, ..event.clone() };
-            if !stale {
+            if !is_stale {
                 copy.apply(&clock, &mut Vec::new()).unwrap();
             }
             assert_eq!(copy.hash().unwrap(), state.hash().unwrap(), "{error} after {event:?}");

@@ -74,7 +74,9 @@ fn goes_on(disk: &SimDisk, fsync: Fsync) -> Result<u64, Error> {
 fn written(count: u64, fsync: Fsync) -> (SimDisk, Vec<(String, Vec<u8>)>) {
     let disk = SimDisk::new();
     let mut journal = create(&disk, options(fsync, SMALL)).unwrap();
-    (0..count).for_each(|nth| drop(journal.append(&payload(nth)).unwrap()));
+    for nth in 0..count {
+        journal.append(&payload(nth)).unwrap();
+    }
     drop(journal);
     let files = disk.list().unwrap().into_iter().map(|name| {
         let bytes = disk.bytes(&name).unwrap();
@@ -87,7 +89,9 @@ fn written(count: u64, fsync: Fsync) -> (SimDisk, Vec<(String, Vec<u8>)>) {
 
 fn damaged(files: &[(String, Vec<u8>)]) -> SimDisk {
     let disk = SimDisk::new();
-    files.iter().for_each(|(name, bytes)| disk.put(name, bytes.clone()));
+    for (name, bytes) in files {
+        disk.put(name, bytes.clone());
+    }
     disk
 }
 
@@ -254,7 +258,9 @@ fn without_the_sync_a_crash_takes_what_was_answered_for() {
     let disk = SimDisk::new();
     let mut journal = create(&disk, options(Fsync::Always, 1 << 20)).unwrap();
     disk.lie();
-    (0..50).for_each(|nth| drop(journal.append(&payload(nth)).unwrap()));
+    for nth in 0..50 {
+        journal.append(&payload(nth)).unwrap();
+    }
     std::mem::forget(journal);
     disk.crash(3);
     assert!(events(&disk).unwrap() < 50);
@@ -417,7 +423,9 @@ fn live_replay_and_snapshot_with_tail_are_one() {
         engine.apply(event).unwrap();
         match number % 400 {
             399 => engine.snapshot().unwrap(),
-            200 => drop(engine.mark().unwrap()),
+            200 => {
+                engine.mark().unwrap();
+            }
             _ => {}
         }
     }

@@ -82,6 +82,17 @@ impl Wire for Party {
     }
 }
 
+/// What a kind of event looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Its name.
+    pub name: &'static str,
+    /// The byte that stands for it.
+    pub tag: u8,
+    /// The names of its fields, and the names of their types.
+    pub fields: &'static [(&'static str, &'static str)],
+}
+
 macro_rules! events {
     ($(
         $(#[$doc:meta])*
@@ -96,8 +107,14 @@ macro_rules! events {
         }
 
         impl What {
-            /// The names of all there are, in order of their tags.
-            pub const NAMES: &'static [&'static str] = &[$($text),+];
+            /// All there are, in order of their tags: names, and the name and type of each field.
+            pub const ALL: &'static [Shape] = &[$(
+                Shape {
+                    name: $text,
+                    tag: $tag,
+                    fields: &[$( (stringify!($field), stringify!($type)), )*],
+                },
+            )+];
 
             /// Its name.
             #[must_use]

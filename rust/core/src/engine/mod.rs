@@ -12,6 +12,7 @@ pub mod outcome;
 pub mod policy;
 mod snapshot;
 pub mod state;
+pub mod text;
 pub mod trade;
 pub mod wire;
 

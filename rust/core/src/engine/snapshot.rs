@@ -37,7 +37,7 @@ fields! {
     Fee { rate, rebate }
     Funds { deposits, insurance, fees, dust, uncovered }
     Account { cluster, throttled }
-    Standing { reserved, staged }
+    Standing { reserved, reducing, staged }
     Order { id, pool, instrument, leg, side, lots, limit, reduce_only, reserve }
     ForcedOrder { order, pool, instrument, leg, side, lots, limit }
     Leg { instrument, side, lots, cost, accrued, bids, asks, chosen }

@@ -77,6 +77,8 @@ pub(super) struct Account {
 pub(super) struct Standing {
     /// What is kept back for its open orders.
     pub(super) reserved: i128,
+    /// How many of them may only reduce.
+    pub(super) reducing: u32,
     /// When a liquidation last closed a share of it.
     pub(super) staged: Option<i64>,
 }

@@ -200,7 +200,9 @@ impl State {
         }
         self.watch.changing()?.set_leg(order.pool, leg)?;
         self.orders.insert(order)?;
-        self.standing_mut(order.pool)?.reserved = reserved;
+        let standing = self.standing_mut(order.pool)?;
+        standing.reserved = reserved;
+        standing.reducing += u32::from(order.reduce_only);
         Ok(())
     }
 
@@ -212,7 +214,9 @@ impl State {
             Side::Sell => leg.asks -= order.lots,
         }
         self.watch.changing()?.set_leg(order.pool, leg)?;
-        self.standing_mut(order.pool)?.reserved -= order.reserve;
+        let standing = self.standing_mut(order.pool)?;
+        standing.reserved -= order.reserve;
+        standing.reducing -= u32::from(order.reduce_only);
         self.orders.remove(order.id).map(drop)
     }
 
@@ -434,8 +438,10 @@ impl State {
         let released = mul_div_floor(order.reserve, part, all).ok_or_else(lost)?;
         order.lots -= lots;
         order.reserve -= released;
-        self.standing_mut(order.pool)?.reserved -= released;
+        let standing = self.standing_mut(order.pool)?;
+        standing.reserved -= released;
         if order.lots == 0 {
+            standing.reducing -= u32::from(order.reduce_only);
             self.orders.remove(id)?;
             return Ok(());
         }
@@ -450,6 +456,9 @@ impl State {
         out: &mut Vec<Outcome>,
     ) -> Result<()> {
         if !leg.has_orders() {
+            return Ok(());
+        }
+        if self.standings.get(pool.index()).is_none_or(|own| own.reducing == 0) {
             return Ok(());
         }
         let now = self.leg_of(pool, leg.instrument, leg.side)?;

@@ -298,23 +298,29 @@ impl Ledger {
     /// # Errors
     /// `bad_leg`, `bad_collateral`, `limit_exceeded` and `overflow` as [`Portfolio::set_position`]. Nothing is changed then.
     pub fn set_leg(&mut self, id: PoolId, leg: Leg) -> Result<()> {
-        let venue = Arc::clone(&self.venue);
+        let Self { venue, pools, .. } = &mut *self;
         let instrument = venue.instrument(leg.instrument)?;
         let lots = Lots::new(i128::from(leg.lots), "lots")?;
         let cost = Quanta::new(leg.cost, "cost")?;
-        check_signs(&venue, leg.instrument, leg.side, lots, cost)?;
+        check_signs(venue, leg.instrument, leg.side, lots, cost)?;
         if leg.bids.max(leg.asks) > LOTS_MAX || leg.exposure() > i128::from(LOTS_MAX) {
             return Err(Error::overflow("exposure", instrument.symbol()));
         }
         if matches!(instrument.tiers(), Tiers::Slope { .. }) {
             terms(instrument, 0, leg.exposure())?;
         }
+        let pool = pools.get(id.0).ok_or_else(lost)?;
+        let multi = pool.head.multi;
         let rank = |leg: &Leg| {
-            let asset = venue.instrument(leg.instrument).map(|i| i.settlement().index());
-            (asset.unwrap_or(usize::MAX), leg.instrument, leg.side)
+            // In a pool of one asset all settle in it.
+            let asset = if multi {
+                venue.instrument(leg.instrument).map_or(usize::MAX, |i| i.settlement().index())
+            } else {
+                0
+            };
+            (asset, leg.instrument, leg.side)
         };
         let key = rank(&leg);
-        let pool = self.pool(id)?;
         let at = pool.legs.partition_point(|other| rank(other) < key);
         let known = pool.legs.get(at).is_some_and(|other| rank(other) == key);
         if !known {

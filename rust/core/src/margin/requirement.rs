@@ -115,6 +115,13 @@ pub fn terms(instrument: &Instrument, value: i128, lots: i128) -> Result<Terms> 
 /// Whole and part of each amount are taken apart first, so that no product can overflow: rates are at most 1.
 #[must_use]
 pub fn maintenance(value: i128, notional: i128, t: &Terms) -> Option<i128> {
+    // One division where the whole product fits; most do.
+    let product = value.checked_mul(t.maintenance_num).and_then(|product| {
+        product.checked_add(notional.checked_mul(t.fee_num)?)?.checked_sub(t.deduction_num)
+    });
+    if let Some(product) = product {
+        return Some(div_ceil(product, t.den)?.max(0));
+    }
     let (vq, vr) = (value.div_euclid(t.den), value.rem_euclid(t.den));
     let (nq, nr) = (notional.div_euclid(t.den), notional.rem_euclid(t.den));
     let (dq, dr) = (t.deduction_num.div_euclid(t.den), t.deduction_num.rem_euclid(t.den));

@@ -59,6 +59,9 @@ pub const fn div_ceil(a: i128, b: i128) -> Option<i128> {
     if b <= 0 {
         return None;
     }
+    if let Some(found) = short_ceil(a, b) {
+        return Some(found);
+    }
     let floor = a.div_euclid(b);
     // The floor is at least -2^127 and, where it is not exact, below 2^127 - 1.
     Some(if a.rem_euclid(b) == 0 { floor } else { floor.saturating_add(1) })
@@ -86,12 +89,28 @@ pub const fn div_round(a: i128, b: i128, rounding: Rounding) -> Option<i128> {
     Some(if up { floor.saturating_add(1) } else { floor })
 }
 
+/// `ceil(a / b)` for `b > 0`, where the quotient of 64 bits is enough: a fraction of the time of the wide one.
+#[must_use]
+#[allow(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // compared with their bounds
+const fn short_ceil(a: i128, b: i128) -> Option<i128> {
+    if a < 0 || a > i64::MAX as i128 || b <= 0 || b > i64::MAX as i128 {
+        return None;
+    }
+    let (a, b) = (a as u64, b as u64);
+    Some(a.div_ceil(b) as i128)
+}
+
 /// `amount × num / den` rounded up, for `0 <= num`, `0 < den`; splits so that the product cannot overflow
 /// while `num <= den`.
 #[must_use]
 pub const fn mul_ratio_ceil(amount: i128, num: i128, den: i128) -> Option<i128> {
     if den <= 0 || num < 0 {
         return None;
+    }
+    if let Some(product) = amount.checked_mul(num)
+        && let Some(found) = short_ceil(product, den)
+    {
+        return Some(found);
     }
     let (q, r) = (amount.div_euclid(den), amount.rem_euclid(den));
     let (Some(whole), Some(part)) = (q.checked_mul(num), r.checked_mul(num)) else {

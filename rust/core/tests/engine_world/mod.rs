@@ -296,7 +296,7 @@ impl World {
             let at = self.opened - start;
             let id = state.venue().nth(usize::try_from(at / 2).unwrap()).unwrap();
             self.opened += 1;
-            if at % 2 == 0 {
+            if at.is_multiple_of(2) {
                 return self.mark(state, id);
             }
             let rate = |ppm| Rate::new(ppm, 1_000_000, "fee").unwrap();

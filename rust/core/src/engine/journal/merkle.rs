@@ -77,9 +77,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
-    fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
+    use crate::engine::journal::hex;
 
     /// The definition, from the top down.
     fn defined(leaves: &[&[u8]]) -> Hash {

@@ -94,11 +94,12 @@ impl<H: Holdings> Watch<H> {
             let entry = |price| Entry { amount: 0, price, slot: 0 };
             entries.extend(places(&self.portfolio, id)?.into_iter().map(entry));
         }
-        let held = match self.records.start(pool) {
-            Some(start) => self.records.get(start).ok_or_else(broken)?.1,
-            None => &[],
-        };
-        let mut held: Vec<Entry> = held.iter().filter(|e| e.slot != SHARED).copied().collect();
+        let mut held = std::mem::take(&mut self.scratch.held);
+        held.clear();
+        if let Some(start) = self.records.start(pool) {
+            let (_, known) = self.records.get(start).ok_or_else(broken)?;
+            held.extend(known.iter().filter(|entry| entry.slot != SHARED));
+        }
         let mut last = None;
         for entry in &mut entries {
             if last == Some(entry.price) {
@@ -114,7 +115,7 @@ impl<H: Holdings> Watch<H> {
                 slots.take(0).ok_or_else(broken)?
             };
         }
-        for gone in held {
+        for gone in held.drain(..) {
             self.slots.get_mut(index(gone.price)).ok_or_else(broken)?.give(gone.slot);
         }
         let kind = if plain.is_some() { Kind::Plain } else { Kind::General };
@@ -124,7 +125,7 @@ impl<H: Holdings> Watch<H> {
         for entry in entries.iter().filter(|entry| entry.slot != SHARED) {
             self.slots.get_mut(index(entry.price)).ok_or_else(broken)?.own(entry.slot, start);
         }
-        self.scratch.entries = entries;
+        (self.scratch.entries, self.scratch.held) = (entries, held);
         Ok(start)
     }
 }

@@ -180,6 +180,7 @@ struct Scratch {
     certificate: Certificate,
     left: Vec<u32>,
     entries: Vec<Entry>,
+    held: Vec<Entry>,
 }
 
 fn broken() -> Error {
