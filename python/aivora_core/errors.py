@@ -8,9 +8,11 @@ __all__ = [
     "CardError",
     "FloatGivenError",
     "InvariantBroken",
+    "JournalError",
     "LimitExceeded",
     "NumberError",
     "PriceError",
+    "Refused",
     "TableError",
     "UnknownNameError",
 ]
@@ -104,6 +106,14 @@ class PriceError(AivoraError, ValueError):
 
 class BookError(AivoraError, ValueError):
     """An order book, a message to it, or a line of a feed is wrong."""
+
+
+class Refused(AivoraError):
+    """An engine refuses what it is told, by its rules."""
+
+
+class JournalError(AivoraError, OSError):
+    """A journal is damaged, or cannot be read or written."""
 
 
 class LimitExceeded(AivoraError):

@@ -1,6 +1,7 @@
-"""The command line: ``aivora run|check|walk|explain|case|bench``, each with ``--json``.
+"""The command line: ``aivora run|check|walk|explain|replay|verify|journal|case|bench``.
 
-Exit code 0: it did its job; 2: bad input; 1 only from ``case run``, where a case failed.
+Each takes ``--json``. Exit code 0: it did its job; 2: bad input; 1 only from ``case run``, where a
+case failed, and from ``verify``, where something is not as it was written.
 """
 
 from __future__ import annotations
@@ -62,6 +63,47 @@ def _feed_options(run: argparse.ArgumentParser) -> None:
     group.add_argument("--plot", metavar="FILE", help="draw it (.svg, .png, .pdf; extra: plot)")
 
 
+def _journal_options(run: argparse.ArgumentParser) -> None:
+    """The options of a run that writes a journal."""
+    group = run.add_argument_group("journal (an engine driven through a day, written down)")
+    group.add_argument("--journal", metavar="DIR", help="a directory for a new journal")
+    group.add_argument("--events", metavar="FILE", help="JSON lines; a made-up day without it")
+    group.add_argument("--count", type=int, default=5_000, help="events to make up (5000)")
+    group.add_argument("--policy", metavar="FILE", help="how the venue liquidates (TOML)")
+    group.add_argument("--fsync", default="batch:256", help="always, batch:N or none (batch:256)")
+
+
+def _journal_commands(
+    sub: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """The commands that read a journal."""
+    from aivora_core.cli import journal
+
+    replay = sub.add_parser("replay", parents=[shared], help="take a journal's events again")
+    replay.add_argument("journal", metavar="DIR")
+    replay.set_defaults(call=journal.replay)
+
+    verify = sub.add_parser(
+        "verify", parents=[shared], help="check a journal, byte by byte; exit 1 on a mismatch"
+    )
+    verify.add_argument("journal", metavar="DIR")
+    verify.add_argument("--head", metavar="HEX", help="a head of its chain that was kept elsewhere")
+    verify.set_defaults(call=journal.verify)
+
+    actions = sub.add_parser("journal", help="look into a journal")
+    kinds = actions.add_subparsers(dest="action", required=True, metavar="ACTION")
+    show = kinds.add_parser("show", parents=[shared], help="its events, and what followed")
+    show.add_argument("journal", metavar="DIR")
+    show.add_argument("--rows", type=int, default=40, help="how many to show (40)")
+    show.add_argument("--start", type=int, default=0, help="from which position on")
+    show.add_argument("--outcome", metavar="NAME", help="only events that this followed from")
+    show.set_defaults(call=journal.show)
+    export = kinds.add_parser("export", parents=[shared], help="write its events to a file")
+    export.add_argument("journal", metavar="DIR")
+    export.add_argument("--to", required=True, metavar="FILE", help="JSON lines, or .parquet")
+    export.set_defaults(call=journal.export)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aivora", description="The risk core of a perpetual-futures venue."
@@ -78,7 +120,10 @@ def _parser() -> argparse.ArgumentParser:
         help="the main job: check, explain the worst, walk its exit",
     )
     _feed_options(run)
+    _journal_options(run)
     run.set_defaults(call=commands.run)
+
+    _journal_commands(sub, shared)
 
     check = sub.add_parser("check", parents=[shared, inputs], help="check every pool")
     check.add_argument("--rows", type=int, default=20, help="rows to print, worst first")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from aivora_core import _core, demo
+from aivora_core.cli.answer import Answer
 from aivora_core.explain import amount, ratio
 from aivora_core.frames import read_table
 from aivora_core.portfolio import Portfolio
@@ -21,16 +22,7 @@ if TYPE_CHECKING:
     from aivora_core._core import Book, Prices, Venue, Walk
     from aivora_core.portfolio import Account, BankruptcyPrice, LiquidationPrice, Report
 
-__all__ = ["Answer", "bench", "case_run", "check", "explain", "run", "walk"]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command found: for programs, for people, and the exit code."""
-
-    data: dict[str, Any]
-    text: str
-    code: int = 0
+__all__ = ["bench", "case_run", "check", "explain", "run", "walk"]
 
 
 @dataclass(frozen=True)
@@ -135,6 +127,10 @@ def run(a: argparse.Namespace) -> Answer:
 
     With a feed and no positions: replay the feed, and price forced exits through it.
     """
+    if a.journal:
+        from aivora_core.cli.journal import run_journal
+
+        return run_journal(a)
     if a.feed and not (a.positions or a.collateral or a.orders or a.pools):
         from aivora_core.cli.feed import run_feed
 

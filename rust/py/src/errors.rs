@@ -15,6 +15,8 @@ pub(crate) fn class_name(group: ErrorGroup) -> &'static str {
         ErrorGroup::Lookup => "UnknownNameError",
         ErrorGroup::Price => "PriceError",
         ErrorGroup::Book => "BookError",
+        ErrorGroup::Refused => "Refused",
+        ErrorGroup::Journal => "JournalError",
         ErrorGroup::Limit => "LimitExceeded",
         ErrorGroup::Invariant => "InvariantBroken",
         _ => "AivoraError",
@@ -33,6 +35,11 @@ fn instance<'py>(py: Python<'py>, details: &Details) -> PyResult<Bound<'py, PyAn
     named.set_item("limit", &details.limit)?;
     named.set_item("row", details.row)?;
     class.call((details.to_string(),), Some(&named))
+}
+
+/// The exception for an error of the core, not raised.
+pub(crate) fn to_exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
+    instance(py, error.details())
 }
 
 /// The exception for an error of the core.

@@ -5,6 +5,7 @@
 mod book;
 mod books;
 mod convert;
+mod engine;
 mod errors;
 mod instrument;
 mod portfolio;
@@ -23,6 +24,8 @@ mod _core {
     use crate::book::{_pack_deltas, Book, walk_many};
     #[pymodule_export]
     use crate::books::Books;
+    #[pymodule_export]
+    use crate::engine::{_event, _journal, Answer, Engine, Event};
     #[pymodule_export]
     use crate::errors::{_error, _error_kinds, _raise_error};
     #[pymodule_export]

@@ -32,6 +32,10 @@ pub(crate) struct Portfolio {
 }
 
 impl Portfolio {
+    pub(crate) fn of(venue: &Venue, inner: margin::Portfolio) -> Self {
+        Self { venue: Arc::clone(&venue.inner), inner: Shared::new(inner), off_grid: Vec::new() }
+    }
+
     fn read(&self) -> Reading<'_> {
         self.inner.read()
     }

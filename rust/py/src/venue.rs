@@ -27,6 +27,17 @@ pub(crate) struct Venue {
 }
 
 impl Venue {
+    /// The text of its card.
+    pub(crate) fn card_text(&self) -> &str {
+        &self.text
+    }
+
+    /// A venue from its card's text, TOML or JSON.
+    pub(crate) fn from_text(text: &str) -> PyResult<Self> {
+        let inner = Arc::new(data::Venue::from_text(text).map_err(raise)?);
+        Ok(Self { inner, text: text.into() })
+    }
+
     fn instrument(&self, id: InstrumentId) -> Instrument {
         Instrument::new(Arc::clone(&self.inner), id, Arc::clone(&self.text))
     }
@@ -291,11 +302,5 @@ impl Venue {
 /// A venue from its card's text, TOML or JSON: how one is unpickled.
 #[pyfunction]
 pub(crate) fn _venue(text: &str) -> PyResult<Venue> {
-    match serde_json::from_str::<Value>(text) {
-        Ok(value) => {
-            let inner = Arc::new(data::Venue::from_tree(&value).map_err(raise)?);
-            Ok(Venue { inner, text: text.into() })
-        }
-        Err(_) => Venue::from_toml(text),
-    }
+    Venue::from_text(text)
 }

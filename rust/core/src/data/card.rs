@@ -181,6 +181,17 @@ impl Venue {
         Self::from_tree(&from_toml(text)?)
     }
 
+    /// A card as text: JSON where it is an object of it, else TOML.
+    ///
+    /// # Errors
+    /// As [`Venue::from_toml`].
+    pub fn from_text(text: &str) -> Result<Self> {
+        match serde_json::from_str::<Value>(text) {
+            Ok(tree) if tree.is_object() && text.len() <= CARD_BYTES_MAX => Self::from_tree(&tree),
+            _ => Self::from_toml(text),
+        }
+    }
+
     /// A card as a tree, such as JSON gives.
     ///
     /// # Errors

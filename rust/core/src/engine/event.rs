@@ -413,7 +413,7 @@ events! {
     29 Card = "card" {
         /// What it may change.
         scope: Scope,
-        /// The card, as TOML.
+        /// The card, as TOML or JSON.
         card: Arc<str>,
     }
     /// Nothing more will be filled of a forced order.

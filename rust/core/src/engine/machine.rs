@@ -72,6 +72,7 @@ pub struct Engine {
     bytes: Vec<u8>,
     /// Why nothing more is taken.
     poisoned: Option<String>,
+    closed: bool,
 }
 
 /// What the journal of an engine is of: a card and a policy.
@@ -100,7 +101,15 @@ impl Engine {
 
     fn of(state: State, journal: Option<Journal>) -> Self {
         let told = journal.as_ref().map_or(0, Journal::events);
-        Self { state, journal, told, outcomes: Vec::new(), bytes: Vec::new(), poisoned: None }
+        Self {
+            state,
+            journal,
+            told,
+            outcomes: Vec::new(),
+            bytes: Vec::new(),
+            poisoned: None,
+            closed: false,
+        }
     }
 
     /// An engine with a new journal.
@@ -173,6 +182,10 @@ impl Engine {
     }
 
     fn may_take(&self) -> Result<()> {
+        if self.closed {
+            let limit = "its journal was closed: open it again";
+            return Err(Error::new(ErrorKind::ReadOnly, "engine", "closed", limit));
+        }
         let Some(why) = &self.poisoned else { return Ok(()) };
         let limit = "nothing more is taken; its journal can be read";
         Err(Error::new(ErrorKind::InvariantBroken, "engine", why, limit))
@@ -199,6 +212,22 @@ impl Engine {
     /// `invariant_broken` only.
     pub fn hash(&mut self) -> Result<Digest> {
         self.state.hash()
+    }
+
+    /// How many events it was told.
+    #[must_use]
+    pub fn told(&self) -> u64 {
+        self.told
+    }
+
+    /// Writes down what is kept back, and lets the journal go: nothing more is taken then.
+    ///
+    /// # Errors
+    /// As [`Engine::flush`].
+    pub fn close(&mut self) -> Result<()> {
+        let Some(mut journal) = self.journal.take() else { return Ok(()) };
+        self.closed = true;
+        if journal.stopped().is_some() { Ok(()) } else { journal.flush() }
     }
 
     /// The journal, if it keeps one.

@@ -226,7 +226,7 @@ impl State {
 
     /// Another card comes into force.
     fn new_card(&mut self, scope: Scope, card: &str) -> Result<()> {
-        let venue = Arc::new(Venue::from_toml(card)?);
+        let venue = Arc::new(Venue::from_text(card)?);
         within_scope(&self.venue, &venue, scope)?;
         let mut books = Vec::new();
         for (market, instrument) in self.markets.iter().zip(venue.instruments()) {

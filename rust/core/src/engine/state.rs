@@ -139,9 +139,9 @@ impl State {
     /// Nothing has happened yet. The policy is the default one where its text is empty.
     ///
     /// # Errors
-    /// Those of [`Venue::from_toml`] and [`Policy::from_toml`].
+    /// Those of [`Venue::from_text`] and [`Policy::from_toml`].
     pub fn new(card: &str, policy_text: &str) -> Result<Self> {
-        let venue = Arc::new(Venue::from_toml(card)?);
+        let venue = Arc::new(Venue::from_text(card)?);
         let policy = match policy_text {
             "" => Policy::default(),
             text => Policy::from_toml(text)?,

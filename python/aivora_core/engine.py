@@ -1,0 +1,846 @@
+"""The engine: told what happened, it answers what follows, and keeps a journal of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from aivora_core import _core
+from aivora_core.portfolio import Portfolio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from os import PathLike
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from aivora_core._core import Answer, Event, Prices, Venue
+
+__all__ = ["Engine", "Journal", "OrderCheck", "Recovery", "Source"]
+
+Number = int | str | Decimal
+Pool = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What was found when a journal was opened again.
+
+    Attributes
+    ----------
+    events : int
+        How many events it holds.
+    snapshot : int or None
+        After how many the snapshot was taken that the engine went on from.
+    torn : str or None
+        The end of the journal that was cut, as it was not whole: nobody was answered for it.
+    left_out : list of str
+        Snapshots that are damaged, or not of this journal.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> ac.Recovery(12, None, None, [])
+    Recovery(events=12, snapshot=None, torn=None, left_out=[])
+    """
+
+    events: int
+    snapshot: int | None
+    torn: str | None
+    left_out: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCheck:
+    """What an order would do to its pool; true where it passes. Amounts are in quanta.
+
+    Attributes
+    ----------
+    passes : bool
+        Whether it may be opened.
+    reduces : bool
+        It only takes risk away: nothing is required for it.
+    equity, initial, maintenance : int
+        The pool with the order open beside those that are.
+    reserved : int
+        What is kept back for those that are open.
+    reserve : int
+        What is kept back for this one: what its worst fill loses against the mark, and its fee.
+    free : int
+        Equity less both: must cover ``initial``.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> bool(ac.OrderCheck(False, False, 5, 10, 4, 0, 1, 4))
+    False
+    """
+
+    passes: bool
+    reduces: bool
+    equity: int
+    initial: int
+    maintenance: int
+    reserved: int
+    reserve: int
+    free: int
+
+    def __bool__(self) -> bool:
+        """Whether it passes."""
+        return self.passes
+
+
+class Source:
+    """Makes events of one source, numbered one after the other. Made by `Engine.source`.
+
+    Instruments, assets and pools stand by their names (``"alice/cross"``, or ``"alice"`` for the
+    pool ``cross``); amounts are exact: int, str or Decimal, in units. Whole numbers of ticks, lots
+    and quanta are given as ``price_ticks``, ``lots`` and ``amount_quanta`` instead.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> eng = ac.Engine("demo")
+    >>> gateway = eng.source(7)
+    >>> event = gateway.event("pool_open", time=5, account="alice", pool="cross")
+    >>> (event.source, event.sequence, event.time)
+    (7, 1, 5)
+    """
+
+    def __init__(self, engine: Engine, number: int, sequence: int = 0) -> None:
+        self._engine = engine
+        self.number = number
+        self.sequence = sequence
+
+    def __repr__(self) -> str:
+        """Name its number and how far it is."""
+        return f"Source({self.number}, at {self.sequence})"
+
+    def event(self, name: str, *, time: int, **fields: Any) -> Event:
+        """Make the next event.
+
+        Parameters
+        ----------
+        name : str
+            Its name; those there are stand in the reference page of events.
+        time : int
+            When, in milliseconds.
+        **fields
+            Its fields by name.
+
+        Returns
+        -------
+        Event
+            Checked, and in whole numbers: `Engine.apply` converts nothing.
+
+        Raises
+        ------
+        AivoraError
+            For a field that is missing, unknown, off its grid or not exact; the number is not
+            used up.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> gateway = ac.Engine("demo").source(1)
+        >>> gateway.event("mark", time=0, instrument="BTC", mark="64000").fields()
+        {'instrument': 0, 'mark': 6400000}
+        """
+        event = self._engine.native.event(name, self.number, self.sequence + 1, time, fields)
+        self.sequence += 1
+        return event
+
+    def pool_open(
+        self,
+        account: str,
+        pool: str = "cross",
+        *,
+        time: int,
+        kind: str = "cross",
+        multi: bool = False,
+        asset: str | None = None,
+    ) -> Event:
+        """Open a pool.
+
+        Parameters
+        ----------
+        account, pool : str
+            Its account, and its name there.
+        time : int
+            In milliseconds.
+        kind : str
+            ``cross``, ``isolated`` or ``sub_account``.
+        multi : bool
+            It holds several assets.
+        asset : str, optional
+            The asset of a pool that holds one; that of the card without it.
+
+        Returns
+        -------
+        Event
+            ``pool_open``.
+        """
+        fields = {"account": account, "pool": pool, "kind": kind, "multi": multi, "asset": asset}
+        return self.event("pool_open", time=time, **fields)
+
+    def mark(self, instrument: str, mark: Number, *, time: int) -> Event:
+        """Tell a new mark.
+
+        Parameters
+        ----------
+        instrument : str
+            Its symbol.
+        mark : int, str or Decimal
+            The mark, on its grid.
+        time : int
+            In milliseconds.
+
+        Returns
+        -------
+        Event
+            ``mark``.
+        """
+        return self.event("mark", time=time, instrument=instrument, mark=mark)
+
+    def deposit(self, pool: Pool, asset: str, amount: Number, *, time: int) -> Event:
+        """Tell that money came in.
+
+        Parameters
+        ----------
+        pool : str or int
+            To which pool.
+        asset : str
+            In which asset.
+        amount : int, str or Decimal
+            How much, above 0.
+        time : int
+            In milliseconds.
+
+        Returns
+        -------
+        Event
+            ``deposit``.
+        """
+        return self.event("deposit", time=time, pool=pool, asset=asset, amount=amount)
+
+    def withdrawal(self, pool: Pool, asset: str, amount: Number, *, time: int) -> Event:
+        """Tell that money leaves: refused where the pool's requirements need it.
+
+        Parameters
+        ----------
+        pool : str or int
+            From which pool.
+        asset : str
+            In which asset.
+        amount : int, str or Decimal
+            How much, above 0.
+        time : int
+            In milliseconds.
+
+        Returns
+        -------
+        Event
+            ``withdrawal``.
+        """
+        return self.event("withdrawal", time=time, pool=pool, asset=asset, amount=amount)
+
+    def fees(
+        self, instrument: str, *, taker: Number, maker: Number, time: int, rebate: bool = False
+    ) -> Event:
+        """Set the fees of an instrument.
+
+        Parameters
+        ----------
+        instrument : str
+            Its symbol.
+        taker, maker : int, str or Decimal
+            What each pays of the value.
+        time : int
+            In milliseconds.
+        rebate : bool
+            The maker is paid instead.
+
+        Returns
+        -------
+        Event
+            ``fees``.
+        """
+        fields = {"instrument": instrument, "taker": taker, "maker": maker, "rebate": rebate}
+        return self.event("fees", time=time, **fields)
+
+    def order_open(  # noqa: PLR0913 - one argument a field of the event
+        self,
+        order: int,
+        pool: Pool,
+        instrument: str,
+        side: str,
+        quantity: Number,
+        *,
+        time: int,
+        limit: Number | None = None,
+        leg: str = "net",
+        reduce_only: bool = False,
+    ) -> Event:
+        """Open an order.
+
+        Parameters
+        ----------
+        order : int
+            Its number.
+        pool : str or int
+            Whose pool.
+        instrument : str
+            Its symbol.
+        side : str
+            ``buy`` or ``sell``.
+        quantity : int, str or Decimal
+            How much.
+        time : int
+            In milliseconds.
+        limit : int, str or Decimal, optional
+            The worst price it accepts; a market order without it.
+        leg : str
+            ``net``, ``long`` or ``short``.
+        reduce_only : bool
+            It may only reduce the leg.
+
+        Returns
+        -------
+        Event
+            ``order_open``.
+        """
+        return self.event(
+            "order_open",
+            time=time,
+            order=order,
+            pool=pool,
+            instrument=instrument,
+            leg=leg,
+            side=side,
+            quantity=quantity,
+            limit=limit,
+            reduce_only=reduce_only,
+        )
+
+    def order_cancel(self, order: int, *, time: int) -> Event:
+        """Cancel an order.
+
+        Parameters
+        ----------
+        order : int
+            Its number.
+        time : int
+            In milliseconds.
+
+        Returns
+        -------
+        Event
+            ``order_cancel``.
+        """
+        return self.event("order_cancel", time=time, order=order)
+
+    def fill(
+        self,
+        instrument: str,
+        price: Number,
+        quantity: Number,
+        *,
+        buyer: Pool,
+        seller: Pool,
+        taker: str,
+        time: int,
+        **fields: Any,
+    ) -> Event:
+        """Tell a trade between two pools.
+
+        Parameters
+        ----------
+        instrument : str
+            Its symbol.
+        price, quantity : int, str or Decimal
+            At which price, and how much.
+        buyer, seller : str or int
+            The pools.
+        taker : str
+            Which of them took: ``buy`` or ``sell``.
+        time : int
+            In milliseconds.
+        **fields
+            ``buyer_order``, ``seller_order``, ``buyer_leg``, ``seller_leg``.
+
+        Returns
+        -------
+        Event
+            ``fill``.
+        """
+        return self.event(
+            "fill",
+            time=time,
+            instrument=instrument,
+            price=price,
+            quantity=quantity,
+            buyer=buyer,
+            seller=seller,
+            taker=taker,
+            **fields,
+        )
+
+    def clock(self, *, time: int) -> Event:
+        """Tell that time goes on: the end of a block, where the card checks then.
+
+        Parameters
+        ----------
+        time : int
+            In milliseconds.
+
+        Returns
+        -------
+        Event
+            ``clock``.
+        """
+        return self.event("clock", time=time)
+
+
+class Engine:
+    """A deterministic state machine of one venue: told what happened, it answers what follows.
+
+    Two engines that were told the same are in the same state, to the last bit. Nothing reads a
+    clock: time comes with the events. With a journal each event is written down before it changes
+    anything; `Engine.open` goes on where the journal ends, and `Journal` reads it.
+
+    Parameters
+    ----------
+    venue : Venue, str or path
+        The card, or a name or path of one.
+    policy : str or path, optional
+        How the venue liquidates: the text of a liquidation policy, or a path of one. Without it a
+        leg is closed in full, without a fee.
+    journal : path, optional
+        A directory for a new journal.
+    fsync : str
+        When what was written is made to last: ``always`` (before each answer), ``batch:N`` (every
+        N events) or ``none`` (when flushed).
+    segment_bytes : int
+        How large a file of the journal grows.
+
+    Raises
+    ------
+    AivoraError
+        For a card or policy that is wrong; `JournalError` for a directory that cannot be written.
+
+    Attributes
+    ----------
+    native : aivora_core._core.Engine
+        The native half.
+    path : pathlib.Path or None
+        The directory of the journal.
+    recovery : Recovery or None
+        What was found when it was opened again.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> eng = ac.Engine("demo")
+    >>> gateway = eng.source(1)
+    >>> for event in [
+    ...     gateway.mark("BTC", "64000", time=0),
+    ...     gateway.fees("BTC", taker="0.0005", maker="0.0002", time=0),
+    ...     gateway.pool_open("alice", time=1),
+    ...     gateway.pool_open("bob", time=1),
+    ... ]:
+    ...     assert eng.apply(event)
+    >>> for name in ("alice", "bob"):
+    ...     assert eng.apply(gateway.deposit(name, "USDT", "2000", time=2))
+    >>> trade = gateway.fill("BTC", 64000, 1, buyer="alice", seller="bob", taker="buy", time=3)
+    >>> eng.apply(trade).names
+    ['traded', 'traded']
+    >>> fall = eng.apply(gateway.mark("BTC", "62000", time=4))
+    >>> fall.names
+    ['liquidatable', 'liquidation_started', 'forced_order']
+    >>> fall.outcomes[2]["pool"], fall.outcomes[2]["side"], fall.outcomes[2]["quantity"]
+    ('alice/cross', 'sell', '1')
+    """
+
+    def __init__(
+        self,
+        venue: Venue | str | PathLike[str],
+        *,
+        policy: str | PathLike[str] | None = None,
+        journal: str | PathLike[str] | None = None,
+        fsync: str = "always",
+        segment_bytes: int = 64 << 20,
+    ) -> None:
+        if not isinstance(venue, _core.Venue):
+            venue = _core.Venue.load(str(venue))
+        text = "" if policy is None else _policy_text(policy)
+        where = None if journal is None else Path(journal)
+        self.native = _core.Engine(venue, text, where, fsync, segment_bytes)
+        self.path = where
+        self.recovery: Recovery | None = None
+
+    @classmethod
+    def open(
+        cls,
+        journal: str | PathLike[str],
+        *,
+        fsync: str = "always",
+        segment_bytes: int = 64 << 20,
+    ) -> Self:
+        """Go on where a journal ends; ``recovery`` says what was found.
+
+        Parameters
+        ----------
+        journal : path
+            The directory of the journal.
+        fsync, segment_bytes
+            As of a new engine.
+
+        Returns
+        -------
+        Engine
+            In the state after the last whole event.
+
+        Raises
+        ------
+        JournalError
+            For a journal that is damaged anywhere but at its very end.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import aivora_core as ac
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     with ac.Engine("demo", journal=root) as eng:
+        ...         taken = eng.apply(eng.source(1).pool_open("alice", time=0))
+        ...         before = eng.hash
+        ...     with ac.Engine.open(root) as again:
+        ...         again.hash == before, again.recovery.events
+        (True, 1)
+        """
+        where = Path(journal)
+        native, events, snapshot, torn, left_out = _core.Engine.open(where, fsync, segment_bytes)
+        engine = cls.__new__(cls)
+        engine.native, engine.path = native, where
+        engine.recovery = Recovery(events, snapshot, torn, left_out)
+        return engine
+
+    def __enter__(self) -> Self:
+        """Itself; the journal is closed at the end."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Write down what is kept back, and let the journal go."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Name the venue, the events and the journal."""
+        where = "no journal" if self.path is None else f"journal {self.path}"
+        return f"Engine({self.venue.name}, {self.events:,} events, {where})"
+
+    def source(self, number: int, *, after: int = 0) -> Source:
+        """Make a source of events.
+
+        Parameters
+        ----------
+        number : int
+            Its number, 0 to 65535.
+        after : int
+            The last sequence number it has used.
+
+        Returns
+        -------
+        Source
+            Numbers its events one after the other.
+        """
+        return Source(self, number, after)
+
+    def apply(self, event: Event) -> Answer:
+        """Take an event.
+
+        Parameters
+        ----------
+        event : Event
+            What happened.
+
+        Returns
+        -------
+        Answer
+            True where it was taken; ``refused`` says why not, ``outcomes`` what followed. One that
+            is refused changes nothing but the time.
+
+        Raises
+        ------
+        JournalError
+            Where it could not be written down: it has changed nothing then.
+        InvariantBroken
+            For a defect of the engine, which takes nothing more after it.
+        """
+        return self.native.apply(event)
+
+    def apply_all(self, events: Iterable[Event]) -> tuple[int, list[tuple[int, Answer]]]:
+        """Take many events, one after the other.
+
+        Parameters
+        ----------
+        events : iterable of Event
+            In order.
+
+        Returns
+        -------
+        int
+            How many were refused.
+        list of (int, Answer)
+            The answers of those that were refused or that something followed from, with their
+            places.
+
+        Raises
+        ------
+        AivoraError
+            As `apply`; the events before it have been taken.
+        """
+        return self.native.apply_all(list(events))
+
+    def check_order(self, order: Event) -> OrderCheck:
+        """Ask what an order would do, were it opened now. Nothing is changed or reserved.
+
+        Parameters
+        ----------
+        order : Event
+            An ``order_open``.
+
+        Returns
+        -------
+        OrderCheck
+            True where it passes.
+
+        Raises
+        ------
+        AivoraError
+            Where it is no order: an instrument that does not trade, a pool that is locked, ...
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> eng = ac.Engine("demo")
+        >>> gateway = eng.source(1)
+        >>> for event in (gateway.mark("BTC", 64000, time=0), gateway.pool_open("alice", time=0)):
+        ...     assert eng.apply(event)
+        >>> assert eng.apply(gateway.deposit("alice", "USDT", 2000, time=0))
+        >>> order = gateway.order_open(1, "alice", "BTC", "buy", 1, limit=64000, time=1)
+        >>> found = eng.check_order(order)
+        >>> bool(found), found.initial, found.reserve
+        (True, 640000000, 32000000)
+        """
+        return OrderCheck(**self.native.check_order(order))
+
+    @property
+    def venue(self) -> Venue:
+        """The card in force."""
+        return self.native.venue()
+
+    @property
+    def time(self) -> int | None:
+        """The time of the last event, in milliseconds."""
+        return self.native.status()[0]
+
+    @property
+    def events(self) -> int:
+        """How many events it was told."""
+        return self.native.status()[1]
+
+    @property
+    def lasting(self) -> int:
+        """How many of them outlive a crash of the machine."""
+        return self.native.status()[2]
+
+    @property
+    def head(self) -> str | None:
+        """The head of the journal's chain: kept elsewhere, it pins all that came before."""
+        return self.native.status()[3]
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the journal takes nothing more, if that is so."""
+        return self.native.status()[4]
+
+    @property
+    def hash(self) -> str:
+        """The hash of the state."""
+        return self.native.hash()
+
+    @property
+    def liquidatable(self) -> NDArray[np.bool_]:
+        """The verdict on each pool at the last check, in the order in which they were opened."""
+        return self.native.liquidatable()
+
+    @property
+    def forced_orders(self) -> list[dict[str, Any]]:
+        """The forced orders that are out."""
+        return self.native.forced_orders()
+
+    @property
+    def funds(self) -> dict[str, dict[str, int]]:
+        """What the venue has in each asset: deposits, insurance, fees, ..., in quanta."""
+        return self.native.funds()
+
+    @property
+    def prices(self) -> Prices:
+        """The prices in force."""
+        return self.native.prices()
+
+    @property
+    def portfolio(self) -> Portfolio:
+        """The pools as they are now, packed: for scans, explanations and liquidation prices."""
+        return Portfolio(self.venue, self.native.packed(self.venue))
+
+    def pool(self, name: Pool) -> dict[str, Any]:
+        """Show a pool, in whole numbers.
+
+        Parameters
+        ----------
+        name : str or int
+            ``account/pool``, the account alone for its pool ``cross``, or the place.
+
+        Returns
+        -------
+        dict
+            What it holds and requires.
+
+        Raises
+        ------
+        UnknownNameError
+            Where no such pool is open.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> eng = ac.Engine("demo")
+        >>> assert eng.apply(eng.source(1).pool_open("alice", time=0))
+        >>> eng.pool("alice")["balances"]
+        {'USDT': 0}
+        """
+        if isinstance(name, str):
+            account, _, pool = name.partition("/")
+            place = self.native.find(account, pool or "cross")
+            if place is None:
+                limit = "no such pool is open"
+                raise _core._error("unknown_account", "pool", name, limit)
+            name = place
+        return self.native.pool_state(name)
+
+    def flush(self) -> None:
+        """Make everything last that was told."""
+        self.native.flush()
+
+    def mark_state(self) -> str:
+        """Write the hash of the state into the journal: who verifies it must come to the same.
+
+        Returns
+        -------
+        str
+            The hash.
+        """
+        return self.native.mark()
+
+    def snapshot(self) -> None:
+        """Write a snapshot beside the journal: the next start goes on from it."""
+        self.native.snapshot()
+
+    def close(self) -> None:
+        """Write down what is kept back, and let the journal go; with one, nothing more is taken."""
+        self.native.close()
+
+
+class Journal:
+    """A journal to read: each time from its start, every byte checked and every event taken again.
+
+    Parameters
+    ----------
+    path : path
+        Its directory.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import aivora_core as ac
+    >>> with tempfile.TemporaryDirectory() as root:
+    ...     with ac.Engine("demo", journal=root) as eng:
+    ...         taken = eng.apply(eng.source(1).pool_open("alice", time=0))
+    ...         head = eng.head
+    ...     found = ac.Journal(root).verify(head)
+    >>> found["events"], found["head"] == head
+    (1, True)
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        """Name the directory."""
+        return f"Journal({str(self.path)!r})"
+
+    def verify(
+        self, head: str | None = None, *, each: Callable[[dict[str, Any]], None] | None = None
+    ) -> dict[str, Any]:
+        """Check every byte, take every event again, and compare every hash of the state.
+
+        Without a head that was kept elsewhere this shows corruption; somebody who writes a whole
+        new journal is not seen.
+
+        Parameters
+        ----------
+        head : str, optional
+            A head of the chain that was kept elsewhere: it must come up.
+        each : callable, optional
+            Called with each event and its answer.
+
+        Returns
+        -------
+        dict
+            ``events``, ``refused``, ``head``, ``roots`` of sealed segments, ``states`` compared,
+            ``state`` at the end, ``torn``.
+
+        Raises
+        ------
+        JournalError
+            Naming the file, the byte and what is wrong.
+        """
+        return _core._journal(self.path, head, each)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """List all events with names and units, and what followed from each.
+
+        Returns
+        -------
+        list of dict
+            ``position``, ``source``, ``sequence``, ``time``, ``event``, ``fields``, ``refused``,
+            ``outcomes``.
+
+        Raises
+        ------
+        JournalError
+            As `verify`.
+        """
+        found: list[dict[str, Any]] = []
+        self.verify(each=found.append)
+        return found
+
+
+def _policy_text(policy: str | PathLike[str]) -> str:
+    """A policy as text: itself, or what is in a file."""
+    if isinstance(policy, str) and "\n" in policy:
+        return policy
+    try:
+        return Path(policy).read_text("utf-8")
+    except OSError as error:
+        limit = "must be a liquidation policy, or a path of one"
+        raise _core._error("bad_card", "policy", str(policy), f"{limit}: {error}") from error
