@@ -1,0 +1,433 @@
+"""The engine from Python: a stranger's session, what is refused, and its journal."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import aivora_core as ac
+from aivora_core.cli import main
+from aivora_core.day import day
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HYPERLIQUID = """
+schema = "aivora-liquidation/0"
+close = "staged"
+share = "0.2"
+above = "100000"
+cooldown_ms = 30000
+fee = "0.01"
+adl = "profit_leverage"
+[backstop]
+account = "venue"
+pool = "backstop"
+below = "2/3"
+"""
+MINIMAL = """
+schema = "aivora-liquidation/0"
+close = "minimal"
+target = "maintenance"
+fee = "0.01"
+adl = "size"
+"""
+
+
+def opened(policy: str | None = None, **options: Any) -> tuple[ac.Engine, ac.Source]:
+    """BTC at 64,000, fees known, alice and bob with 2,000, and a venue pool."""
+    engine = ac.Engine("demo", policy=policy, **options)
+    source = engine.source(1)
+    for event in (
+        source.mark("BTC", 64_000, time=0),
+        source.fees("BTC", taker="0.0005", maker="0.0002", time=0),
+        source.pool_open("alice", time=0),
+        source.pool_open("bob", time=0),
+        source.pool_open("venue", "backstop", time=0),
+    ):
+        assert engine.apply(event)
+    for name, amount in (("alice", 2_000), ("bob", 200_000), ("venue/backstop", 1_000_000)):
+        assert engine.apply(source.deposit(name, "USDT", amount, time=0))
+    return engine, source
+
+
+def trade(
+    source: ac.Source,
+    buyer: str,
+    seller: str,
+    quantity: Any,
+    price: Any = 64_000,
+    **more: Any,
+) -> Any:
+    fields = {"buyer": buyer, "seller": seller, "taker": "buy", "time": 1} | more
+    return source.fill("BTC", price, quantity, **fields)
+
+
+def outcome(answer: Any, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(o for o in answer.outcomes if o["outcome"] == name)
+    return found
+
+
+def test_a_fill_is_exact_to_the_quantum() -> None:
+    engine, source = opened()
+    answer = engine.apply(trade(source, "alice", "bob", "0.333", "64000.1"))
+    assert answer.names == ["traded", "traded"]
+    # 0.333 of 64000.1 is 21312.0333; 0.05% of that 10.65601665, up to the next quantum; the
+    # maker's 0.02% is 4.26240666.
+    assert [o["fee"] for o in answer.outcomes] == ["10.656017", "4.262407"]
+    alice = engine.pool("alice")
+    assert alice["legs"] == [
+        {
+            "instrument": "BTC",
+            "leg": "net",
+            "lots": 333,
+            "cost": 21_312_033_300,
+            "bids": 0,
+            "asks": 0,
+        }
+    ]
+    assert alice["balances"] == {"USDT": 2_000_000_000 - 10_656_017}
+    # Half of it back at another price: cost is released pro rata, and the difference is realised.
+    answer = engine.apply(trade(source, "bob", "alice", "0.111", "65000"))
+    released = Fraction(21_312_033_300 * 111, 333)
+    realised = 111 * 65_000 * 1_000 - int(released)
+    assert Decimal(outcome(answer, "traded")["realised"]) != 0
+    assert answer.outcomes[1]["realised"] == str(Decimal(realised).scaleb(-6).normalize())
+    assert engine.pool("alice")["legs"][0]["cost"] == 21_312_033_300 - int(released)
+    funds = engine.funds["USDT"]
+    held = sum(
+        engine.pool(name)["balances"]["USDT"]
+        - sum(leg["cost"] for leg in engine.pool(name)["legs"])
+        for name in ("alice", "bob", "venue/backstop")
+    )
+    assert held + funds["fees"] + funds["insurance"] + funds["dust"] == funds["deposits"]
+
+
+def test_an_order_keeps_its_worst_fill_and_its_fee() -> None:
+    engine, source = opened()
+    order = source.order_open(7, "alice", "BTC", "buy", "1", limit=64_100, time=1)
+    found = engine.check_order(order)
+    # 100 above the mark, and 0.05% of 64,100; initial margin of 64,000 in the second bracket.
+    assert (found.reserve, found.initial) == (100_000_000 + 32_050_000, 640_000_000)
+    assert found.free == 2_000_000_000 - found.reserve
+    before = engine.hash
+    assert found.passes
+    assert engine.hash == before, "nothing is reserved by asking"
+    assert engine.apply(order)
+    assert (engine.pool("alice")["reserved"], engine.pool("alice")["orders"]) == (132_050_000, [7])
+    # Filled in two parts, the reserve goes with them.
+    assert engine.apply(trade(source, "alice", "bob", "0.4", buyer_order=7))
+    assert engine.pool("alice")["reserved"] == 132_050_000 - 132_050_000 * 2 // 5
+    assert engine.apply(trade(source, "alice", "bob", "0.6", buyer_order=7))
+    assert (engine.pool("alice")["reserved"], engine.pool("alice")["orders"]) == (0, [])
+    # What is left covers no second one, but anything that reduces passes.
+    refused = engine.apply(source.order_open(8, "alice", "BTC", "buy", "9", limit=64_000, time=2))
+    assert not refused
+    assert refused.refused.code == "insufficient_margin"
+    assert isinstance(refused.refused, ac.Refused)
+    assert engine.apply(source.order_open(9, "alice", "BTC", "sell", "1", limit=64_000, time=2))
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "code"),
+    [
+        ("deposit", {"pool": "carol", "asset": "USDT", "amount": 1}, "unknown_account"),
+        ("deposit", {"pool": "alice", "asset": "BTC", "amount": 1}, "unknown_asset"),
+        ("deposit", {"pool": "alice", "asset": "USDT", "amount": 1.5}, "float_given"),
+        ("deposit", {"pool": "alice", "asset": "USDT", "amount": "0.0000001"}, "off_grid"),
+        ("deposit", {"pool": "alice", "asset": "USDT"}, "bad_column"),
+        ("deposit", {"pool": "alice", "asset": "USDT", "amount": 1, "to": "bob"}, "bad_column"),
+        ("mark", {"instrument": "BTC", "mark": "64000.001"}, "off_grid"),
+        ("mark", {"instrument": "BTX", "mark": "64000"}, "unknown_instrument"),
+        ("order_open", {"pool": "alice", "order": -1, "instrument": "BTC"}, "out_of_range"),
+        ("no_such_event", {}, "bad_column"),
+        ("forced_end", {"order": 1, "reason": "tired"}, "out_of_range"),
+    ],
+)
+def test_an_event_that_is_none_is_refused_when_it_is_made(
+    event: str, fields: dict[str, Any], code: str
+) -> None:
+    engine, source = opened()
+    before = engine.hash
+    with pytest.raises(ac.AivoraError) as error:
+        source.event(event, time=1, **fields)
+    assert error.value.code == code
+    assert engine.hash == before
+    assert source.event("clock", time=1).sequence == 9, "no number was used up"
+
+
+def test_what_is_stale_or_cannot_be_changes_nothing() -> None:
+    engine, source = opened()
+    late = engine.source(1, after=3).deposit("alice", "USDT", 1, time=9)
+    before = engine.hash
+    assert engine.apply(late).refused.code == "stale_event"
+    past = source.deposit("alice", "USDT", 1, time=-1)
+    assert engine.apply(past).refused.code == "stale_event"
+    assert engine.hash == before
+    for event, code in [
+        (source.withdrawal("alice", "USDT", "2000.000001", time=1), "insufficient_margin"),
+        (source.order_cancel(5, time=1), "unknown_order"),
+        (trade(source, "alice", "bob", 1, buyer_order=5), "unknown_order"),
+        (trade(source, "alice", "alice", 1), "bad_fill"),
+        (trade(source, "alice", "bob", 40), "insufficient_margin"),
+        (source.event("funding_settlement", time=1, instrument="BTC"), "missing_price"),
+        (source.event("halt", time=1), None),
+        (trade(source, "alice", "bob", 1), "not_trading"),
+    ]:
+        answer = engine.apply(event)
+        assert (answer.refused and answer.refused.code) == code, event
+    gap = engine.apply(engine.source(1, after=99).clock(time=2))
+    assert outcome(gap, "sequence_gap")["missing"] > 80
+
+
+def fallen(policy: str | None, quantity: str = "1") -> tuple[ac.Engine, ac.Source, Any]:
+    engine, source = opened(policy)
+    assert engine.apply(trade(source, "alice", "bob", quantity))
+    return engine, source, engine.apply(source.mark("BTC", "62270", time=2))
+
+
+def test_a_forced_order_is_limited_by_the_bankruptcy_price() -> None:
+    engine, source, answer = fallen(None)
+    forced = outcome(answer, "forced_order")
+    portfolio = engine.portfolio
+    own = portfolio["alice"].bankruptcy_price("BTC", engine.prices)
+    assert Decimal(forced["limit"]) == own.price
+    assert engine.pool("alice")["locked"]
+    assert engine.apply(source.withdrawal("alice", "USDT", 1, time=3)).refused.code == "pool_locked"
+    below = trade(
+        source, "bob", "alice", 1, own.price - Decimal("0.1"), seller_order=forced["order"], time=3
+    )
+    assert engine.apply(below).refused.code == "bad_fill"
+    done = engine.apply(
+        trade(source, "bob", "alice", 1, own.price, seller_order=forced["order"], time=3)
+    )
+    assert "liquidation_finished" in done.names
+    equity = Decimal(outcome(done, "liquidation_finished")["equity"])
+    assert 0 <= equity < 64, "closing at the limit loses at most what was there"
+    assert not engine.pool("alice")["locked"]
+
+
+def test_the_fewest_lots_are_the_fewest() -> None:
+    engine, source, answer = fallen(MINIMAL)
+    forced = outcome(answer, "forced_order")
+    lots = int(Decimal(forced["quantity"]) * 1_000)
+    balance = engine.pool("alice")["balances"]["USDT"]
+    cost = engine.pool("alice")["legs"][0]["cost"]
+
+    def is_safe(closed: int) -> bool:
+        """From the specification: what is left after closing at the mark, and the fee of 1%."""
+        value = 62_270 * 1_000 * closed
+        equity = balance + value - Fraction(cost * closed, 1_000) - Fraction(value, 100)
+        held = 62_270 * 1_000 * (1_000 - closed)
+        equity += held - Fraction(cost * (1_000 - closed), 1_000)
+        # Brackets of the demo card: 0.4% to 50,000, then 0.5% less 50.
+        rate, off = (
+            (Fraction(1, 200), 50_000_000) if held >= 50_000_000_000 else (Fraction(1, 250), 0)
+        )
+        return bool(equity >= held * rate - off)
+
+    # The fee costs more than the requirement frees: no part is enough, and all of it is closed.
+    assert not any(is_safe(closed) for closed in range(1, 1_000))
+    assert lots == 1_000
+    free = MINIMAL.replace('fee = "0.01"', 'fee = "0"')
+    engine, source, answer = fallen(free)
+    lots = int(Decimal(outcome(answer, "forced_order")["quantity"]) * 1_000)
+    assert 0 < lots < 1_000
+    done = engine.apply(
+        trade(
+            source,
+            "bob",
+            "alice",
+            Decimal(lots) / 1_000,
+            62_270,
+            seller_order=outcome(answer, "forced_order")["order"],
+            time=3,
+        )
+    )
+    assert "liquidation_finished" in done.names
+    assert not engine.liquidatable.any()
+
+
+def test_a_share_first_and_then_all_within_the_cooldown() -> None:
+    alone = HYPERLIQUID[: HYPERLIQUID.index("[backstop]")].replace('"0.01"', '"0.0001"')
+    engine, source = opened(alone)
+    assert engine.apply(source.deposit("alice", "USDT", 4_000, time=0))
+    assert engine.apply(trade(source, "alice", "bob", 3))
+    # 6,000 less 96 and 5,550 are left; 0.5% of 186,450 less 50 are required, and after a fifth
+    # is closed still 696.
+    answer = engine.apply(source.mark("BTC", "62150", time=2))
+    first = outcome(answer, "forced_order")
+    assert first["quantity"] == "0.6", "a fifth of three"
+    done = engine.apply(
+        trade(source, "bob", "alice", "0.6", 62_150, seller_order=first["order"], time=3)
+    )
+    assert "liquidation_fee" in done.names
+    second = outcome(done, "forced_order")
+    assert second["quantity"] == "2.4", "all of it within thirty seconds"
+
+
+def test_the_backstop_takes_over_below_two_thirds() -> None:
+    engine, source = opened(HYPERLIQUID)
+    assert engine.apply(trade(source, "alice", "bob", 1))
+    answer = engine.apply(source.mark("BTC", "62120", time=2))
+    # Equity is 2,000 less 32 and 1,880: 88; maintenance 0.5% of 62,120 less 50: 260.6.
+    assert answer.names == [
+        "liquidatable",
+        "liquidation_started",
+        "backstop_took_over",
+        "liquidation_finished",
+        "safe",
+    ]
+    assert engine.pool("alice")["legs"] == []
+    assert engine.pool("alice")["balances"] == {"USDT": 0}
+    taken = engine.pool("venue/backstop")
+    assert taken["legs"][0]["lots"] == 1_000
+    assert taken["balances"]["USDT"] == 1_000_000_000_000 + 88_000_000
+
+
+def test_what_the_book_does_not_take_is_deleveraged_and_covered() -> None:
+    engine, source = opened()
+    assert engine.apply(source.event("insurance_top_up", time=0, asset="USDT", amount=50))
+    assert engine.apply(trade(source, "alice", "bob", 1))
+    answer = engine.apply(source.mark("BTC", "61900", time=2))
+    forced = outcome(answer, "forced_order")
+    # Equity is 2,000 less 32 and 2,100: 132 are missing. The fund bears 50 of them: the worst
+    # price is 82 above the mark, and the fee.
+    assert Decimal(forced["limit"]) >= 61_982
+    ended = engine.apply(
+        source.event("forced_end", time=3, order=forced["order"], reason="expired")
+    )
+    found = outcome(ended, "deleveraged")
+    assert (found["counterparty"], found["quantity"]) == ("bob/cross", "1")
+    # At the bankruptcy price of the leg: the account ends with what a tick rounds.
+    left = Decimal(outcome(ended, "liquidation_finished")["equity"])
+    assert 0 <= left <= 62
+    assert engine.pool("bob")["legs"] == []
+    assert engine.funds["USDT"]["insurance"] == 50_000_000
+
+
+def test_a_journal_goes_on_where_it_ended(tmp_path: Path) -> None:
+    engine = ac.Engine("demo", journal=tmp_path, fsync="batch:16", policy=HYPERLIQUID)
+    taken = sum(bool(answer) for answer in day(engine, 400, accounts=20))
+    assert taken > 400
+    engine.snapshot()
+    state, head, events = engine.hash, engine.head, engine.events
+    assert head
+    engine.close()
+    with pytest.raises(ac.JournalError) as error:
+        engine.apply(engine.source(2).clock(time=10**9))
+    assert error.value.code == "read_only"
+    with ac.Engine.open(tmp_path) as again:
+        assert (again.hash, again.events) == (state, events)
+        assert again.recovery == ac.Recovery(events, events, None, [])
+        assert again.apply(again.source(2).clock(time=10**9))
+        assert again.lasting == events + 1
+        with pytest.raises(ac.JournalError, match="only this process writes"):
+            ac.Engine.open(tmp_path)
+    found = ac.Journal(tmp_path).verify(head)
+    assert (found["events"], found["states"]) == (events + 1, 1)
+    with pytest.raises(ac.JournalError, match="never has this head"):
+        ac.Journal(tmp_path).verify("0" * 64)
+    rows = ac.Journal(tmp_path).rows()
+    assert len(rows) == events + 1
+    assert rows[0]["fields"] == {"instrument": "BTC", "mark": "64000"}
+
+
+def test_the_last_record_may_be_torn_and_no_other(tmp_path: Path) -> None:
+    with ac.Engine("demo", journal=tmp_path) as engine:
+        for answer in day(engine, 60, accounts=5):
+            assert answer.position >= 0
+        events = engine.events
+    segment = tmp_path / "0000000000.journal"
+    whole = segment.read_bytes()
+    segment.write_bytes(whole[:-3])
+    with ac.Engine.open(tmp_path) as again:
+        assert again.recovery is not None
+        assert again.recovery.torn
+        assert again.events == events
+    segment.write_bytes(whole[: len(whole) // 2] + b"\x00" + whole[len(whole) // 2 + 1 :])
+    with pytest.raises(ac.JournalError) as error:
+        ac.Engine.open(tmp_path)
+    assert error.value.code == "journal_corrupt"
+    assert "0000000000.journal, byte" in error.value.field
+
+
+def test_the_commands_tell_one_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def told(*arguments: str, code: int = 0) -> dict[str, Any]:
+        assert main([*arguments, "--json"]) == code
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return found
+
+    first = str(tmp_path / "first")
+    run = told("run", "--journal", first, "--count", "1500")
+    assert run["outcomes"]["liquidation_finished"] > 0
+    verified = told("verify", first, "--head", run["head"])
+    assert (verified["verified"], verified["anchored"], verified["state"]) == (
+        True,
+        True,
+        run["state"],
+    )
+    assert told("replay", first)["outcomes"] == run["outcomes"]
+    rows = told("journal", "show", first, "--rows", "1", "--outcome", "liquidation_started")["rows"]
+    assert [o["outcome"] for o in rows[0]["outcomes"]][:2] == [
+        "liquidatable",
+        "liquidation_started",
+    ]
+    lines = str(tmp_path / "day.jsonl")
+    assert told("journal", "export", first, "--to", lines)["events"] == run["events"]
+    again = told("run", "--journal", str(tmp_path / "second"), "--events", lines, "--fsync", "none")
+    assert (again["state"], again["head"]) == (run["state"], run["head"])
+    segment = tmp_path / "first" / "0000000000.journal"
+    damaged = bytearray(segment.read_bytes())
+    damaged[5_000] ^= 1
+    segment.write_bytes(damaged)
+    assert told("verify", first, code=1)["error"]["code"] == "journal_corrupt"
+    assert main(["run", "--journal", first]) == 2
+    assert main(["verify", str(tmp_path / "nowhere")]) == 2
+
+
+def test_events_are_values() -> None:
+    engine, source = opened()
+    event = source.deposit("alice", "USDT", "1.5", time=3)
+    other = engine.source(1, after=event.sequence - 1).deposit("alice", "USDT", "1.500000", time=3)
+    assert (event, hash(event)) == (other, hash(other))
+    assert pickle.loads(pickle.dumps(event)) == event
+    assert event.fields() == {"pool": 0, "asset": 0, "amount": 1_500_000}
+    with pytest.raises(TypeError, match="handle"):
+        pickle.dumps(engine.native)
+
+
+def test_many_events_at_once() -> None:
+    engine, source = opened()
+    other, same = opened()
+    events = [source.deposit("alice", "USDT", n, time=n) for n in range(50)]
+    refused, told = engine.apply_all(events)
+    assert refused == 1
+    assert [(row, bool(answer)) for row, answer in told] == [(0, False)], "nothing is no deposit"
+    for event in events:
+        other.apply(event)
+    assert other.hash == engine.hash
+    assert same.number == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([None, HYPERLIQUID, MINIMAL]))
+def test_the_engine_says_what_a_scan_of_its_pools_says(seed: int, policy: str | None) -> None:
+    engine = ac.Engine("demo", policy=policy)
+    for number, _ in enumerate(day(engine, 120, accounts=12, seed=seed)):
+        if number % 40 == 39:
+            portfolio = engine.portfolio
+            scan = portfolio.liquidatable(engine.prices)
+            names = [engine.pool(place) for place in range(engine.native.pool_count())]
+            by_name = np.argsort(
+                [f"{own['account']}/{own['pool']}" for own in names], kind="stable"
+            )
+            assert (scan == engine.liquidatable[by_name]).all()
