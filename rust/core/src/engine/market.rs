@@ -213,7 +213,7 @@ impl State {
     ) -> Result<()> {
         for (pool, leg, brings) in settled {
             let ledger = self.watch.changing()?;
-            ledger.set_leg(*pool, crate::margin::Leg { bids: 0, asks: 0, ..leg.closed() })?;
+            ledger.set_leg(*pool, leg.closed())?;
             ledger.add_balance(*pool, asset, *brings)?;
         }
         for pool in holders {

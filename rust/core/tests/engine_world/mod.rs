@@ -196,6 +196,7 @@ pub(crate) struct World {
     next_order: u64,
     forced: Vec<(ForcedOrder, i64)>,
     marks: Vec<i64>,
+    delisted: bool,
 }
 
 impl World {
@@ -220,6 +221,7 @@ impl World {
             next_order: 1,
             forced: Vec::new(),
             marks,
+            delisted: false,
         }
     }
 
@@ -504,6 +506,12 @@ impl World {
                 let quantity = Lots::new(self.dice.between(0, 300).into(), "lots").unwrap();
                 let bids: Arc<[Level]> = [Level { price, quantity }].into();
                 What::BookDelta { instrument, update: None, previous: None, bids, asks: [].into() }
+            }
+            19 if self.opened > self.accounts && self.dice.below(40) == 0 && !self.delisted => {
+                self.delisted = true;
+                let price = self.marks[1] + self.marks[1] * self.dice.between(-50, 50) / 1_000;
+                let price = MarkTicks::new(price.into(), "price").unwrap();
+                What::Delist { instrument: state.venue().nth(1).unwrap(), price }
             }
             19 => What::Index { instrument, index: MarkTicks::new(5_000_000, "index").unwrap() },
             20 => What::Card {
