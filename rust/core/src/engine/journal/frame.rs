@@ -69,20 +69,30 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..at + N)?.try_into().ok()
 }
 
+/// How long the record at the start of some bytes is, by its own account; none where none of this kind, length or position
+/// can start there.
+pub(super) fn could_be(bytes: &[u8], position_max: u64) -> Option<usize> {
+    let len = usize::try_from(u32::from_le_bytes(number(bytes, 0)?)).ok()?;
+    let code = *bytes.get(8)?;
+    let position = u64::from_le_bytes(number(bytes, 9)?);
+    let fits = len <= JOURNAL_RECORD_MAX
+        && FRAME + len <= bytes.len()
+        && position <= position_max
+        && Kind::ALL.into_iter().any(|kind| kind.code() == code);
+    fits.then_some(FRAME + len)
+}
+
 /// The record at the start of some bytes, and how many it takes; none where there is no whole one.
 pub(super) fn get(bytes: &[u8]) -> Option<(Frame<'_>, usize)> {
-    let len = usize::try_from(u32::from_le_bytes(number(bytes, 0)?)).ok()?;
-    if len > JOURNAL_RECORD_MAX {
-        return None;
-    }
-    let whole = bytes.get(..FRAME + len)?;
+    let length = could_be(bytes, u64::MAX)?;
+    let whole = bytes.get(..length)?;
     let code = *whole.get(8)?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.code() == code)?;
     if checksum(whole) != u32::from_le_bytes(number(bytes, 4)?) {
         return None;
     }
     let position = u64::from_le_bytes(number(bytes, 9)?);
-    Some((Frame { kind, position, payload: whole.get(FRAME..)? }, FRAME + len))
+    Some((Frame { kind, position, payload: whole.get(FRAME..)? }, length))
 }
 
 /// The head of a segment.

@@ -8,6 +8,9 @@ use super::merkle::{Hash, Tree, leaf};
 use super::{corrupt, failed, segment_name, segment_number};
 use crate::numbers::{Error, ErrorKind, Result};
 
+/// So many times the bytes at the end of a journal are checked, at most, for a record among them.
+const SEARCH_ROUNDS: usize = 64;
+
 /// An event as it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -154,7 +157,7 @@ impl Reader<'_> {
 
     /// A segment without a whole head: as a crash leaves the newest, before anything in it was answered for.
     fn headless(&mut self, number: u64, name: &str, bytes: &[u8], last: bool) -> Result<()> {
-        if !last || number == 0 || any_record(bytes, 0) {
+        if !last || number == 0 || any_record(bytes, 0, self.found.events) {
             return Err(other_head(name, bytes));
         }
         let torn = Torn { segment: name.to_owned(), at: 0, bytes: bytes_of(bytes.len()) };
@@ -227,7 +230,7 @@ impl Reader<'_> {
     /// The end of the whole records of a segment: torn where nothing after it is whole, and nothing but the end was lost.
     fn torn(&mut self, number: u64, name: &str, bytes: &[u8], at: usize, last: bool) -> Result<()> {
         let rest = bytes.len() - at;
-        if !last || any_record(bytes, at + 1) {
+        if !last || any_record(bytes, at + 1, self.found.events) {
             let limit = "only the end of the last segment may be torn";
             return Err(corrupt(name, at, "a record that is not whole", limit));
         }
@@ -246,9 +249,24 @@ pub(super) fn seal(tree: &Tree, head: &Hash) -> Vec<u8> {
     all
 }
 
-/// Whether a whole record starts anywhere from here on.
-pub(super) fn any_record(bytes: &[u8], from: usize) -> bool {
-    (from..bytes.len()).any(|at| bytes.get(at..).and_then(frame::get).is_some())
+/// Whether a record that is not before `events` by more than there may be starts anywhere from here on. Once the search has
+/// checked many times what there is, it takes it that one does: then the journal is refused, which is the safe side.
+pub(super) fn any_record(bytes: &[u8], from: usize, events: u64) -> bool {
+    let rest = bytes.len().saturating_sub(from);
+    let last = events.saturating_add(bytes_of(rest));
+    let mut checked = 0;
+    for at in from..bytes.len() {
+        let Some(tail) = bytes.get(at..) else { break };
+        let Some(length) = frame::could_be(tail, last) else { continue };
+        if frame::get(tail).is_some() {
+            return true;
+        }
+        checked += length;
+        if checked / SEARCH_ROUNDS > rest {
+            return true;
+        }
+    }
+    false
 }
 
 fn bytes_of(length: usize) -> u64 {

@@ -24,6 +24,8 @@ struct File {
     kept: usize,
     /// Its name outlives a crash.
     named: bool,
+    /// What it held before it was cut: until the cut is synced, a crash may bring that back.
+    uncut: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +89,11 @@ impl SimDisk {
         let mut left = BTreeMap::new();
         let gone = std::mem::take(&mut inner.gone);
         for (name, mut file) in std::mem::take(&mut inner.files) {
+            if let Some(uncut) = file.uncut.take()
+                && draw(2) == 0
+            {
+                file.bytes = uncut;
+            }
             let keeps = file.kept + draw(file.bytes.len() - file.kept + 1);
             if file.named || draw(2) == 0 {
                 file.bytes.truncate(keeps);
@@ -112,7 +119,7 @@ impl SimDisk {
 
     /// Puts a file there as if it had always been.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
-        let file = File { kept: bytes.len(), named: true, bytes };
+        let file = File { kept: bytes.len(), named: true, uncut: None, bytes };
         self.inner().files.insert(name.to_owned(), file);
     }
 
@@ -188,7 +195,9 @@ impl Disk for SimDisk {
         let mut inner = self.inner();
         inner.whole_step()?;
         let file = inner.file(name)?;
+        let uncut = file.bytes.clone();
         file.bytes.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+        file.uncut.get_or_insert(uncut);
         file.kept = file.kept.min(file.bytes.len());
         Ok(())
     }
@@ -200,6 +209,7 @@ impl Disk for SimDisk {
         let file = inner.file(name)?;
         if !lies {
             file.kept = file.bytes.len();
+            file.uncut = None;
         }
         Ok(())
     }

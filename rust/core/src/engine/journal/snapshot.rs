@@ -21,8 +21,11 @@ pub struct Snapshot {
     pub state: Vec<u8>,
 }
 
+/// How the names of snapshots end.
+pub(super) const SUFFIX: &str = ".snapshot";
+
 fn name_of(events: u64) -> String {
-    format!("{events:020}.snapshot")
+    format!("{events:020}{SUFFIX}")
 }
 
 /// Writes a snapshot: under its name there is a whole one, or none.
@@ -56,7 +59,7 @@ pub fn write(disk: &mut dyn Disk, snapshot: &Snapshot) -> Result<()> {
 pub fn all(disk: &dyn Disk) -> Result<(Vec<Snapshot>, Vec<String>)> {
     let names = disk.list().map_err(|error| failed("list", "the journal", &error))?;
     let (mut whole, mut broken) = (Vec::new(), Vec::new());
-    for name in names.into_iter().rev().filter(|name| name.ends_with(".snapshot")) {
+    for name in names.into_iter().rev().filter(|name| name.ends_with(SUFFIX)) {
         let bytes = disk.read(&name).map_err(|error| failed("read", &name, &error))?;
         match parse(&bytes).filter(|found| name_of(found.events) == name) {
             Some(found) => whole.push(found),

@@ -4,12 +4,21 @@ use super::disk::Disk;
 use super::frame::{self, Head, Kind};
 use super::merkle::{Hash, Tree, leaf};
 use super::read::{Reading, any_record, read, seal};
-use super::{Event, Fsync, Options, failed, segment_name, segment_number};
+use super::{Event, Fsync, Options, failed, segment_name, segment_number, snapshot};
 use crate::numbers::limits::JOURNAL_RECORD_MAX;
 use crate::numbers::{Error, ErrorKind, Result};
 
 /// Bytes that are kept back before they are given to the system, where nothing asks for more.
 const BUFFER: usize = 64 << 10;
+
+/// Refuses what would not be read again.
+fn within(bytes: &[u8], what: &str) -> Result<()> {
+    if bytes.len() <= JOURNAL_RECORD_MAX {
+        return Ok(());
+    }
+    let limit = format!("at most {JOURNAL_RECORD_MAX} bytes");
+    Err(Error::new(ErrorKind::LimitExceeded, what, bytes.len(), limit))
+}
 
 /// A journal that is being written.
 pub struct Journal {
@@ -49,13 +58,15 @@ impl Journal {
     /// A new journal; `about` says what it is of.
     ///
     /// # Errors
-    /// `journal_io`; `duplicate_key` where one is there already.
+    /// `journal_io`; `duplicate_key` where one is there already; `limit_exceeded` for an `about` that is too long.
     pub fn create(mut disk: Box<dyn Disk>, about: &[u8], options: Options) -> Result<Self> {
-        let names = disk.list().map_err(|error| failed("list", "the journal", &error))?;
+        within(about, "about")?;
+        let mut names = disk.list().map_err(|error| failed("list", "the journal", &error))?;
+        names.retain(|name| segment_number(name).is_some() || name.ends_with(snapshot::SUFFIX));
         for name in names.iter().filter(|name| segment_number(name).is_some()) {
             let bytes = disk.read(name).map_err(|error| failed("read", name, &error))?;
             // A head that never became whole was never answered for.
-            if names.len() > 1 || Head::get(&bytes).is_some() || any_record(&bytes, 0) {
+            if names.len() > 1 || Head::get(&bytes).is_some() || any_record(&bytes, 0, 0) {
                 let limit = "a journal is there already: open it, or take another directory";
                 return Err(Error::new(ErrorKind::DuplicateKey, "journal", name, limit));
             }
@@ -110,20 +121,33 @@ impl Journal {
             root: found.roots.last().copied().unwrap_or([0; 32]),
             stopped: None,
         };
-        if let (Some(torn), Some(_)) = (&found.torn, found.open) {
-            let name = &journal.name;
-            journal.disk.truncate(name, torn.at).map_err(|error| failed("cut", name, &error))?;
-            journal.disk.sync(name).map_err(|error| failed("sync", name, &error))?;
-        }
+        journal.settle(&found)?;
         if found.open.is_none() {
-            if found.torn.is_some() {
-                let name = &journal.name;
-                journal.disk.remove(name).map_err(|error| failed("remove", name, &error))?;
-            }
             journal.tree.clear();
             journal.begin()?;
         }
         Ok((journal, found))
+    }
+
+    /// Cuts what is torn, and makes all that was found last: whoever wrote it may have died before its sync.
+    fn settle(&mut self, found: &Reading) -> Result<()> {
+        let Self { disk, name, segment, .. } = self;
+        let end = match (&found.torn, found.open) {
+            (Some(torn), Some(_)) => {
+                disk.truncate(name, torn.at).map_err(|error| failed("cut", name, &error))?;
+                Some(*segment)
+            }
+            (Some(_), None) => {
+                disk.remove(name).map_err(|error| failed("remove", name, &error))?;
+                segment.checked_sub(1)
+            }
+            (None, Some(_)) => Some(*segment),
+            (None, None) => segment.checked_sub(1),
+        };
+        if let Some(end) = end.map(segment_name) {
+            disk.sync(&end).map_err(|error| failed("sync", &end, &error))?;
+        }
+        disk.sync_names().map_err(|error| failed("sync", "the directory", &error))
     }
 
     /// Starts the segment that is next.
@@ -209,10 +233,7 @@ impl Journal {
     /// after a failed write, has failed.
     pub fn append(&mut self, payload: &[u8]) -> Result<u64> {
         self.may_write()?;
-        if payload.len() > JOURNAL_RECORD_MAX {
-            let limit = format!("at most {JOURNAL_RECORD_MAX} bytes");
-            return Err(Error::new(ErrorKind::LimitExceeded, "event", payload.len(), limit));
-        }
+        within(payload, "event")?;
         let before = (self.head, self.buffer.len());
         let leaf = leaf(payload);
         frame::put(Kind::Event, self.events, payload, &mut self.buffer);
@@ -282,7 +303,9 @@ impl Journal {
         let Self { disk, name, buffer, written, .. } = self;
         if let Err(error) = disk.append(name, buffer) {
             let error = failed("append to", name, &error);
-            if let Err(second) = disk.truncate(name, *written) {
+            // The cut must last too: else a crash could bring back what is refused here.
+            let cut = disk.truncate(name, *written).and_then(|()| disk.sync(name));
+            if let Err(second) = cut {
                 self.stopped = Some(format!("{error}; and it could not be cut: {second}"));
             }
             return Err(error);

@@ -1,0 +1,283 @@
+//! The journal without an engine: power cuts at any operation, processes that die between two of them, and what is refused.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::num::NonZeroU32;
+
+use aivora::engine::journal::sim::{Fault, SimDisk};
+use aivora::engine::journal::{Disk, Fsync, Journal, Options, Reading, read};
+use aivora::numbers::{Error, ErrorKind, Result};
+
+const ABOUT: &[u8] = b"a test";
+/// Without optimisation fewer: CI runs these tests with it too.
+const CUTS: u64 = if cfg!(debug_assertions) { 4_000 } else { 40_000 };
+/// So many operations in a row fail once the power is gone.
+const NO_POWER: u64 = 64;
+
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+/// An event that no other attempt at any position equals.
+fn payload(attempt: u64) -> Vec<u8> {
+    let length = usize::try_from(Dice(attempt).below(50)).unwrap();
+    [attempt.to_le_bytes().to_vec(), vec![7; length]].concat()
+}
+
+fn open(disk: &SimDisk, options: Options) -> Result<(Journal, Reading)> {
+    Journal::open(Box::new(disk.clone()), options, &mut |_, _| Ok(()), &mut |_, _| Ok(()))
+}
+
+fn create(disk: &SimDisk, options: Options) -> Result<Journal> {
+    Journal::create(Box::new(disk.clone()), ABOUT, options)
+}
+
+fn contents(disk: &SimDisk) -> Result<Vec<Vec<u8>>> {
+    let mut all = Vec::new();
+    read(
+        disk,
+        &mut |event, _| {
+            all.push(event.payload.to_vec());
+            Ok(())
+        },
+        &mut |_, _| Ok(()),
+    )?;
+    Ok(all)
+}
+
+fn journal_error(error: &Error) {
+    let known = [ErrorKind::JournalIo, ErrorKind::ReadOnly];
+    assert!(known.contains(&error.kind()), "{error}");
+}
+
+/// What one writer was told and was answered, over several processes.
+#[derive(Debug, Default)]
+struct Told {
+    /// The events that were taken, in order.
+    taken: Vec<Vec<u8>>,
+    /// The one that was refused last, at the end of those.
+    refused: Option<Vec<u8>>,
+    /// So many of them were said to outlive a crash.
+    lasting: usize,
+    attempts: u64,
+    /// Whether the journal exists: its creation was answered.
+    created: bool,
+}
+
+impl Told {
+    fn append(&mut self, journal: &mut Journal) {
+        let event = payload(self.attempts);
+        self.attempts += 1;
+        match journal.append(&event) {
+            Ok(position) => {
+                assert_eq!(position, u64::try_from(self.taken.len()).unwrap());
+                self.taken.push(event);
+                self.refused = None;
+            }
+            Err(error) => {
+                journal_error(&error);
+                // It may be there only if the journal then takes nothing more.
+                if error.kind() == ErrorKind::JournalIo && journal.stopped().is_some() {
+                    self.refused = Some(event);
+                }
+            }
+        }
+        self.lasts(journal);
+    }
+
+    fn lasts(&mut self, journal: &Journal) {
+        assert_eq!(journal.events(), u64::try_from(self.taken.len()).unwrap());
+        let lasting = usize::try_from(journal.lasting()).unwrap();
+        assert!(lasting <= self.taken.len());
+        self.lasting = self.lasting.max(lasting);
+    }
+
+    /// What a disk holds must be a prefix of what was told, with all that was answered for.
+    fn holds(&self, found: &[Vec<u8>], least: usize, seed: u64) {
+        assert!(found.len() >= least, "{seed}: {} of {least} are left", found.len());
+        let all: Vec<_> = self.taken.iter().chain(&self.refused).collect();
+        assert!(found.len() <= all.len(), "{seed}: {} of {}", found.len(), all.len());
+        for (position, (own, told)) in found.iter().zip(&all).enumerate() {
+            assert_eq!(own, *told, "{seed}: other content at {position}");
+        }
+    }
+
+    /// Another process takes over: with what the disk holds it starts.
+    fn take_over(&mut self, disk: &SimDisk, options: Options, seed: u64) -> Option<Journal> {
+        match open(disk, options) {
+            Ok((journal, found)) => {
+                let contents = contents(disk).unwrap();
+                assert_eq!(u64::try_from(contents.len()).unwrap(), found.events);
+                self.holds(&contents, self.lasting, seed);
+                self.taken = contents;
+                self.refused = None;
+                self.created = true;
+                self.lasts(&journal);
+                Some(journal)
+            }
+            Err(error) if error.kind() == ErrorKind::JournalIo => None,
+            Err(error) => {
+                assert!(!self.created, "{seed}: {error}");
+                let journal = create(disk, options);
+                journal.ok().inspect(|_| self.created = true)
+            }
+        }
+    }
+}
+
+fn drawn(dice: &mut Dice) -> Options {
+    let fsync = [Fsync::Always, Fsync::Batch(NonZeroU32::new(3).unwrap()), Fsync::Never];
+    let fsync = fsync[usize::try_from(dice.below(3)).unwrap()];
+    Options { fsync, segment_bytes: 200 + dice.below(600) }
+}
+
+/// Lets every operation fail from some draw on: the process is gone, or the power.
+fn dies_at(disk: &SimDisk, dice: &mut Dice) -> u64 {
+    let nth = dice.below(60);
+    disk.fail(nth, if dice.below(2) == 0 { Fault::Short } else { Fault::Broken });
+    (nth + 1..nth + NO_POWER).for_each(|nth| disk.fail(nth, Fault::Broken));
+    disk.operations() + nth
+}
+
+/// A writer whose processes die within operations; the last of them as the power is cut.
+fn until_the_power_is_cut(disk: &SimDisk, seed: u64) -> Told {
+    let mut dice = Dice(seed);
+    let options = drawn(&mut dice);
+    let mut told = Told::default();
+    for _ in 0..=dice.below(4) {
+        disk.heal();
+        let end = dies_at(disk, &mut dice);
+        let mut journal = told.take_over(disk, options, seed);
+        while let Some(own) = &mut journal
+            && disk.operations() <= end
+        {
+            told.append(own);
+            if dice.below(12) == 0 {
+                own.flush().unwrap_or_else(|error| journal_error(&error));
+                told.lasts(own);
+            }
+        }
+        // As a kill leaves it: nothing is written any more.
+        std::mem::forget(journal);
+    }
+    told
+}
+
+#[test]
+fn power_cut_within_any_operation_of_any_process() {
+    let mut torn = 0;
+    for seed in 0..CUTS {
+        let disk = SimDisk::new();
+        let mut told = until_the_power_is_cut(&disk, seed);
+        disk.crash(seed);
+        let options = drawn(&mut Dice(seed));
+        torn += u64::from(read_torn(&disk));
+        let mut journal = told.take_over(&disk, options, seed).unwrap();
+        (0..10).for_each(|_| told.append(&mut journal));
+        journal.flush().unwrap();
+        drop(journal);
+        assert_eq!(contents(&disk).unwrap(), told.taken, "{seed}");
+    }
+    assert!(torn > CUTS / 50, "{torn} were torn");
+}
+
+fn read_torn(disk: &SimDisk) -> bool {
+    let found = read(disk, &mut |_, _| Ok(()), &mut |_, _| Ok(()));
+    found.is_ok_and(|found| found.torn.is_some())
+}
+
+#[test]
+fn refused_event_does_not_come_back() {
+    // A full disk writes the event and not what follows it; then there is room again, and then no power.
+    for seed in 0..200 {
+        for fsync in [Fsync::Always, Fsync::Batch(NonZeroU32::new(3).unwrap())] {
+            let disk = SimDisk::new();
+            let mut journal = create(&disk, Options { fsync, segment_bytes: 1 << 20 }).unwrap();
+            let mut told = Told { created: true, ..Told::default() };
+            (0..4).for_each(|_| told.append(&mut journal));
+            disk.fail(0, Fault::Short);
+            (0..=seed % 4).for_each(|_| told.append(&mut journal));
+            if seed % 8 > 3 {
+                journal.flush().unwrap_or_else(|error| journal_error(&error));
+                told.lasts(&journal);
+            }
+            std::mem::forget(journal);
+            disk.crash(seed);
+            told.holds(&contents(&disk).unwrap(), told.lasting, seed);
+        }
+    }
+}
+
+#[test]
+fn killed_writer_and_then_a_power_cut() {
+    // A process is killed before its sync; the next one may say only of what it has synced that it lasts.
+    let options = Options { fsync: Fsync::Never, segment_bytes: 1 << 20 };
+    for seed in 0..50 {
+        let disk = SimDisk::new();
+        let mut journal = create(&disk, options).unwrap();
+        let mut told = Told { created: true, ..Told::default() };
+        // Enough for the journal to give the system some of it unasked.
+        (0..2_000).for_each(|_| told.append(&mut journal));
+        std::mem::forget(journal);
+        let journal = told.take_over(&disk, options, seed).unwrap();
+        assert!(journal.lasting() > 500);
+        told.lasts(&journal);
+        std::mem::forget(journal);
+        disk.crash(seed);
+        told.holds(&contents(&disk).unwrap(), told.lasting, seed);
+    }
+}
+
+#[test]
+fn what_could_not_be_read_is_not_written() {
+    let long = vec![0; aivora::numbers::limits::JOURNAL_RECORD_MAX + 1];
+    let disk = SimDisk::new();
+    let error = Journal::create(Box::new(disk.clone()), &long, Options::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+    assert!(disk.list().unwrap().is_empty());
+    let mut journal = create(&disk, Options::default()).unwrap();
+    assert_eq!(journal.append(&long).unwrap_err().kind(), ErrorKind::LimitExceeded);
+    assert_eq!(journal.append(b"short").unwrap(), 0);
+    drop(journal);
+    assert_eq!(contents(&disk).unwrap(), [b"short"]);
+}
+
+#[test]
+fn journal_that_is_there_is_not_overwritten() {
+    let disk = SimDisk::new();
+    drop(create(&disk, Options::default()).unwrap());
+    assert_eq!(create(&disk, Options::default()).unwrap_err().kind(), ErrorKind::DuplicateKey);
+    // A head that was never whole is nothing, whatever else lies there.
+    let disk = SimDisk::new();
+    disk.put("README", b"what this directory is for".to_vec());
+    disk.put("0000000000.journal", b"AIVOR".to_vec());
+    assert_eq!(create(&disk, Options::default()).unwrap().events(), 0);
+}
+
+#[test]
+fn damaged_tail_is_judged_in_bounded_time() {
+    // Bytes that look like the start of a long record at every place.
+    let disk = SimDisk::new();
+    let mut journal = create(&disk, Options::default()).unwrap();
+    journal.append(b"an event").unwrap();
+    drop(journal);
+    let name = "0000000000.journal";
+    for pattern in [vec![1; 17], b"\0\0\x80\0aaaa\x01\x02\0\0\0\0\0\0\0".to_vec()] {
+        let mut bytes = disk.bytes(name).unwrap();
+        bytes.extend(pattern.iter().cycle().take(2 << 20));
+        let other = SimDisk::new();
+        other.put(name, bytes);
+        let start = std::time::Instant::now();
+        match contents(&other) {
+            Ok(found) => assert_eq!(found, [b"an event"]),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::JournalCorrupt),
+        }
+        assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+    }
+}
