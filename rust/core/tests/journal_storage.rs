@@ -9,7 +9,7 @@ use aivora::numbers::{Error, ErrorKind, Result};
 
 const ABOUT: &[u8] = b"a test";
 /// Without optimisation fewer: CI runs these tests with it too.
-const CUTS: u64 = if cfg!(debug_assertions) { 4_000 } else { 40_000 };
+const CUTS: u64 = if cfg!(debug_assertions) { 1_000 } else { 40_000 };
 /// So many operations in a row fail once the power is gone.
 const NO_POWER: u64 = 64;
 
@@ -195,7 +195,7 @@ fn read_torn(disk: &SimDisk) -> bool {
 #[test]
 fn refused_event_does_not_come_back() {
     // A full disk writes the event and not what follows it; then there is room again, and then no power.
-    for seed in 0..200 {
+    for seed in 0..2_000 {
         for fsync in [Fsync::Always, Fsync::Batch(NonZeroU32::new(3).unwrap())] {
             let disk = SimDisk::new();
             let mut journal = create(&disk, Options { fsync, segment_bytes: 1 << 20 }).unwrap();
