@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 
 use aivora::engine::journal::sim::{Fault, SimDisk};
-use aivora::engine::journal::{Disk, Fsync, Journal, Options, Reading, read};
+use aivora::engine::journal::{Disk, FileDisk, Fsync, Journal, Options, Reading, read};
 use aivora::numbers::{Error, ErrorKind, Result};
 
 const ABOUT: &[u8] = b"a test";
@@ -280,4 +280,30 @@ fn damaged_tail_is_judged_in_bounded_time() {
         }
         assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
     }
+}
+
+#[test]
+fn reader_does_not_write() {
+    let root = std::env::temp_dir().join(format!("aivora-reader-{}/a/b", std::process::id()));
+    assert!(FileDisk::reader(&root).is_err(), "no such directory");
+    let disk = Box::new(FileDisk::writer(&root).unwrap());
+    drop(Journal::create(disk, ABOUT, Options::default()).unwrap());
+    let name = "0000000000.journal";
+    let before = std::fs::read(root.join(name)).unwrap();
+    let mut disk = FileDisk::reader(&root).unwrap();
+    assert_eq!(disk.list().unwrap(), [name]);
+    for refused in [
+        disk.create("other"),
+        disk.append(name, b"bytes"),
+        disk.truncate(name, 0),
+        disk.rename(name, "other"),
+        disk.remove(name),
+    ] {
+        assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+    }
+    let opened =
+        Journal::open(Box::new(disk), Options::default(), &mut |_, _| Ok(()), &mut |_, _| Ok(()));
+    assert_eq!(opened.unwrap_err().kind(), ErrorKind::JournalIo);
+    assert_eq!(std::fs::read(root.join(name)).unwrap(), before);
+    std::fs::remove_dir_all(root.parent().unwrap().parent().unwrap()).unwrap();
 }

@@ -68,7 +68,7 @@ pub struct FileDisk {
     /// The file that was last written.
     open: Option<(String, File)>,
     /// Held for as long as this is: two writers would mix their records.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 /// The name of the file that a writer locks.
@@ -80,10 +80,16 @@ impl FileDisk {
     /// # Errors
     /// Those of the system; `WouldBlock` where another writer has it.
     pub fn writer(root: &Path) -> io::Result<Self> {
+        let missing = root.ancestors().take_while(|path| !path.exists()).count();
         fs::create_dir_all(root)?;
+        // A directory whose name is lost in a crash takes its files with it. One that is there may be that of a writer which
+        // died before it had synced the name.
+        for path in root.ancestors().take(missing.max(1)) {
+            sync_parent(path)?;
+        }
         let lock = OpenOptions::new().create(true).append(true).open(root.join(LOCK))?;
         lock.try_lock().map_err(io::Error::from)?;
-        Ok(Self { root: root.to_owned(), open: None, _lock: Some(lock) })
+        Ok(Self { root: root.to_owned(), open: None, lock: Some(lock) })
     }
 
     /// A directory to read from.
@@ -94,16 +100,33 @@ impl FileDisk {
         if !root.is_dir() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no such directory"));
         }
-        Ok(Self { root: root.to_owned(), open: None, _lock: None })
+        Ok(Self { root: root.to_owned(), open: None, lock: None })
+    }
+
+    /// Without the lock nothing is written.
+    fn may_write(&self) -> io::Result<()> {
+        let limit = "opened to be read";
+        let denied = || io::Error::new(io::ErrorKind::PermissionDenied, limit);
+        self.lock.as_ref().map(|_| ()).ok_or_else(denied)
     }
 
     fn file(&mut self, name: &str) -> io::Result<&mut File> {
+        self.may_write()?;
         if self.open.as_ref().is_none_or(|(own, _)| own != name) {
             let file = OpenOptions::new().append(true).open(self.root.join(name))?;
             self.open = Some((name.to_owned(), file));
         }
         let found = self.open.as_mut().map(|(_, file)| file);
         found.ok_or_else(|| io::Error::other("no file"))
+    }
+}
+
+/// Makes the name of a directory outlive a crash, as far as its parent may be opened.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match File::open(parent.unwrap_or(Path::new("."))) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        opened => opened?.sync_all(),
     }
 }
 
@@ -123,6 +146,7 @@ impl Disk for FileDisk {
     }
 
     fn create(&mut self, name: &str) -> io::Result<()> {
+        self.may_write()?;
         let file = OpenOptions::new().append(true).create_new(true).open(self.root.join(name))?;
         self.open = Some((name.to_owned(), file));
         Ok(())
@@ -141,11 +165,13 @@ impl Disk for FileDisk {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
+        self.may_write()?;
         self.open = None;
         fs::rename(self.root.join(from), self.root.join(to))
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
+        self.may_write()?;
         self.open = None;
         fs::remove_file(self.root.join(name))
     }
