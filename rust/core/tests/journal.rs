@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::process::{Command, Stdio};
 
 use aivora::engine::journal::sim::{Fault, SimDisk};
-use aivora::engine::journal::{Disk, FileDisk, Fsync, Journal, Options, read};
+use aivora::engine::journal::{Disk, FileDisk, Fsync, Journal, Options, read, snapshot};
 use aivora::engine::{Engine, Event, State};
 use aivora::numbers::{Error, ErrorKind};
 use engine_world::{Dice, World};
@@ -451,6 +451,34 @@ fn live_replay_and_snapshot_with_tail_are_one() {
     disk.forget(&names[3]);
     let (mut again, found) = Engine::open(Box::new(disk), options).unwrap();
     assert_eq!((again.hash().unwrap(), found.snapshot), (live, Some(1_200)));
+}
+
+#[test]
+fn a_snapshot_of_another_state_is_left_out() {
+    // Whole, in its place, and with the right head of the chain: only the hash of the state in the journal tells.
+    let (world, all) = stream(33, 300);
+    let disk = SimDisk::new();
+    let options = options(BATCH, 20_000);
+    let made = Engine::create(Box::new(disk.clone()), world.card, world.policy, options);
+    let mut engine = made.unwrap();
+    let mut early = world.state();
+    for (number, event) in all.iter().enumerate() {
+        engine.apply(event).unwrap();
+        if number < 200 {
+            let _ = early.apply(event, &mut Vec::new());
+        }
+    }
+    engine.snapshot().unwrap();
+    let live = engine.hash().unwrap();
+    assert_ne!(early.hash().unwrap(), live);
+    let (events, head) = (300, engine.journal().unwrap().head());
+    drop(engine);
+    let state = early.to_bytes().unwrap();
+    let other = snapshot::Snapshot { events, head, state };
+    snapshot::write(&mut disk.clone(), &other).unwrap();
+    let (mut again, found) = Engine::open(Box::new(disk), options).unwrap();
+    assert_eq!(again.hash().unwrap(), live);
+    assert_eq!((found.snapshot, found.left_out.len()), (None, 1));
 }
 
 #[test]

@@ -328,23 +328,34 @@ fn start(disk: &dyn Disk) -> Result<(State, u64, Vec<String>)> {
     let (snapshots, mut left_out) = snapshot::all(disk)?;
     let about = journal::about(disk)?;
     let mut heads = BTreeMap::from([(0, journal::genesis(&about))]);
+    // Who writes a snapshot marks the state in the journal first: a state that was never marked there is none of its.
+    let mut marks = BTreeMap::new();
     if !snapshots.is_empty() {
+        let taken = |events| snapshots.iter().any(|own| own.events == events);
         let mut note = |event: journal::Event<'_>, head| {
-            if snapshots.iter().any(|own| own.events == event.position + 1) {
+            if taken(event.position + 1) {
                 heads.insert(event.position + 1, head);
             }
             Ok(())
         };
-        journal::read(disk, &mut note, &mut |_, _| Ok(()))?;
+        let mut mark = |events, hash| {
+            if taken(events) {
+                marks.insert(events, hash);
+            }
+            Ok(())
+        };
+        journal::read(disk, &mut note, &mut mark)?;
     }
     for own in snapshots {
         let fits = heads.get(&own.events) == Some(&own.head);
-        match State::from_bytes(&own.state) {
-            Ok(state) if fits && state.events() <= own.events => {
-                return Ok((state, own.events, left_out));
-            }
-            _ => left_out.push(format!("after {} events", own.events)),
+        if let (true, Some(mark), Ok(mut state)) =
+            (fits, marks.get(&own.events), State::from_bytes(&own.state))
+            && state.events() <= own.events
+            && state.hash()?.bytes() == mark
+        {
+            return Ok((state, own.events, left_out));
         }
+        left_out.push(format!("after {} events", own.events));
     }
     Ok((read_about(&about)?, 0, left_out))
 }
