@@ -1,11 +1,16 @@
 //! The journal without an engine: power cuts at any operation, processes that die between two of them, and what is refused.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::num::NonZeroU32;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use aivora::engine::journal::sim::{Fault, SimDisk};
-use aivora::engine::journal::{Disk, FileDisk, Fsync, Journal, Options, Reading, read};
+use aivora::engine::journal::{Disk, Event, FileDisk, Fsync, Journal, Options, Reading, read};
 use aivora::numbers::{Error, ErrorKind, Result};
+use proptest::prelude::*;
 
 const ABOUT: &[u8] = b"a test";
 /// Without optimisation fewer: CI runs these tests with it too.
@@ -306,4 +311,144 @@ fn reader_does_not_write() {
     assert_eq!(opened.unwrap_err().kind(), ErrorKind::JournalIo);
     assert_eq!(std::fs::read(root.join(name)).unwrap(), before);
     std::fs::remove_dir_all(root.parent().unwrap().parent().unwrap()).unwrap();
+}
+
+const KILLED: &str = "AIVORA_TEST_STORAGE";
+const POLICIES: [&str; 3] = ["always", "batch:3", "none"];
+
+/// The journal of a directory: that which is there, or a new one where none was ever whole.
+fn taken_over(root: &Path, fsync: &str) -> Journal {
+    let options = Options { fsync: Fsync::parse(fsync).unwrap(), segment_bytes: 700 };
+    let disk = || Box::new(FileDisk::writer(root).unwrap());
+    let opened = Journal::open(disk(), options, &mut |_, _| Ok(()), &mut |_, _| Ok(()));
+    match opened {
+        Ok((journal, _)) => journal,
+        Err(_) => Journal::create(disk(), ABOUT, options).unwrap(),
+    }
+}
+
+/// The process that is killed: it says how many of its events last. Without its directory it does nothing.
+#[test]
+fn storage_writer_that_is_killed() {
+    let Ok(task) = std::env::var(KILLED) else { return };
+    let (fsync, root) = task.split_once(' ').unwrap();
+    let mut journal = taken_over(root.as_ref(), fsync);
+    let mut out = std::io::stdout().lock();
+    let mut said = 0;
+    for _ in 0..400 {
+        journal.append(&payload(journal.events())).unwrap();
+        if journal.lasting() > said {
+            said = journal.lasting();
+            writeln!(out, "lasting {said}").unwrap();
+            out.flush().unwrap();
+        }
+    }
+}
+
+fn writer(root: &Path, fsync: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "storage_writer_that_is_killed", "--nocapture", "--test-threads=1"])
+        .env(KILLED, format!("{fsync} {}", root.display()))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Kills a writer after some of its answers, or some time after its start; how many events it said would last.
+fn killed(root: &Path, fsync: &str, dice: &mut Dice) -> u64 {
+    let start = Instant::now();
+    let mut child = writer(root, fsync);
+    let mut lines =
+        BufReader::new(child.stdout.take().unwrap()).lines().map_while(std::result::Result::ok);
+    let mut lasting = 0;
+    let mut note = |line: String| {
+        let at = line.find("lasting ");
+        lasting = at.map_or(lasting, |at| line[at + 8..].parse().unwrap());
+        at.is_some()
+    };
+    if dice.below(2) == 0 {
+        let wait = Duration::from_micros(dice.below(5_000));
+        std::thread::sleep(wait.saturating_sub(start.elapsed()));
+    } else {
+        let mut left = dice.below(25);
+        while left > 0
+            && let Some(line) = lines.next()
+        {
+            left -= u64::from(note(line));
+        }
+    }
+    child.kill().unwrap();
+    // What it had said when it died is still in the pipe; its last line may be cut.
+    let rest: Vec<String> = lines.collect();
+    for line in rest {
+        note(line);
+    }
+    child.wait().unwrap();
+    lasting
+}
+
+#[test]
+fn two_hundred_killed_writers() {
+    let mut dice = Dice(8);
+    let mut longest = 0;
+    for round in 0..21_usize {
+        let fsync = POLICIES[round % 3];
+        let root =
+            std::env::temp_dir().join(format!("aivora-storage-{}-{round}", std::process::id()));
+        let mut before = 0;
+        for _ in 0..10 {
+            let lasting = killed(&root, fsync, &mut dice).max(before);
+            let found = FileDisk::reader(&root).map_err(drop).and_then(|disk| {
+                let mut each = |event: Event<'_>, _| {
+                    assert_eq!(event.payload, payload(event.position));
+                    Ok(())
+                };
+                read(&disk, &mut each, &mut |_, _| Ok(())).map_err(drop)
+            });
+            let events = found.map(|found| found.events);
+            // Before anything was answered for there may be no journal yet.
+            before = events.unwrap_or(0);
+            assert!(before >= lasting, "{fsync}: {before} of {lasting}");
+            longest = longest.max(before);
+        }
+        let mut journal = taken_over(&root, fsync);
+        assert_eq!(journal.append(&payload(before)).unwrap(), before);
+        drop(journal);
+        std::fs::remove_dir_all(&root).unwrap();
+    }
+    assert!(longest > 50, "{longest}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_written_is_read(
+        lengths in prop::collection::vec(prop_oneof![0..80_usize, 0..9_000_usize], 0..60),
+        policy in 0..3_usize,
+        segment_bytes in prop_oneof![0..3_000_u64, Just(1 << 20)],
+        turns in prop::collection::vec(0..60_usize, 0..6),
+    ) {
+        let options = Options { fsync: Fsync::parse(POLICIES[policy]).unwrap(), segment_bytes };
+        prop_assert_eq!(options.fsync.to_string(), POLICIES[policy]);
+        let disk = SimDisk::new();
+        let mut journal = create(&disk, options).unwrap();
+        let mut told = Vec::new();
+        for (nth, length) in lengths.iter().enumerate() {
+            if turns.contains(&nth) {
+                let (events, head) = (journal.events(), journal.head());
+                drop(journal);
+                let found;
+                (journal, found) = open(&disk, options).unwrap();
+                prop_assert_eq!((found.events, found.head, found.torn), (events, head, None));
+            }
+            told.push(vec![u8::try_from(nth).unwrap(); *length]);
+            journal.append(told.last().unwrap()).unwrap();
+        }
+        let head = journal.head();
+        drop(journal);
+        prop_assert_eq!(contents(&disk).unwrap(), told);
+        prop_assert_eq!(open(&disk, options).unwrap().1.head, head);
+    }
 }
