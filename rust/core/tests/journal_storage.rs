@@ -246,6 +246,13 @@ fn what_could_not_be_read_is_not_written() {
     let error = Journal::create(Box::new(disk.clone()), &long, Options::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitExceeded);
     assert!(disk.list().unwrap().is_empty());
+    let options = Options { segment_bytes: u64::MAX, ..Options::default() };
+    assert_eq!(create(&disk, options).unwrap_err().kind(), ErrorKind::OutOfRange);
+    for text in
+        ["", "batch", "batch:0", "batch:+1", "batch:01", "batch:-1", "Always", "batch:4294967296"]
+    {
+        assert_eq!(Fsync::parse(text).unwrap_err().kind(), ErrorKind::OutOfRange, "{text}");
+    }
     let mut journal = create(&disk, Options::default()).unwrap();
     assert_eq!(journal.append(&long).unwrap_err().kind(), ErrorKind::LimitExceeded);
     assert_eq!(journal.append(b"short").unwrap(), 0);

@@ -40,3 +40,7 @@ pub const DIGITS_MAX: usize = 80;
 pub const THREADS_MAX: usize = 256;
 /// Bytes of one record of a journal.
 pub const JOURNAL_RECORD_MAX: usize = 1 << 27;
+/// Bytes after which a segment of a journal is sealed, at most: a segment is read as a whole.
+pub const JOURNAL_SEGMENT_BYTES_MAX: u64 = 1 << 32;
+/// Segments of one journal.
+pub const JOURNAL_SEGMENTS_MAX: u64 = 1 << 24;

@@ -41,6 +41,8 @@ impl Fsync {
     /// `out_of_range` for any other text.
     pub fn parse(text: &str) -> Result<Self> {
         let count = text.strip_prefix("batch:").and_then(|number| number.parse().ok());
+        // One way to write each: no sign, no zeros in front.
+        let count = count.filter(|count| Self::Batch(*count).to_string() == text);
         match (text, count) {
             ("always", _) => Ok(Self::Always),
             ("none", _) => Ok(Self::Never),
@@ -91,8 +93,14 @@ fn segment_number(name: &str) -> Option<u64> {
 }
 
 fn failed(what: &str, name: &str, error: &io::Error) -> Error {
-    let limit = "the journal is as it was before";
+    let limit = "nothing was taken into the journal";
     Error::new(ErrorKind::JournalIo, format!("{what} {name}"), error, limit)
+}
+
+/// After a sync that failed nobody knows what the disk holds.
+fn unsynced(name: &str, error: &io::Error) -> Error {
+    let limit = "what was written since the last sync may be lost; open the journal again";
+    Error::new(ErrorKind::JournalIo, format!("sync {name}"), error, limit)
 }
 
 fn corrupt(name: &str, at: usize, what: impl fmt::Display, limit: &str) -> Error {

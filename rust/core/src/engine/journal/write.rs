@@ -4,12 +4,22 @@ use super::disk::Disk;
 use super::frame::{self, Head, Kind};
 use super::merkle::{Hash, Tree, leaf};
 use super::read::{Reading, any_record, read, seal};
-use super::{Event, Fsync, Options, failed, segment_name, segment_number, snapshot};
-use crate::numbers::limits::JOURNAL_RECORD_MAX;
+use super::{Event, Fsync, Options, failed, segment_name, segment_number, snapshot, unsynced};
+use crate::numbers::limits::{JOURNAL_RECORD_MAX, JOURNAL_SEGMENT_BYTES_MAX, JOURNAL_SEGMENTS_MAX};
 use crate::numbers::{Error, ErrorKind, Result};
 
 /// Bytes that are kept back before they are given to the system, where nothing asks for more.
 const BUFFER: usize = 64 << 10;
+
+impl Options {
+    fn check(self) -> Result<()> {
+        if self.segment_bytes <= JOURNAL_SEGMENT_BYTES_MAX {
+            return Ok(());
+        }
+        let limit = format!("at most {JOURNAL_SEGMENT_BYTES_MAX}");
+        Err(Error::new(ErrorKind::OutOfRange, "segment_bytes", self.segment_bytes, limit))
+    }
+}
 
 /// Refuses what would not be read again.
 fn within(bytes: &[u8], what: &str) -> Result<()> {
@@ -58,9 +68,11 @@ impl Journal {
     /// A new journal; `about` says what it is of.
     ///
     /// # Errors
-    /// `journal_io`; `duplicate_key` where one is there already; `limit_exceeded` for an `about` that is too long.
+    /// `journal_io`; `duplicate_key` where one is there already; `limit_exceeded` for an `about` that is too long; `out_of_range`
+    /// for segments that are.
     pub fn create(mut disk: Box<dyn Disk>, about: &[u8], options: Options) -> Result<Self> {
         within(about, "about")?;
+        options.check()?;
         let mut names = disk.list().map_err(|error| failed("list", "the journal", &error))?;
         names.retain(|name| segment_number(name).is_some() || name.ends_with(snapshot::SUFFIX));
         for name in names.iter().filter(|name| segment_number(name).is_some()) {
@@ -95,13 +107,14 @@ impl Journal {
     /// Goes on with a journal: what is torn at its end is cut, and told; `each` gets its events.
     ///
     /// # Errors
-    /// Those of [`read`]; `journal_io`.
+    /// Those of [`read`]; `journal_io`; `out_of_range` for segments that are too long.
     pub fn open(
         disk: Box<dyn Disk>,
         options: Options,
         each: &mut dyn FnMut(Event<'_>, Hash) -> Result<()>,
         state: &mut dyn FnMut(u64, Hash) -> Result<()>,
     ) -> Result<(Self, Reading)> {
+        options.check()?;
         let found = read(disk.as_ref(), each, state)?;
         let sealed = u64::try_from(found.roots.len()).unwrap_or(u64::MAX);
         let (segment, written) = found.open.unwrap_or((sealed, 0));
@@ -152,6 +165,12 @@ impl Journal {
 
     /// Starts the segment that is next.
     fn begin(&mut self) -> Result<()> {
+        if self.segment >= JOURNAL_SEGMENTS_MAX {
+            let limit = format!("at most {JOURNAL_SEGMENTS_MAX} segments");
+            let error = Error::new(ErrorKind::LimitExceeded, "journal", self.segment + 1, limit);
+            self.stopped = Some(error.to_string());
+            return Err(error);
+        }
         let head = Head {
             number: self.segment,
             first: self.events,
@@ -318,7 +337,7 @@ impl Journal {
     /// A sync that has failed is not tried again: the system may have dropped what it did not write.
     fn sync(&mut self) -> Result<()> {
         if let Err(error) = self.disk.sync(&self.name) {
-            let error = failed("sync", &self.name, &error);
+            let error = unsynced(&self.name, &error);
             self.stopped = Some(error.to_string());
             return Err(error);
         }
