@@ -8,9 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use aivora::engine::journal::sim::{Fault, SimDisk};
-use aivora::engine::journal::{Disk, Event, FileDisk, Fsync, Journal, Options, Reading, read};
+use aivora::engine::journal::{Disk, Event, FileDisk, Fsync, Journal, Options, Reading, hex, read};
 use aivora::numbers::{Error, ErrorKind, Result};
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 const ABOUT: &[u8] = b"a test";
 /// Without optimisation fewer: CI runs these tests with it too.
@@ -320,6 +321,13 @@ fn reader_does_not_write() {
     std::fs::remove_dir_all(root.parent().unwrap().parent().unwrap()).unwrap();
 }
 
+const GOLDEN: [(usize, &str); 3] = [
+    (587, "976345cf148c41e64dac4a27e5bee69bdefb3dd7aaea364bb41057cd23cab712"),
+    (505, "5690009740c7fc2bd86c43b82a532c217767bd35deb9aaa2765add87f719d626"),
+    (130, "eef9eb73680caeaa93d7e3efc9e2c4fa19d62f0e489c1f2f6ebf3b29b57ec615"),
+];
+const GOLDEN_HEAD: &str = "a2c103e54c4035c344355ed7c65b9dfee2527c3b4433f37ce1d1b9348ca67976";
+
 const KILLED: &str = "AIVORA_TEST_STORAGE";
 const POLICIES: [&str; 3] = ["always", "batch:3", "none"];
 
@@ -425,6 +433,29 @@ fn two_hundred_killed_writers() {
         std::fs::remove_dir_all(&root).unwrap();
     }
     assert!(longest > 50, "{longest}");
+}
+
+#[test]
+fn format_is_pinned() {
+    // The digests are of bytes that a program in another language wrote from the page of the format alone.
+    let disk = SimDisk::new();
+    let options = Options { fsync: Fsync::Always, segment_bytes: 400 };
+    let mut journal = create(&disk, options).unwrap();
+    for nth in 0..8 {
+        journal.append(&vec![nth; usize::from(nth)]).unwrap();
+        if nth == 2 {
+            journal.append_state(&[9; 32]).unwrap();
+            journal.flush().unwrap();
+        }
+    }
+    assert_eq!(hex(&journal.head()), GOLDEN_HEAD);
+    drop(journal);
+    let names = disk.list().unwrap();
+    let digests = names.iter().map(|name| {
+        let bytes = disk.bytes(name).unwrap();
+        (bytes.len(), hex(&Sha256::digest(&bytes).into()))
+    });
+    assert!(digests.eq(GOLDEN.map(|(length, digest)| (length, digest.to_owned()))));
 }
 
 proptest! {
