@@ -46,7 +46,7 @@ test-rust:
 	$(call say,cargo test without overflow checks$(,) as an embedder may build)
 	@cargo test --quiet --profile embedder --lib --tests $(CRATES)
 	$(call say,the watch$(,) the engine and the journal at full length)
-	@cargo test --quiet --release -p aivora-core --test watch --test engine --test journal
+	@cargo test --quiet --release -p aivora-core --test watch --test engine --test journal --test journal_storage
 
 test-python: $(VENV)/.test
 	$(call say,pytest on the installed wheel)
