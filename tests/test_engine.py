@@ -431,3 +431,61 @@ def test_the_engine_says_what_a_scan_of_its_pools_says(seed: int, policy: str | 
                 [f"{own['account']}/{own['pool']}" for own in names], kind="stable"
             )
             assert (scan == engine.liquidatable[by_name]).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(["buy", "sell"]),
+    st.integers(1, 40_000),
+    st.one_of(st.none(), st.integers(-300, 300)),
+    st.booleans(),
+)
+def test_a_decision_recomputes_from_its_record(
+    seed: int,
+    side: str,
+    lots: int,
+    away: int | None,
+    reduce_only: bool,  # noqa: FBT001
+) -> None:
+    engine = ac.Engine("demo")
+    source = engine.source(2)
+    for _ in day(engine, 60, accounts=6, seed=seed):
+        pass
+    now = engine.time or 0
+    mark = engine.prices.mark_ticks("BTC") or 1
+    held = source.order_open(1, "account-0001", "BTC", "buy", "0.001", limit=64_000, time=now)
+    engine.apply(held)
+    fields: dict[str, Any] = {} if away is None else {"limit_ticks": mark // 10 + away}
+    order = source.event(
+        "order_open", time=now, order=2, pool="account-0001", instrument="BTC", side=side,
+        lots=lots, reduce_only=reduce_only, **fields,
+    )  # fmt: skip
+    before = engine.hash
+    why = engine.decide(order)
+    assert engine.hash == before
+    assert why.verify()
+    assert why.text()
+    assert json.dumps(why.to_dict(), default=str)
+    assert bool(engine.apply(order)) == bool(why), "the event is decided by the same rules"
+    if not why and why.binding == "initial_margin" and why.raw["turn_lots"]:
+        less = source.event(
+            "order_open", time=now, order=3, pool="account-0001", instrument="BTC", side=side,
+            lots=why.raw["turn_lots"], reduce_only=reduce_only, **fields,
+        )  # fmt: skip
+        assert engine.apply(less), "the most that pass do pass"
+
+
+def test_a_decision_names_the_rule_that_decides() -> None:
+    engine, source = opened()
+    order = source.order_open(1, "alice", "BTC", "buy", 1, limit=64_000, time=1)
+    assert engine.decide(order).binding == "initial_margin"
+    assert engine.apply(order)
+    assert engine.decide(order).binding == "number"
+    other = source.order_open(2, "alice", "BTC", "buy", 0, limit=64_000, time=1)
+    why = engine.decide(other)
+    assert (why.binding, why.explanation, why.verify()) == ("order", None, True)
+    assert engine.apply(source.event("halt", time=1, instrument="BTC"))
+    halted = engine.decide(source.order_open(2, "alice", "BTC", "buy", 1, limit=64_000, time=1))
+    assert halted.binding == "trading"
+    assert "halted" in halted.text()

@@ -25,6 +25,7 @@ from aivora_core._core import (
     __version__,
     walk_many,
 )
+from aivora_core.decision import Decision
 from aivora_core.engine import Engine, Journal, OrderCheck, Recovery, Source
 from aivora_core.errors import (
     AivoraError,
@@ -63,6 +64,7 @@ __all__ = [
     "Books",
     "CardError",
     "Changes",
+    "Decision",
     "Engine",
     "Event",
     "Explanation",

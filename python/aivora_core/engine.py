@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from aivora_core import _core
+from aivora_core.decision import Decision
 from aivora_core.portfolio import Portfolio
 
 if TYPE_CHECKING:
@@ -641,6 +642,23 @@ class Engine:
         (True, 640000000, 32000000)
         """
         return OrderCheck(**self.native.check_order(order))
+
+    def decide(self, order: Event) -> Decision:
+        """Say why an order may be opened, or may not, with everything it is made of.
+
+        Slower than `check_order`, which gives the numbers alone. Nothing is changed or reserved.
+
+        Parameters
+        ----------
+        order : Event
+            An ``order_open``.
+
+        Returns
+        -------
+        Decision
+            True where it passes; ``text()``, ``to_dict()``, ``verify()``.
+        """
+        return Decision(self.venue, self.native.decide(order))
 
     @property
     def venue(self) -> Venue:

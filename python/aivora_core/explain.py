@@ -279,6 +279,38 @@ class Explanation:
         from aivora_core.audit import oracle
 
         raw = self._raw
+        card, pool, marks, assets = self.oracle_inputs()
+        found = oracle.assess(card, pool, marks, assets)
+        rows = {row.asset: row for row in found.assets}
+        named = {row["asset"] for row in raw["assets"]}
+        checked_in = {card.rules.valuation} if raw["mode"] == "multi" else named or {raw["asset"]}
+        pairs: list[tuple[str, Any, Any]] = [("asset", {raw["asset"]}, checked_in)]
+        pairs += [(name, raw[name], getattr(found, name)) for name in _SUMS]
+        pairs += [("status", raw["status"], STATUSES[found.status]), ("assets", named, set(rows))]
+        for mine, leg in zip(raw["legs"], found.legs, strict=True):
+            pairs += _leg_pairs(mine, leg, card)
+        for mine in raw["assets"]:
+            of = rows[mine["asset"]]
+            pairs += [(f"{of.asset} {name}", mine[name], getattr(of, name)) for name in _ASSET]
+        for name, mine, theirs in pairs:
+            if mine != theirs:
+                limit = f"the oracle finds {theirs}"
+                raise _core._error("invariant_broken", name, str(mine), limit, None)
+        return True
+
+    def oracle_inputs(
+        self,
+    ) -> tuple[oracle.Card, oracle.Pool, dict[str, int], dict[str, int]]:
+        """Give what the shipped oracle takes to recompute it: card, pool, marks, prices of assets.
+
+        Returns
+        -------
+        tuple
+            From the trace and the text of the card alone.
+        """
+        from aivora_core.audit import oracle
+
+        raw = self._raw
         legs = tuple(
             oracle.Leg(
                 row["instrument"],
@@ -304,23 +336,7 @@ class Explanation:
             for row in raw["assets"]
             if row["price_ticks"] is not None
         }
-        found = oracle.assess(card, pool, marks, assets)
-        rows = {row.asset: row for row in found.assets}
-        named = {row["asset"] for row in raw["assets"]}
-        checked_in = {card.rules.valuation} if raw["mode"] == "multi" else named or {raw["asset"]}
-        pairs: list[tuple[str, Any, Any]] = [("asset", {raw["asset"]}, checked_in)]
-        pairs += [(name, raw[name], getattr(found, name)) for name in _SUMS]
-        pairs += [("status", raw["status"], STATUSES[found.status]), ("assets", named, set(rows))]
-        for mine, leg in zip(raw["legs"], found.legs, strict=True):
-            pairs += _leg_pairs(mine, leg, card)
-        for mine in raw["assets"]:
-            of = rows[mine["asset"]]
-            pairs += [(f"{of.asset} {name}", mine[name], getattr(of, name)) for name in _ASSET]
-        for name, mine, theirs in pairs:
-            if mine != theirs:
-                limit = f"the oracle finds {theirs}"
-                raise _core._error("invariant_broken", name, str(mine), limit, None)
-        return True
+        return card, pool, marks, assets
 
     def _repr_html_(self) -> str:
         """Show the text in a notebook."""

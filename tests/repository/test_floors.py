@@ -45,6 +45,7 @@ PYTHON = {
     "aivora_core.cli.feed": "roof",
     "aivora_core.cli.journal": "roof",
     "aivora_core.day": "roof",
+    "aivora_core.decision": "engine",
     "aivora_core.demo": "roof",
     "aivora_core.engine": "engine",
     "aivora_core.errors": "numbers",

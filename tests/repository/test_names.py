@@ -20,6 +20,7 @@ PINNED = [
     "Books",
     "CardError",
     "Changes",
+    "Decision",
     "Engine",
     "Event",
     "Explanation",

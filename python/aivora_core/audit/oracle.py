@@ -1610,6 +1610,79 @@ def assess(
 
 
 @dataclass(frozen=True)
+class OrderAnswer:
+    """What opening an order would take, in quanta of the asset the pool is checked in."""
+
+    reserve: int
+    free: int
+    initial: int
+    reduces: bool
+
+    @property
+    def passes(self) -> bool:
+        """Whether it may be opened."""
+        return self.reduces or self.free >= self.initial
+
+
+def check_order(
+    card: Card,
+    pool: Pool,
+    marks: Mapping[str, int],
+    assets: Mapping[str, int] | None = None,
+    *,
+    order: tuple[str, str, int],
+    worst: int,
+    taker_fee: Fraction,
+    reserved: int,
+) -> OrderAnswer:
+    """Say whether an order may be opened: ``docs/spec/engine.md``, "Orders".
+
+    Parameters
+    ----------
+    card : Card
+        The venue.
+    pool : Pool
+        The pool **with** the order among its legs' bids or asks.
+    marks, assets : Mapping[str, int]
+        As for `assess`.
+    order : (str, str, int)
+        Instrument, leg and signed lots.
+    worst : int
+        The worst price it may be filled at, in mark ticks.
+    taker_fee : Fraction
+        The fee rate.
+    reserved : int
+        What is kept for the orders that were open before.
+
+    Returns
+    -------
+    OrderAnswer
+        What is kept for it, and whether the rest covers the initial requirement.
+
+    Raises
+    ------
+    OracleError
+        As `assess`.
+    """
+    symbol, side, lots = order
+    instrument = card.instruments[symbol]
+    leg = next(own for own in pool.legs if (own.instrument, own.leg) == (symbol, side))
+    against = leg.quantity * lots < 0
+    open_lots = leg.bids if lots > 0 else leg.asks
+    found = assess(card, pool, marks, assets)
+    if against and open_lots <= abs(leg.quantity):
+        free = found.equity - reserved
+        return OrderAnswer(0, free, found.initial, reduces=True)
+    paid = -instrument.value(-lots, worst)
+    value = instrument.value(lots, _mark(marks, symbol))
+    own = max(0, paid - value) + ceil(abs(paid) * taker_fee)
+    asset = card.assets[instrument.settlement]
+    if pool.asset != asset.name:
+        own = ceil(own * _worth(asset, _price_of(asset, assets or {})))
+    return OrderAnswer(own, found.equity - reserved - own, found.initial, reduces=False)
+
+
+@dataclass(frozen=True)
 class OpenInterest:
     """What all pools hold of one instrument: positive sums in lots, and counts of legs."""
 

@@ -100,6 +100,38 @@ pub(crate) struct Event {
     inner: engine::Event,
 }
 
+impl Event {
+    /// The order that it opens.
+    fn order(&self) -> PyResult<Order> {
+        let engine::What::OrderOpen {
+            order,
+            pool,
+            instrument,
+            leg,
+            side,
+            lots,
+            limit,
+            reduce_only,
+        } = &self.inner.what
+        else {
+            let name = self.inner.what.name();
+            let limit = "must be an order_open event";
+            return Err(raise(Error::new(ErrorKind::BadColumn, "event", name, limit)));
+        };
+        Ok(Order {
+            id: *order,
+            pool: *pool,
+            instrument: *instrument,
+            leg: *leg,
+            side: *side,
+            lots: lots.get(),
+            limit: *limit,
+            reduce_only: *reduce_only,
+            reserve: 0,
+        })
+    }
+}
+
 #[pymethods]
 impl Event {
     /// What happened: ``deposit``, ``order_open``, ...
@@ -375,41 +407,47 @@ impl Engine {
 
     /// What an order would do: an event that opens one.
     fn check_order<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
-        let engine::What::OrderOpen {
-            order,
-            pool,
-            instrument,
-            leg,
-            side,
-            lots,
-            limit,
-            reduce_only,
-        } = &event.inner.what
-        else {
-            let limit = "must be an order_open event";
-            return Err(raise(Error::new(ErrorKind::BadColumn, "event", event.name(), limit)));
-        };
-        let order = Order {
-            id: *order,
-            pool: *pool,
-            instrument: *instrument,
-            leg: *leg,
-            side: *side,
-            lots: lots.get(),
-            limit: *limit,
-            reduce_only: *reduce_only,
-            reserve: 0,
-        };
-        let check = self.lock().check_order(&order).map_err(raise)?;
+        let check = self.lock().check_order(&event.order()?).map_err(raise)?;
+        order_check(py, &check)
+    }
+
+    /// The same with every rule, the pool line by line, and what would turn it.
+    fn decide<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
+        let engine = self.lock();
+        let found = engine.decide_order(&event.order()?).map_err(raise)?;
         let dict = PyDict::new(py);
-        dict.set_item("passes", check.passes())?;
-        dict.set_item("reduces", check.reduces)?;
-        dict.set_item("equity", check.margin.equity)?;
-        dict.set_item("initial", check.margin.initial)?;
-        dict.set_item("maintenance", check.margin.maintenance)?;
-        dict.set_item("reserved", check.reserved)?;
-        dict.set_item("reserve", check.reserve)?;
-        dict.set_item("free", check.free())?;
+        let engine::Decision { order, turns, .. } = &found;
+        let fields = engine.state().write_event(&event.inner);
+        dict.set_item("order", to_dict(py, &fields)?)?;
+        dict.set_item("lots", order.signed())?;
+        dict.set_item("passes", found.passes)?;
+        dict.set_item("binding", found.binding)?;
+        let rules = PyList::empty(py);
+        for rule in &found.rules {
+            let row = PyDict::new(py);
+            row.set_item("rule", rule.name)?;
+            row.set_item("value", rule.value)?;
+            row.set_item("limit", rule.limit)?;
+            row.set_item("slack", rule.slack())?;
+            row.set_item("holds", rule.holds())?;
+            row.set_item("refused", rule.refused.as_ref().map(ToString::to_string))?;
+            rules.append(row)?;
+        }
+        dict.set_item("rules", rules)?;
+        let check = found.check.as_ref().map(|check| order_check(py, check)).transpose()?;
+        dict.set_item("check", check)?;
+        let explained = found.explanation.as_ref();
+        let explained = explained.map(|own| crate::portfolio::explanation(py, own)).transpose()?;
+        dict.set_item("pool", explained)?;
+        dict.set_item("worst_mark_ticks", found.worst)?;
+        dict.set_item("taker_fee", found.taker.map(|rate| (rate.num(), rate.den())))?;
+        dict.set_item("turn_lots", turns.lots)?;
+        dict.set_item("turn_deposit", turns.deposit)?;
+        dict.set_item("turn_marks", turns.mark.to_vec())?;
+        dict.set_item("card", found.card.to_string())?;
+        dict.set_item("policy", found.policy.to_string())?;
+        dict.set_item("events", found.events)?;
+        dict.set_item("time", found.time)?;
         Ok(dict)
     }
 
@@ -565,6 +603,19 @@ impl Engine {
         let why = "an engine is a handle: pickle its events, or open its journal";
         Err(pyo3::exceptions::PyTypeError::new_err(why))
     }
+}
+
+fn order_check<'py>(py: Python<'py>, check: &engine::OrderCheck) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("passes", check.passes())?;
+    dict.set_item("reduces", check.reduces)?;
+    dict.set_item("equity", check.margin.equity)?;
+    dict.set_item("initial", check.margin.initial)?;
+    dict.set_item("maintenance", check.margin.maintenance)?;
+    dict.set_item("reserved", check.reserved)?;
+    dict.set_item("reserve", check.reserve)?;
+    dict.set_item("free", check.free())?;
+    Ok(dict)
 }
 
 /// Reads a journal from its start, replays and verifies it; `each`, if given, is called with a dict for each event.

@@ -570,7 +570,10 @@ impl Portfolio {
     }
 }
 
-fn explanation<'py>(py: Python<'py>, found: &Explanation) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn explanation<'py>(
+    py: Python<'py>,
+    found: &Explanation,
+) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("account", &found.account)?;
     dict.set_item("pool", &found.pool)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::decision::Decision;
 use super::event::Event;
 use super::journal::merkle::Hash;
 use super::journal::snapshot::{self, Snapshot};
@@ -198,6 +199,15 @@ impl Engine {
     pub fn check_order(&self, order: &Order) -> Result<OrderCheck> {
         self.may_take()?;
         self.state.check_order(order)
+    }
+
+    /// [`State::decide_order`].
+    ///
+    /// # Errors
+    /// As there; `invariant_broken` and `read_only` for an engine that takes nothing more.
+    pub fn decide_order(&self, order: &Order) -> Result<Decision> {
+        self.may_take()?;
+        self.state.decide_order(order)
     }
 
     /// The state.

@@ -1,6 +1,7 @@
 //! The roof: one state machine over all floors. It is told what happened and answers what follows. `docs/spec/engine.md`.
 
 mod account;
+pub mod decision;
 pub mod event;
 mod hash;
 pub mod journal;
@@ -16,6 +17,7 @@ pub mod text;
 pub mod trade;
 pub mod wire;
 
+pub use decision::{Decision, Rule, Turns};
 pub use event::{Ended, Event, Party, Scope, What};
 pub use machine::{Answer, Engine, Recovery, Verified};
 pub use orders::Order;

@@ -9,6 +9,7 @@ use crate::margin::{Holdings, Leg, PoolId, PoolMargin};
 use crate::numbers::limits::LOTS_MAX;
 use crate::numbers::rounding::mul_div_floor;
 use crate::numbers::{Error, ErrorKind, Lots, PriceTicks, Result};
+use crate::pricing::Prices;
 
 /// What an order would do to its pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct OrderCheck {
     pub reserved: i128,
     /// It only takes risk away, so that nothing is required for it.
     pub reduces: bool,
+    /// In mark ticks, the worst price it may be filled at, where that is kept for.
+    pub worst: Option<i64>,
 }
 
 impl OrderCheck {
@@ -93,6 +96,11 @@ impl State {
     /// # Errors
     /// Why the order is none: `out_of_range`, `bad_leg`, `not_trading`, `pool_locked`, `missing_price`, `unknown_fee`.
     pub fn check_order(&self, order: &Order) -> Result<OrderCheck> {
+        self.check_order_at(order, self.prices())
+    }
+
+    /// The same at other prices.
+    pub(super) fn check_order_at(&self, order: &Order, prices: &Prices) -> Result<OrderCheck> {
         if order.lots < 1 {
             let limit = format!("must be 1 to {LOTS_MAX}");
             return Err(Error::new(ErrorKind::OutOfRange, "lots", order.lots, limit));
@@ -121,19 +129,31 @@ impl State {
             let label = self.ledger().label(order.pool);
             return Err(refuse(ErrorKind::NotTrading, "account", label, limit));
         }
-        let margin = self.ledger().assess_with(order.pool, self.prices(), &leg, 0)?;
-        let reserve = if reduces { 0 } else { self.reserve(order, of, market.taker)? };
-        Ok(OrderCheck { margin, reserve, reserved: self.reserved(order.pool), reduces })
+        let margin = self.ledger().assess_with(order.pool, prices, &leg, 0)?;
+        let (reserve, worst) = if reduces {
+            (0, None)
+        } else {
+            let (reserve, worst) = self.reserve(order, of, market.taker, prices)?;
+            (reserve, Some(worst))
+        };
+        Ok(OrderCheck { margin, reserve, reserved: self.reserved(order.pool), reduces, worst })
     }
 
     /// What the worst fill of an order loses against the mark, and its fee there, in the asset that its pool is checked in.
-    fn reserve(&self, order: &Order, of: &Instrument, taker: Option<Fee>) -> Result<i128> {
+    /// With it the worst price, in mark ticks.
+    fn reserve(
+        &self,
+        order: &Order,
+        of: &Instrument,
+        taker: Option<Fee>,
+        prices: &Prices,
+    ) -> Result<(i128, i64)> {
         let taker = taker.ok_or_else(|| {
             let limit = "the card does not know the taker fee: give it with an event";
             refuse(ErrorKind::UnknownFee, "fee", of.symbol(), limit)
         })?;
         let overflow = || Error::overflow("reserve", of.symbol());
-        let mark = self.prices().mark(order.instrument).ok_or_else(|| {
+        let mark = prices.mark(order.instrument).ok_or_else(|| {
             refuse(ErrorKind::MissingPrice, "mark", of.symbol(), "has no mark yet")
         })?;
         let lots = i128::from(order.signed());
@@ -146,7 +166,7 @@ impl State {
         let fee = taker.of(cost.abs()).ok_or_else(overflow)?;
         let lost = cost.checked_sub(value).ok_or_else(overflow)?.max(0);
         let own = lost.checked_add(fee.max(0)).ok_or_else(overflow)?;
-        self.in_own_asset(order.pool, of.settlement(), own)
+        Ok((self.in_own_asset(order.pool, of.settlement(), own, prices)?, worst))
     }
 
     /// The worst price that a market order would get in the book; the mark without one.
@@ -169,12 +189,13 @@ impl State {
         pool: PoolId,
         asset: crate::data::AssetId,
         amount: i128,
+        prices: &Prices,
     ) -> Result<i128> {
         let head = self.ledger().pool(pool)?.head();
         if head.asset == asset {
             return Ok(amount);
         }
-        self.ledger().required(pool, asset, amount, self.prices())
+        self.ledger().required(pool, asset, amount, prices)
     }
 
     pub(super) fn open_order(&mut self, order: Order) -> Result<()> {

@@ -284,6 +284,17 @@ impl Ledger {
         Ok(())
     }
 
+    /// Gives a pool what another holds, of other holdings of the same venue; its names stay.
+    ///
+    /// # Errors
+    /// As [`Ledger::pool`].
+    pub(crate) fn adopt(&mut self, id: PoolId, other: &mut Pool) -> Result<()> {
+        let own = self.pool_mut(id)?;
+        (other.account, other.name) = (own.account, own.name);
+        own.clone_from(other);
+        Ok(())
+    }
+
     /// Makes a pool what it was when it was saved.
     ///
     /// # Errors
