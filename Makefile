@@ -91,6 +91,9 @@ instructions: ## keep the kernels' instruction counts of this commit
 docs: $(VENV)/.test ## execute README, docs/ and docstring examples; check links
 	$(call say,docs: the Rust example)
 	$(call quietly,cargo run --quiet --package aivora-core --example first_check)
+	$(call say,docs: the matching engines$(,) in Rust and in Python$(,) end alike)
+	$(call quietly,cargo run --quiet --package aivora-core --example matching_engine >target/ends && \
+	  $(BIN)/python examples/matching_engine.py | diff target/ends -)
 	$(call say,docs: executed)
 	@$(BIN)/pytest --quiet tests/test_docs.py tests/repository/test_documents.py
 
