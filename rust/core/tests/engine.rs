@@ -4,8 +4,10 @@
 mod engine_world;
 
 use aivora::data::Side;
+use aivora::engine::wire::Wire;
 use aivora::engine::{Event, Outcome, State, What};
 use aivora::margin::{Holdings, PoolId};
+use aivora::numbers::ErrorKind;
 use engine_world::{Run, World};
 
 /// After every event: money, open interest and orders add up.
@@ -80,6 +82,25 @@ fn scan_agrees(state: &State) {
     }
 }
 
+/// The bytes of an event with one of them another.
+fn damaged(event: &Event, world: &mut World) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    event.put(&mut bytes);
+    let at = usize::try_from(world.other.below(u64::try_from(bytes.len()).unwrap())).unwrap();
+    bytes[at] = u8::try_from(world.other.below(256)).unwrap();
+    bytes
+}
+
+/// Whatever it names: pools, instruments and assets that are not there, amounts past every bound.
+fn any_event_is_taken_or_refused(state: &State, event: &Event) {
+    let mut copy = state.clone();
+    let found = copy.apply(event, &mut Vec::new());
+    let kind = found.as_ref().err().map(aivora::numbers::Error::kind);
+    assert_ne!(kind, Some(ErrorKind::InvariantBroken), "{event:?}");
+    adds_up(&copy);
+    assert_eq!(State::from_bytes(&copy.to_bytes().unwrap()).unwrap().hash(), copy.hash());
+}
+
 /// Runs a stream and checks everything on the way.
 fn holds(mut world: World, events: usize) -> Run {
     let mut state = world.state();
@@ -105,6 +126,12 @@ fn holds(mut world: World, events: usize) -> Run {
         adds_up(&state);
         if let Err(error) = &answer {
             assert_ne!(error.kind().code(), "invariant_broken", "{error} after {event:?}");
+        }
+        if number % 5 == 0 {
+            let bytes = damaged(&event, &mut world);
+            if let Ok(other) = Event::from_bytes(&bytes) {
+                any_event_is_taken_or_refused(&state, &other);
+            }
         }
         let is_stale = answer.as_ref().is_err_and(|error| error.kind().code() == "stale_event");
         if !is_stale {

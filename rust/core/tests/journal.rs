@@ -481,6 +481,64 @@ fn a_snapshot_of_another_state_is_left_out() {
     assert_eq!((found.snapshot, found.left_out.len()), (None, 1));
 }
 
+/// A disk that panics once it is told to.
+struct Panics(SimDisk, std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+impl Disk for Panics {
+    fn list(&self) -> std::io::Result<Vec<String>> {
+        self.0.list()
+    }
+    fn read(&self, name: &str) -> std::io::Result<Vec<u8>> {
+        self.0.read(name)
+    }
+    fn create(&mut self, name: &str) -> std::io::Result<()> {
+        self.0.create(name)
+    }
+    fn append(&mut self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        assert!(!self.1.load(std::sync::atomic::Ordering::Relaxed), "a defect");
+        self.0.append(name, bytes)
+    }
+    fn truncate(&mut self, name: &str, len: u64) -> std::io::Result<()> {
+        self.0.truncate(name, len)
+    }
+    fn sync(&mut self, name: &str) -> std::io::Result<()> {
+        self.0.sync(name)
+    }
+    fn rename(&mut self, from: &str, to: &str) -> std::io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&mut self, name: &str) -> std::io::Result<()> {
+        self.0.remove(name)
+    }
+    fn sync_names(&mut self) -> std::io::Result<()> {
+        self.0.sync_names()
+    }
+}
+
+#[test]
+fn a_panic_poisons_the_engine_and_nobody_else() {
+    let (world, all) = stream(33, 200);
+    let disk = SimDisk::new();
+    let now = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let panics = Box::new(Panics(disk.clone(), std::sync::Arc::clone(&now)));
+    let options = options(Fsync::Always, 1 << 20);
+    let mut engine = Engine::create(panics, world.card, world.policy, options).unwrap();
+    for event in &all[..100] {
+        engine.apply(event).unwrap();
+    }
+    now.store(true, std::sync::atomic::Ordering::Relaxed);
+    let broken = engine.apply(&all[100]).unwrap_err();
+    assert_eq!(broken.kind(), ErrorKind::InvariantBroken);
+    now.store(false, std::sync::atomic::Ordering::Relaxed);
+    let after = engine.apply(&all[101]).unwrap_err();
+    assert_eq!(after.kind(), ErrorKind::InvariantBroken, "it takes nothing more");
+    std::mem::forget(engine);
+    // What it was told before can be read, and gone on with.
+    let (mut again, found) = Engine::open(Box::new(disk), options).unwrap();
+    assert_eq!(found.events, 100);
+    again.apply(&all[100]).unwrap();
+}
+
 #[test]
 fn a_hash_that_replay_does_not_come_to_is_found() {
     let (world, all) = stream(32, 300);

@@ -138,10 +138,7 @@ impl Engine {
                     return Ok(());
                 }
                 outcomes.clear();
-                match state.apply(&Event::from_bytes(event.payload)?, &mut outcomes) {
-                    Err(error) if error.kind() == ErrorKind::InvariantBroken => Err(error),
-                    _ => Ok(()),
-                }
+                take(&mut state, &Event::from_bytes(event.payload)?, &mut outcomes).map(drop)
             },
             &mut |_, _| Ok(()),
         )?;
@@ -158,28 +155,24 @@ impl Engine {
     pub fn apply(&mut self, event: &Event) -> Result<Answer<'_>> {
         self.may_take()?;
         let position = self.told;
-        if let Some(journal) = &mut self.journal {
-            self.bytes.clear();
-            event.put(&mut self.bytes);
-            journal.append(&self.bytes)?;
-        }
-        self.told += 1;
-        self.outcomes.clear();
-        let Self { state, outcomes, .. } = self;
-        let done = catch_unwind(AssertUnwindSafe(|| state.apply(event, outcomes)));
-        let refused = match done {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) if error.kind() != ErrorKind::InvariantBroken => Some(error),
-            Ok(Err(error)) => {
+        let refused = self.write_and_take(event).inspect_err(|error| {
+            if error.kind() == ErrorKind::InvariantBroken {
                 self.poisoned = Some(error.to_string());
-                return Err(error);
             }
-            Err(_) => {
-                self.poisoned = Some("a panic".to_owned());
-                return Err(Error::invariant("engine"));
-            }
-        };
+        })?;
         Ok(Answer { position, refused, outcomes: &self.outcomes })
+    }
+
+    fn write_and_take(&mut self, event: &Event) -> Result<Option<Error>> {
+        let Self { state, journal, bytes, outcomes, told, .. } = self;
+        if let Some(journal) = journal {
+            bytes.clear();
+            event.put(bytes);
+            whole(|| journal.append(bytes))?;
+        }
+        *told += 1;
+        outcomes.clear();
+        take(state, event, outcomes)
     }
 
     fn may_take(&self) -> Result<()> {
@@ -303,9 +296,9 @@ impl Engine {
                 let mut engine = engine.borrow_mut();
                 let Engine { state, outcomes, .. } = &mut *engine;
                 outcomes.clear();
-                let done = state.apply(&event, outcomes);
-                refused += u64::from(done.is_err());
-                let answer = Answer { position, refused: done.err(), outcomes };
+                let why = take(state, &event, outcomes)?;
+                refused += u64::from(why.is_some());
+                let answer = Answer { position, refused: why, outcomes };
                 each(&event, state, &answer)
             },
             &mut |position, hash| {
@@ -330,6 +323,19 @@ impl Engine {
         let Reading { events, head, roots, torn, .. } = found;
         Ok(Verified { events, head, roots, states, state, refused, torn })
     }
+}
+
+/// A step that either ends or is a defect: a panic is one.
+fn whole<T>(step: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| Err(Error::invariant("engine")))
+}
+
+/// Takes an event: why it is refused, if it is. A defect is an error.
+fn take(state: &mut State, event: &Event, outcomes: &mut Vec<Outcome>) -> Result<Option<Error>> {
+    whole(|| match state.apply(event, outcomes) {
+        Err(error) if error.kind() == ErrorKind::InvariantBroken => Err(error),
+        other => Ok(other.err()),
+    })
 }
 
 /// Where a journal is gone on with: the state of its newest snapshot that is of it, after how many events, and those that

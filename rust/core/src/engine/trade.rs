@@ -129,7 +129,11 @@ impl State {
             let label = self.ledger().label(order.pool);
             return Err(refuse(ErrorKind::NotTrading, "account", label, limit));
         }
-        let margin = self.ledger().assess_with(order.pool, prices, &leg, 0)?;
+        let margin = match self.watch.quick_with(order.pool, prices, &leg) {
+            Some(margin) => margin,
+            None => self.ledger().assess_with(order.pool, prices, &leg, 0)?,
+        };
+        debug_assert_eq!(Ok(margin), self.ledger().assess_with(order.pool, prices, &leg, 0));
         let (reserve, worst) = if reduces {
             (0, None)
         } else {

@@ -186,6 +186,8 @@ impl Run {
 
 pub(crate) struct World {
     pub(crate) dice: Dice,
+    /// What else is drawn does not move the stream.
+    pub(crate) other: Dice,
     pub(crate) card: &'static str,
     pub(crate) policy: &'static str,
     accounts: u64,
@@ -211,6 +213,7 @@ impl World {
     fn of(seed: u64, card: &'static str, policy: &'static str, marks: Vec<i64>) -> Self {
         Self {
             dice: Dice(seed),
+            other: Dice(!seed),
             card,
             policy,
             accounts: 24,

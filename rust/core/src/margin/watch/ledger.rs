@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::data::{AssetId, Venue};
+use crate::data::{AssetId, Basis, Contract, Venue};
 use crate::numbers::Result;
 use crate::pricing::Prices;
 
+use super::super::assess::{PoolMargin, is_liquidatable, status};
 use super::super::builder::PoolKey;
 use super::super::holdings::Holdings;
 use super::super::ledger::Ledger;
-use super::super::leg::PoolKind;
+use super::super::leg::{Leg, PoolKind};
 use super::super::portfolio::PoolId;
 use super::{Changes, Watch, broken, index};
 
@@ -69,6 +70,45 @@ impl Watch<Ledger> {
         let changed = (*old != verdict).then_some(verdict);
         *old = verdict;
         Ok(changed)
+    }
+
+    /// [`Holdings::assess_with`] in 64 bits, for pools of one asset with linear contracts; none for any other.
+    #[inline]
+    pub(crate) fn quick_with(&self, id: PoolId, prices: &Prices, leg: &Leg) -> Option<PoolMargin> {
+        let (pool, venue) = (self.portfolio.pool(id).ok()?, self.portfolio.venue());
+        let rules = venue.rules();
+        if pool.head().multi || rules.initial_basis != Basis::Mark {
+            return None;
+        }
+        let [balance] = pool.balances() else { return None };
+        let mut cash = balance.amount.checked_sub(balance.interest)?;
+        let (mut value, mut initial, mut maintenance, mut notional) = (0_i64, 0_i64, 0_i64, 0_i64);
+        let is_it = |own: &Leg| (own.instrument, own.side) == (leg.instrument, leg.side);
+        let others = pool.legs().iter().filter(|own| !is_it(own));
+        for own in others.chain([leg]) {
+            let place = own.instrument.index();
+            let Contract::Linear { unit } = venue.instruments().get(place)?.contract() else {
+                return None;
+            };
+            let quick = self.laws.get(place)?.quick(own, unit, prices.ticks(place)?)?;
+            cash = cash.checked_sub(own.cost)?.checked_sub(own.accrued)?;
+            value = value.checked_add(quick.value)?;
+            notional = notional.checked_add(quick.value.checked_abs()?)?;
+            initial = initial.checked_add(quick.initial)?;
+            maintenance = maintenance.checked_add(quick.maintenance)?;
+        }
+        let equity = cash.checked_add(i128::from(value))?;
+        // Far from the bounds of floor 0, whose overflows the general path finds.
+        i64::try_from(equity).ok()?;
+        let (initial, maintenance) = (i128::from(initial), i128::from(maintenance));
+        Some(PoolMargin {
+            equity,
+            initial,
+            maintenance,
+            notional: i128::from(notional),
+            status: status(equity, initial, maintenance, rules.strict),
+            liquidatable: is_liquidatable(equity, maintenance, rules.strict),
+        })
     }
 
     /// What of it does not follow from the pools: prices now and at the last check, the verdicts of that, and the time.

@@ -2,6 +2,8 @@
 //! other assets. Looked at and certified from their records alone, in 64 bits; what does not fit is left to the general path.
 
 use crate::data::{Asset, Basis, ClosingFee, Contract, Instrument, Rules, TierBy, Tiers};
+use crate::margin::leg::Leg;
+use crate::numbers::Rate;
 use crate::numbers::limits::TICKS_MAX;
 
 use super::super::collateral::Valued;
@@ -29,6 +31,8 @@ struct Bracket {
     part: i64,
     /// The rate again, to estimate with.
     share: Share,
+    /// The initial rate.
+    initial: Rate,
 }
 
 /// The maintenance schedule of a linear instrument.
@@ -115,6 +119,7 @@ impl Schedule {
                 floor: u64::try_from(bracket.floor).unwrap_or(u64::MAX),
                 rate: Some(rate).filter(|rate| (1..=*den).contains(rate))?,
                 share: Share::new(rate, *den),
+                initial: bracket.initial,
                 whole: i64::try_from(bracket.deduction_num.div_euclid(wide)).unwrap_or(i64::MAX),
                 part: i64::try_from(bracket.deduction_num.rem_euclid(wide)).ok()?,
             })
@@ -149,6 +154,47 @@ impl Schedule {
         let part = rest * of.rate - of.part;
         let up = if part > 0 { self.den.split(part + self.den.by - 1).0 } else { 0 };
         (quotient * of.rate - of.whole + up).max(0)
+    }
+}
+
+/// A leg at its mark, in quanta: as `leg_margin` finds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Quick {
+    pub(crate) value: i64,
+    pub(crate) initial: i64,
+    pub(crate) maintenance: i64,
+}
+
+/// `ceil(value × rate)`.
+fn of_ceil(value: u64, rate: Rate) -> Option<i64> {
+    let (num, den) = (u64::try_from(rate.num()).ok()?, u64::try_from(rate.den()).ok()?);
+    let found = match value.checked_mul(num) {
+        Some(product) => product.div_ceil(den),
+        None => u64::try_from((u128::from(value) * u128::from(num)).div_ceil(den.into())).ok()?,
+    };
+    i64::try_from(found).ok()
+}
+
+impl Law {
+    /// A leg of a linear contract at its mark, in 64 bits; none where the general path has to say. Where initial margin is taken
+    /// of the mark.
+    #[inline]
+    pub(crate) fn quick(&self, leg: &Leg, unit: i64, ticks: i64) -> Option<Quick> {
+        let Self::Line(schedule) = self else { return None };
+        let each = unit.checked_mul(ticks)?;
+        let value = leg.lots.checked_mul(each)?;
+        let notional = size(value)?;
+        let bracket = schedule.brackets.get(schedule.bracket(notional))?;
+        let maintenance = schedule.requirement(bracket, notional);
+        let exposed = if leg.has_orders() {
+            let lots = i64::try_from(leg.exposure()).ok()?;
+            size(lots.checked_mul(each)?)?
+        } else {
+            notional
+        };
+        let scheduled = schedule.brackets.get(schedule.bracket(exposed))?.initial;
+        let rate = leg.chosen.map_or(scheduled, |chosen| chosen.max(scheduled));
+        Some(Quick { value, initial: of_ceil(exposed, rate)?, maintenance })
     }
 }
 
