@@ -489,3 +489,43 @@ def test_a_decision_names_the_rule_that_decides() -> None:
     halted = engine.decide(source.order_open(2, "alice", "BTC", "buy", 1, limit=64_000, time=1))
     assert halted.binding == "trading"
     assert "halted" in halted.text()
+
+
+def test_policies_are_compared_on_one_state(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["liquidate", "--compare", "--accounts", "80", "--drop", "6", "--json"]) == 0
+    rows = {row["policy"]: row for row in json.loads(capsys.readouterr().out)["policies"]}
+    assert set(rows) == {"full", "staged", "minimal", "minimal, initial", "step down"}
+    for row in rows.values():
+        assert row["started"] == row["finished"] > 0
+        assert row["orders"] >= row["started"] - row["taken_over"]
+    assert rows["staged"]["orders"] > rows["full"]["orders"]
+    assert rows["minimal"]["closed"] <= rows["full"]["closed"]
+
+
+def test_a_fork_is_told_nothing_of_the_other() -> None:
+    engine, source = opened()
+    before = engine.hash
+    other = engine.fork(MINIMAL)
+    assert other.hash != before, "another policy is another state"
+    assert engine.fork().hash == before
+    assert other.apply(source.mark("BTC", "60000", time=1))
+    assert engine.hash == before
+
+
+def test_the_book_answers_within_the_limit_and_loses_what_it_gave() -> None:
+    engine, source, answer = fallen(None)
+    forced = outcome(answer, "forced_order")
+    bids = [["62200", "0.3"], ["62100", "0.4"], ["61000", "9"]]
+    book = source.event("book_snapshot", time=3, instrument="BTC", bids=bids, asks=[])
+    assert engine.apply(book)
+    answers = engine.execute(source, "bob", time=3)
+    names = [name for answer in answers for name in answer.names]
+    assert names.count("forced_filled") == 2
+    # 0.7 within the limit of 62,031.1; what is left covers its requirement, and stays.
+    assert Decimal(forced["limit"]) > Decimal(61_000)
+    assert "liquidation_finished" in names
+    assert engine.pool("alice")["legs"][0]["lots"] == 300
+    # 2,000 less 32, less 0.3 of 1,800, 0.4 of 1,900 and 0.3 of 1,730.
+    assert engine.pool("alice")["equity"] == 2_000_000_000 - 32_000_000 - 1_819_000_000
+    assert engine.native.book("BTC")["bids"] == [(610_000, 9_000)]
+    assert engine.forced_orders == []

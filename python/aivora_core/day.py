@@ -14,10 +14,10 @@ from aivora_core import _core, demo
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aivora_core._core import Answer, Event
+    from aivora_core._core import Answer, Event, Venue
     from aivora_core.engine import Engine, Source
 
-__all__ = ["day"]
+__all__ = ["MAKER", "day", "shocked"]
 
 #: The pool that takes the other side of forced orders.
 MAKER = "maker"
@@ -128,6 +128,54 @@ class _Day:
         if self.forced and len(answer):
             out = {order["order"] for order in self.engine.forced_orders}
             self.forced = [order for order in self.forced if order["order"] in out]
+
+
+def shocked(
+    venue: Venue | str, accounts: int, drop: int, seed: int = demo.SEED
+) -> tuple[Engine, dict[str, Decimal]]:
+    """Make up a state with open positions and books, and marks that have fallen from there.
+
+    Parameters
+    ----------
+    venue : Venue or str
+        A venue with the instruments of the demo card.
+    accounts : int
+        How many accounts trade.
+    drop : int
+        By how many percent the marks fall; books are made around them.
+    seed : int
+        What to draw from.
+
+    Returns
+    -------
+    Engine
+        Before the fall.
+    dict of str to Decimal
+        The marks after it.
+
+    Examples
+    --------
+    >>> from aivora_core.day import shocked
+    >>> engine, marks = shocked("demo", 10, 5)
+    >>> str(marks["BTC"]), engine.liquidatable.any()
+    ('60800.00', np.False_)
+    """
+    from aivora_core.engine import Engine
+
+    engine = Engine(venue)
+    own = _Day(engine, engine.source(1), accounts, seed)
+    for event in own.opening():
+        engine.apply(event)
+    for _ in range(4 * accounts):
+        own.time += 1_000
+        engine.apply(own.trade())
+    fallen = {s: ticks - ticks * drop // 100 for s, ticks in own.ticks.items()}
+    prices = _core.Prices(engine.venue, mark_ticks=fallen)
+    for symbol in own.symbols:
+        book = demo.book(engine.venue, symbol, prices, seed=seed)
+        sides: dict[str, Any] = {**book.depth()}
+        engine.apply(own.source.event("book_snapshot", time=own.time, instrument=symbol, **sides))
+    return engine, {s: ticks * engine.venue[s].mark_tick for s, ticks in fallen.items()}
 
 
 def day(

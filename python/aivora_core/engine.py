@@ -660,6 +660,80 @@ class Engine:
         """
         return Decision(self.venue, self.native.decide(order))
 
+    def fork(self, policy: str | PathLike[str] | None = None) -> Self:
+        """Copy the engine, under another liquidation policy, without a journal.
+
+        Parameters
+        ----------
+        policy : str or path, optional
+            As of a new engine.
+
+        Returns
+        -------
+        Engine
+            In the same state; what either is told the other does not know.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> eng = ac.Engine("demo")
+        >>> other = eng.fork()
+        >>> assert other.apply(other.source(1).pool_open("alice", time=0))
+        >>> eng.events, other.events
+        (0, 1)
+        """
+        text = "" if policy is None else _policy_text(policy)
+        engine = type(self).__new__(type(self))
+        engine.native, engine.path, engine.recovery = self.native.fork(text), None, None
+        return engine
+
+    def execute(self, source: Source, counterparty: Pool, *, time: int) -> list[Answer]:
+        """Answer every forced order from the engine's own book, until none is out.
+
+        For simulations: each level within the limit is a fill with the counterparty, and is taken
+        out of the book; what the book does not take comes back as ``forced_end``.
+
+        Parameters
+        ----------
+        source : Source
+            Whose events the answers are.
+        counterparty : str or int
+            The pool that takes the other side; it needs the margin for it.
+        time : int
+            In milliseconds.
+
+        Returns
+        -------
+        list of Answer
+            What followed from each.
+
+        Raises
+        ------
+        AivoraError
+            Where the counterparty could not take a fill.
+        """
+        place = self._place(counterparty)
+        found: list[Answer] = []
+        while out := self.forced_orders:
+            order = out[0]["order"]
+            for event in self.native.answers(order, place, source.number, source.sequence, time):
+                source.sequence = event.sequence
+                answer = self.apply(event)
+                if answer.refused is not None:
+                    raise answer.refused
+                found.append(answer)
+        return found
+
+    def _place(self, name: Pool) -> int:
+        """The place of a pool."""
+        if not isinstance(name, str):
+            return name
+        account, _, pool = name.partition("/")
+        place = self.native.find(account, pool or "cross")
+        if place is None:
+            raise _core._error("unknown_account", "pool", name, "no such pool is open")
+        return place
+
     @property
     def venue(self) -> Venue:
         """The card in force."""
@@ -746,14 +820,7 @@ class Engine:
         >>> eng.pool("alice")["balances"]
         {'USDT': 0}
         """
-        if isinstance(name, str):
-            account, _, pool = name.partition("/")
-            place = self.native.find(account, pool or "cross")
-            if place is None:
-                limit = "no such pool is open"
-                raise _core._error("unknown_account", "pool", name, limit)
-            name = place
-        return self.native.pool_state(name)
+        return self.native.pool_state(self._place(name))
 
     def flush(self) -> None:
         """Make everything last that was told."""

@@ -51,6 +51,7 @@ PYTHON = {
     "aivora_core.errors": "numbers",
     "aivora_core.explain": "margin",
     "aivora_core.frames": "data",
+    "aivora_core.liquidation": "engine",
     "aivora_core.portfolio": "margin",
     "aivora_core.render": "roof",
     "aivora_core.watch": "margin",

@@ -1,4 +1,4 @@
-"""The command line: ``aivora run|check|walk|explain|replay|verify|journal|case|bench``.
+"""The command line: ``aivora run|check|walk|explain|liquidate|replay|verify|journal|case|bench``.
 
 Each takes ``--json``. Exit code 0: it did its job; 2: bad input; 1 only from ``case run``, where a
 case failed, and from ``verify``, where something is not as it was written.
@@ -89,6 +89,17 @@ def _journal_commands(
     verify.add_argument("journal", metavar="DIR")
     verify.add_argument("--head", metavar="HEX", help="a head of its chain that was kept elsewhere")
     verify.set_defaults(call=journal.verify)
+
+    liquidate = sub.add_parser(
+        "liquidate", parents=[shared], help="liquidation policies on one state and book"
+    )
+    liquidate.add_argument("--compare", action="store_true", help="all of them (the default)")
+    liquidate.add_argument("--venue", help="built-in card or path of a TOML card")
+    liquidate.add_argument("--policy", action="append", default=[], metavar="FILE", help="one more")
+    liquidate.add_argument("--drop", type=int, default=5, help="by how many percent marks fall (5)")
+    liquidate.add_argument("--accounts", type=int, default=200)
+    liquidate.add_argument("--seed", type=int, default=20251010)
+    liquidate.set_defaults(call=journal.liquidate)
 
     actions = sub.add_parser("journal", help="look into a journal")
     kinds = actions.add_subparsers(dest="action", required=True, metavar="ACTION")

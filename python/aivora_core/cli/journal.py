@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from aivora_core import _core
 from aivora_core.cli.answer import Answer
-from aivora_core.day import day
+from aivora_core.day import MAKER, day, shocked
 from aivora_core.engine import Engine, Journal
 from aivora_core.errors import JournalError, Refused
-from aivora_core.render import progress, table
+from aivora_core.explain import amount
+from aivora_core.liquidation import POLICIES, compare
+from aivora_core.render import grouped, progress, table
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-__all__ = ["export", "replay", "run_journal", "show", "verify"]
+__all__ = ["export", "liquidate", "replay", "run_journal", "show", "verify"]
 
 
 # --- writing -----------------------------------------------------------------------------------
@@ -82,6 +84,42 @@ def _given(engine: Engine, path: str) -> Iterator[Any]:
                 raise _core._error("corrupt_line", path, str(error), limit, row) from None
             fields = given.get("fields", {})
             yield engine.apply(engine.native.event(name, source, sequence, time, fields))
+
+
+# --- comparing ---------------------------------------------------------------------------------
+
+
+def liquidate(a: argparse.Namespace) -> Answer:
+    """Run every liquidation policy on the same made-up state and books, after the same fall."""
+    engine, marks = shocked(a.venue or "demo", a.accounts, a.drop, a.seed)
+    policies = dict(POLICIES)
+    for path in a.policy:
+        policies[Path(path).stem] = Path(path).read_text("utf-8")
+    rows = compare(engine, marks, MAKER, policies=policies)
+    quantum = engine.venue.assets[engine.venue.settlement]["quantum"]
+
+    def shown(row: dict[str, Any], name: str) -> str:
+        return grouped(amount(row[name], quantum), 2)
+
+    money = ("closed", "left", "fees", "insurance", "socialised")
+    counts = ("started", "orders", "deleveraged")
+    cells = [
+        (row["policy"], *(row[name] for name in counts), *(shown(row, name) for name in money))
+        for row in rows
+    ]
+    head = ("policy", "pools", "orders", "adl", "closed", "left", "fees", "insured", "shared")
+    made = f"{a.accounts:,} accounts (made up, seed {a.seed}; no figure is anybody's)"
+    lines = [
+        f"{made}, marks down by {a.drop}%",
+        f"the same state and books for each; in {engine.venue.settlement}, with a fee of 0.5%",
+        "",
+        table(cells, head),
+        "",
+        "  closed: by forced orders, at the mark; left: to the pools when it was over;",
+        "  insured: paid by the fund; shared: borne by others' profits",
+    ]
+    data = {"accounts": a.accounts, "drop_percent": a.drop, "seed": a.seed, "policies": rows}
+    return Answer(data, "\n".join(lines))
 
 
 # --- reading -----------------------------------------------------------------------------------

@@ -451,6 +451,43 @@ impl Engine {
         Ok(dict)
     }
 
+    /// The same state under another liquidation policy, without a journal.
+    fn fork(&self, py: Python<'_>, policy: &str) -> PyResult<Self> {
+        let other = py.detach(|| self.lock().fork(policy)).map_err(raise)?;
+        Ok(Self { shared: Arc::new(Mutex::new(other)) })
+    }
+
+    /// What the engine's own book answers to a forced order, as events of a source after a number.
+    fn answers(
+        &self,
+        order: u64,
+        counterparty: usize,
+        source: u16,
+        after: u64,
+        time: i64,
+    ) -> PyResult<Vec<Event>> {
+        let engine = self.lock();
+        let pool = Self::pool(&engine, counterparty)?;
+        let found = engine.state().answers(order, pool).map_err(raise)?;
+        let event =
+            |(sequence, what)| Event { inner: engine::Event { source, sequence, time, what } };
+        Ok((after + 1..).zip(found).map(event).collect())
+    }
+
+    /// The book of an instrument.
+    fn book(&self, py: Python<'_>, symbol: &str) -> PyResult<Py<PyDict>> {
+        let engine = self.lock();
+        let venue = engine.state().venue();
+        let id = venue.find(symbol).map_err(raise)?;
+        let book = engine.state().book(id).map_err(raise)?;
+        let dict = PyDict::new(py);
+        for (name, side) in [("bids", book.bids()), ("asks", book.asks())] {
+            let levels = side.levels().map(|level| (level.price.get(), level.quantity.get()));
+            dict.set_item(name, levels.collect::<Vec<_>>())?;
+        }
+        Ok(dict.unbind())
+    }
+
     /// The card in force.
     fn venue(&self) -> PyResult<Venue> {
         let card = self.lock().state().card().to_owned();
@@ -615,6 +652,33 @@ fn order_check<'py>(py: Python<'py>, check: &engine::OrderCheck) -> PyResult<Bou
     dict.set_item("reserved", check.reserved)?;
     dict.set_item("reserve", check.reserve)?;
     dict.set_item("free", check.free())?;
+    Ok(dict)
+}
+
+/// Sums over answers of one engine, in the card's settlement asset, in quanta.
+#[pyfunction]
+pub(crate) fn _tally<'py>(
+    py: Python<'py>,
+    engine: &Bound<'py, Engine>,
+    answers: Vec<Bound<'py, Answer>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let engine = engine.get().lock();
+    let state = engine.state();
+    let mut tally = engine::Tally::new(state.venue().rules().settlement_id);
+    for answer in &answers {
+        tally.add(state, &answer.get().outcomes).map_err(raise)?;
+    }
+    let dict = PyDict::new(py);
+    dict.set_item("started", tally.started)?;
+    dict.set_item("finished", tally.finished)?;
+    dict.set_item("orders", tally.orders)?;
+    dict.set_item("closed", tally.closed)?;
+    dict.set_item("left", tally.left)?;
+    dict.set_item("fees", tally.fees)?;
+    dict.set_item("insurance", tally.insurance)?;
+    dict.set_item("deleveraged", tally.deleveraged)?;
+    dict.set_item("taken_over", tally.taken_over)?;
+    dict.set_item("socialised", tally.socialised)?;
     Ok(dict)
 }
 

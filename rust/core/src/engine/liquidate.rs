@@ -276,6 +276,8 @@ impl State {
         let (_, left) = self.forced.get_mut(&id).ok_or_else(lost)?;
         *left -= lots;
         let ended = *left == 0;
+        let part = Lots::new(i128::from(lots), "lots")?;
+        out.push(Outcome::ForcedFilled { order: id, pool, instrument, lots: part });
         if fee != 0 {
             let asset = self.venue.instrument(instrument)?.settlement();
             out.push(Outcome::LiquidationFee { pool, asset, amount: fee });

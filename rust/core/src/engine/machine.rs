@@ -203,6 +203,17 @@ impl Engine {
         self.state.decide_order(order)
     }
 
+    /// An engine in the same state under another liquidation policy, without a journal: for comparisons.
+    ///
+    /// # Errors
+    /// Those of [`State::under_policy`]; `invariant_broken` and `read_only` for an engine that takes nothing more.
+    pub fn fork(&self, policy: &str) -> Result<Self> {
+        self.may_take()?;
+        let mut other = Self::of(self.state.under_policy(policy)?, None);
+        other.told = self.told;
+        Ok(other)
+    }
+
     /// The state.
     #[must_use]
     pub fn state(&self) -> &State {

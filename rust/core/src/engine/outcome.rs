@@ -131,6 +131,17 @@ pub enum Outcome {
     },
     /// Something has to be closed outside.
     Forced(ForcedOrder),
+    /// A part of a forced order was filled.
+    ForcedFilled {
+        /// Its number.
+        order: u64,
+        /// Whose pool.
+        pool: PoolId,
+        /// Of this instrument.
+        instrument: InstrumentId,
+        /// How much.
+        lots: Lots,
+    },
     /// A liquidation waits.
     LiquidationHeld {
         /// Of this pool.
@@ -225,6 +236,7 @@ impl Outcome {
             Self::Safe { .. } => "safe",
             Self::LiquidationStarted { .. } => "liquidation_started",
             Self::Forced(_) => "forced_order",
+            Self::ForcedFilled { .. } => "forced_filled",
             Self::LiquidationHeld { .. } => "liquidation_held",
             Self::LiquidationFinished { .. } => "liquidation_finished",
             Self::LiquidationFee { .. } => "liquidation_fee",

@@ -487,6 +487,21 @@ impl Shown<'_> {
         }
     }
 
+    fn trade(
+        &mut self,
+        pool: PoolId,
+        (instrument, leg): (InstrumentId, LegSide),
+        lots: Lots,
+        [realised, fee]: [i128; 2],
+    ) {
+        self.pool("pool", pool);
+        self.instrument(instrument);
+        self.put("leg", Value::Text(leg.name().to_owned()));
+        self.quantity(lots.get());
+        self.amount("realised", self.settlement(), realised);
+        self.amount("fee", self.settlement(), fee);
+    }
+
     fn forced(&mut self, order: &ForcedOrder) {
         self.put("order", Value::Int(order.order.into()));
         self.pool("pool", order.pool);
@@ -509,12 +524,7 @@ impl Shown<'_> {
                 self.put("why", Value::Text(why.name().to_owned()));
             }
             Outcome::Traded { pool, instrument, leg, lots, realised, fee } => {
-                self.pool("pool", pool);
-                self.instrument(instrument);
-                self.put("leg", Value::Text(leg.name().to_owned()));
-                self.quantity(lots.get());
-                self.amount("realised", self.settlement(), realised);
-                self.amount("fee", self.settlement(), fee);
+                self.trade(pool, (instrument, leg), lots, [realised, fee]);
             }
             Outcome::FundingSettled { instrument, pools, paid } => {
                 self.instrument(instrument);
@@ -522,6 +532,12 @@ impl Shown<'_> {
                 self.amount("paid", self.settlement(), paid);
             }
             Outcome::Forced(ref order) => self.forced(order),
+            Outcome::ForcedFilled { order, pool, instrument, lots } => {
+                self.put("order", Value::Int(order.into()));
+                self.pool("pool", pool);
+                self.instrument(instrument);
+                self.quantity(lots.get());
+            }
             Outcome::LiquidationHeld { pool, gate } => {
                 self.pool("pool", pool);
                 self.put("gate", Value::Text(gate.name().to_owned()));
