@@ -391,7 +391,7 @@ class Source:
         )
 
     def clock(self, *, time: int) -> Event:
-        """Tell that time goes on: the end of a block, where the card checks then.
+        """Tell that time goes on.
 
         Parameters
         ----------

@@ -3,7 +3,7 @@
 
 mod engine_world;
 
-use aivora::data::Side;
+use aivora::data::{CheckOn, Side};
 use aivora::engine::wire::Wire;
 use aivora::engine::{Event, Outcome, State, What};
 use aivora::margin::{Holdings, PoolId};
@@ -151,7 +151,9 @@ fn holds(mut world: World, events: usize) -> Run {
             assert_eq!((answer.is_ok(), &out), (other.is_ok(), &others));
         }
         if number % 501 == 500 {
-            scan_agrees(&state);
+            if state.venue().rules().check_on == CheckOn::Mark {
+                scan_agrees(&state);
+            }
             let restored = State::from_bytes(&state.to_bytes().unwrap());
             let mut restored = restored.unwrap();
             assert_eq!(restored.to_bytes().unwrap(), state.to_bytes().unwrap());
@@ -174,6 +176,18 @@ fn holds(mut world: World, events: usize) -> Run {
     }
     run.hash = Some(state.hash().unwrap());
     run
+}
+
+#[test]
+fn a_card_that_checks_at_the_end_of_a_block() {
+    let run = holds(World::checked_on(6, "block", engine_world::MINIMAL), EVENTS / 2);
+    run.must_have(&["liquidation_started", "forced_order", "liquidation_finished"]);
+}
+
+#[test]
+fn a_card_that_checks_every_two_seconds() {
+    let run = holds(World::checked_on(7, "2000ms", engine_world::STAGED), EVENTS / 2);
+    run.must_have(&["liquidation_started", "forced_order", "liquidation_finished"]);
 }
 
 const EVENTS: usize = if cfg!(debug_assertions) { 6_000 } else { 120_000 };

@@ -432,6 +432,8 @@ events! {
         /// Its score, in parts per million.
         score: i64,
     }
+    /// A block ends: a card that checks then checks now.
+    32 Block = "block" {}
 }
 
 /// One thing that happened.

@@ -451,6 +451,12 @@ impl State {
         let equity = self.ledger().assess(pool, self.prices())?.equity;
         self.liquidations.remove(&pool);
         out.push(Outcome::LiquidationFinished { pool, equity });
+        // Where the card does not check on each price the verdict may be older than this: as after any change of its holdings, the
+        // pool is looked at now, so that the next check that fires turns it again.
+        if self.liquidatable().get(pool.index()) == Some(&true) {
+            self.watch.changing()?;
+            self.refresh_one(pool)?;
+        }
         Ok(())
     }
 

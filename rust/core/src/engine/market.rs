@@ -39,8 +39,7 @@ impl State {
             What::BookDelta { instrument, update, previous, bids, asks } => {
                 self.listed(*instrument)?.book.delta(bids, asks, *update, *previous)?;
             }
-            // The end of a block.
-            _ if self.venue.rules().check_on == CheckOn::Block => {
+            What::Block {} if self.venue.rules().check_on == CheckOn::Block => {
                 let changes = self.watch.check()?;
                 self.turn(changes);
             }

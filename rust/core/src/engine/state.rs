@@ -393,7 +393,7 @@ impl State {
         })
     }
 
-    fn refresh_one(&mut self, pool: PoolId) -> Result<()> {
+    pub(super) fn refresh_one(&mut self, pool: PoolId) -> Result<()> {
         if let Some(verdict) = self.watch.refresh(pool)? {
             self.turned.push((pool, verdict));
         }
@@ -468,7 +468,8 @@ impl State {
             | What::BookSnapshot { .. }
             | What::BookDelta { .. }
             | What::Trade { .. }
-            | What::Clock {} => self.market_data(what),
+            | What::Clock {}
+            | What::Block {} => self.market_data(what),
             What::PoolOpen { .. }
             | What::Deposit { .. }
             | What::Withdrawal { .. }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use aivora::data::{AssetId, InstrumentId, Level, Side};
+use aivora::data::{AssetId, CheckOn, InstrumentId, Level, Side};
 use aivora::engine::{Ended, Event, ForcedOrder, Outcome, Party, Scope, State, What};
 use aivora::margin::{Holdings, LegSide, PoolId, PoolKind};
 use aivora::numbers::{Digest, Error, Lots, MarkTicks, PriceTicks, Quanta, Rate};
@@ -210,6 +210,13 @@ impl World {
         Self::of(seed, SEVERAL, policy, vec![6_000_000, 6_000_000])
     }
 
+    /// The first with another event that triggers the check.
+    pub(crate) fn checked_on(seed: u64, event: &str, policy: &'static str) -> Self {
+        let rules = format!("[rules]\ncheck_on = \"{event}\"");
+        let card = LINEAR.replacen("[rules]", &rules, 1);
+        Self::of(seed, card.leak(), policy, vec![6_000_000, 3_000_000])
+    }
+
     fn of(seed: u64, card: &'static str, policy: &'static str, marks: Vec<i64>) -> Self {
         Self {
             dice: Dice(seed),
@@ -308,6 +315,7 @@ impl World {
             return What::Fees { instrument: id, taker: rate(500), maker: rate(100), rebate: true };
         }
         match self.dice.below(100) {
+            0..5 if state.venue().rules().check_on == CheckOn::Block => What::Block {},
             0..20 => {
                 let id = self.instrument(state);
                 self.mark(state, id)

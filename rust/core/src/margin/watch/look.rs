@@ -96,11 +96,12 @@ impl<H: Holdings> Watch<H> {
         }
         let mut held = std::mem::take(&mut self.scratch.held);
         held.clear();
-        if let Some(start) = self.records.start(pool) {
+        let before = self.records.start(pool);
+        if let Some(start) = before {
             let (_, known) = self.records.get(start).ok_or_else(broken)?;
             held.extend(known.iter().filter(|entry| entry.slot != SHARED));
         }
-        let mut last = None;
+        let (mut last, mut taken) = (None, false);
         for entry in &mut entries {
             if last == Some(entry.price) {
                 entry.slot = SHARED;
@@ -112,6 +113,7 @@ impl<H: Holdings> Watch<H> {
                 held.swap_remove(at).slot
             } else {
                 let slots = self.slots.get_mut(index(entry.price)).ok_or_else(broken)?;
+                taken = true;
                 slots.take(0).ok_or_else(broken)?
             };
         }
@@ -122,8 +124,10 @@ impl<H: Holdings> Watch<H> {
         let owner = u32::try_from(pool).map_err(|_| broken())?;
         let start = self.records.set(owner, kind, plain.unwrap_or(0), &entries);
         let start = start.ok_or_else(broken)?;
-        for entry in entries.iter().filter(|entry| entry.slot != SHARED) {
-            self.slots.get_mut(index(entry.price)).ok_or_else(broken)?.own(entry.slot, start);
+        if taken || before != Some(start) {
+            for entry in entries.iter().filter(|entry| entry.slot != SHARED) {
+                self.slots.get_mut(index(entry.price)).ok_or_else(broken)?.own(entry.slot, start);
+            }
         }
         (self.scratch.entries, self.scratch.held) = (entries, held);
         Ok(start)
