@@ -16,6 +16,9 @@ use crate::numbers::{Lots, PriceTicks, Result};
 /// Steps of one liquidation that one event may make before it waits for the next.
 const STEPS_MAX: usize = 10_000;
 
+/// Into so many parts a leg is cut to look for the fewest lots that cure.
+const PARTS: i128 = 64;
+
 /// What a step led to.
 enum Step {
     /// Another is needed.
@@ -95,10 +98,12 @@ impl State {
         if !margin.liquidatable && margin.equity >= 0 {
             return Ok(Step::Done);
         }
-        if self.trading(leg.instrument).is_err() {
+        let missed = self.liquidations.get(&pool).ok_or_else(lost)?.missed;
+        let next = missed.map_or(leg.instrument, |(instrument, ..)| instrument);
+        if self.trading(next).is_err() {
             return Ok(held(pool, Gate::Halted, out));
         }
-        let missed = self.liquidations.get_mut(&pool).ok_or_else(lost)?.missed.take();
+        self.liquidations.get_mut(&pool).ok_or_else(lost)?.missed = None;
         if let Some((instrument, side, lots)) = missed {
             let leg = self.leg_of(pool, instrument, side)?;
             let lots = lots.min(leg.lots.abs());
@@ -218,10 +223,19 @@ impl State {
                 !after.liquidatable && after.equity >= 0
             })
         };
-        let (mut few, mut many) = (0, leg.lots.abs());
-        if !enough(many)? {
-            return Ok(many);
+        // With a fee a part may be enough where all is not: parts are tried from the smallest.
+        let all = leg.lots.abs();
+        let (mut few, mut many) = (0, None);
+        for part in 1..=PARTS {
+            let lots = i128::from(all) * part / PARTS;
+            let lots = i64::try_from(lots).map_err(|_| lost())?.max(1);
+            if enough(lots)? {
+                many = Some(lots);
+                break;
+            }
+            few = lots;
         }
+        let Some(mut many) = many else { return Ok(all) };
         while many - few > 1 {
             let middle = few + (many - few) / 2;
             if enough(middle)? {
