@@ -101,6 +101,16 @@ fn any_event_is_taken_or_refused(state: &State, event: &Event) {
     assert_eq!(State::from_bytes(&copy.to_bytes().unwrap()).unwrap().hash(), copy.hash());
 }
 
+/// From the start, nothing kept.
+fn replays(world: &World, run: &Run, state: &mut State) {
+    let (mut again, mut out) = (world.state(), Vec::new());
+    for event in &run.events {
+        let _ = again.apply(event, &mut out);
+    }
+    assert_eq!(again.hash().unwrap(), state.hash().unwrap(), "replayed");
+    println!("{:?} {:?}", run.seen, run.refused);
+}
+
 /// Runs a stream and checks everything on the way.
 fn holds(mut world: World, events: usize) -> Run {
     let mut state = world.state();
@@ -165,15 +175,7 @@ fn holds(mut world: World, events: usize) -> Run {
     if let Some(twin) = &mut twin {
         assert_eq!(twin.hash().unwrap(), state.hash().unwrap());
     }
-    // From the start, nothing kept.
-    let mut again = world.state();
-    for event in &run.events {
-        let _ = again.apply(event, &mut out);
-    }
-    assert_eq!(again.hash().unwrap(), state.hash().unwrap(), "replayed");
-    if std::env::var("SHOW").is_ok() {
-        println!("{:?} {:?}", run.seen, run.refused);
-    }
+    replays(&world, &run, &mut state);
     run.hash = Some(state.hash().unwrap());
     run
 }
