@@ -32,6 +32,9 @@ enum Step {
 impl State {
     /// Follows up verdicts that have changed, and goes on with liquidations that wait for nothing outside.
     pub(super) fn follow(&mut self, out: &mut Vec<Outcome>) -> Result<()> {
+        if self.turned.is_empty() && self.liquidations.is_empty() {
+            return Ok(());
+        }
         loop {
             let mut turned = std::mem::take(&mut self.turned);
             self.by_name(&mut turned, |(pool, _)| *pool);

@@ -80,7 +80,26 @@ fn lost() -> Error {
     Error::invariant("order place")
 }
 
+fn unknown(id: u64) -> Error {
+    Error::new(ErrorKind::UnknownOrder, "order", id, "no such order is open")
+}
+
 impl Orders {
+    /// Where an open order is: good until one is removed.
+    pub(super) fn place(&self, id: u64) -> Result<u32> {
+        self.by_id.get(&id).copied().ok_or_else(|| unknown(id))
+    }
+
+    /// The order at a place.
+    pub(super) fn at(&self, place: u32) -> Result<&Order> {
+        self.slots.get(index(place)).map(|slot| &slot.order).ok_or_else(lost)
+    }
+
+    /// The order at a place, to be changed: its number and its pool stay.
+    pub(super) fn at_mut(&mut self, place: u32) -> Result<&mut Order> {
+        self.slots.get_mut(index(place)).map(|slot| &mut slot.order).ok_or_else(lost)
+    }
+
     pub(super) fn find(&self, id: u64) -> Option<&Order> {
         let slot = self.by_id.get(&id)?;
         self.slots.get(index(*slot)).map(|slot| &slot.order)
@@ -88,10 +107,7 @@ impl Orders {
 
     /// The order with this number.
     pub(super) fn get(&self, id: u64) -> Result<&Order> {
-        self.find(id).ok_or_else(|| {
-            let limit = "no such order is open";
-            Error::new(ErrorKind::UnknownOrder, "order", id, limit)
-        })
+        self.find(id).ok_or_else(|| unknown(id))
     }
 
     pub(super) fn insert(&mut self, order: Order) -> Result<()> {
@@ -113,13 +129,6 @@ impl Orders {
         }
         *first = slot;
         self.by_id.insert(order.id, slot);
-        Ok(())
-    }
-
-    /// Changes an order in its place; its number and its pool stay.
-    pub(super) fn change(&mut self, order: Order) -> Result<()> {
-        let slot = self.by_id.get(&order.id).copied().ok_or_else(lost)?;
-        self.slots.get_mut(index(slot)).ok_or_else(lost)?.order = order;
         Ok(())
     }
 

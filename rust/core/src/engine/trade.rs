@@ -4,7 +4,7 @@ use super::event::Party;
 use super::orders::{FIRST_FORCED, Order};
 use super::outcome::{Cancelled, Outcome};
 use super::state::{Fee, State, lost, sum};
-use crate::data::{Contract, Instrument, InstrumentId, Side};
+use crate::data::{AssetId, Contract, Instrument, InstrumentId, Side};
 use crate::margin::{Holdings, Leg, PoolId, PoolMargin};
 use crate::numbers::limits::LOTS_MAX;
 use crate::numbers::rounding::mul_div_floor;
@@ -72,18 +72,37 @@ pub(super) fn mark_ticks(instrument: &Instrument, price: PriceTicks) -> Result<i
     ticks.ok_or_else(|| Error::overflow("price", price))
 }
 
+/// An order as part of its leg.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    leg: Leg,
+    reduces: bool,
+    reserve: i128,
+    worst: Option<i64>,
+}
+
 /// One side of a fill, worked out before anything is changed.
 #[derive(Debug, Clone, Copy)]
 struct Leaf {
     pool: PoolId,
+    old: Leg,
     leg: Leg,
     lots: i64,
     realised: i128,
     paid: i128,
     fee: i128,
-    /// The fee goes to the insurance fund.
-    forced: bool,
-    order: Option<u64>,
+    filled: Filled,
+}
+
+/// What a fill is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filled {
+    /// A trade agreed outside the book.
+    Nothing,
+    /// The open order at this place.
+    Order(u32),
+    /// A forced order; its fee goes to the insurance fund.
+    Forced(u64),
 }
 
 fn refuse(kind: ErrorKind, field: &str, value: impl std::fmt::Display, limit: &str) -> Error {
@@ -101,6 +120,36 @@ impl State {
 
     /// The same at other prices.
     pub(super) fn check_order_at(&self, order: &Order, prices: &Prices) -> Result<OrderCheck> {
+        let asked = self.asked(order, prices)?;
+        let leg = &asked.leg;
+        let margin = match self.watch.quick_with(order.pool, prices, leg) {
+            Some(margin) => margin,
+            None => self.ledger().assess_with(order.pool, prices, leg, 0)?,
+        };
+        debug_assert_eq!(Ok(margin), self.ledger().assess_with(order.pool, prices, leg, 0));
+        let Asked { reduces, reserve, worst, .. } = asked;
+        Ok(OrderCheck { margin, reserve, reserved: self.reserved(order.pool), reduces, worst })
+    }
+
+    /// What [`OrderCheck::passes`] says, and what is kept for the order then. Where it does not pass, why.
+    fn passes(&self, order: &Order) -> Result<i128> {
+        let prices = self.prices();
+        let asked = self.asked(order, prices)?;
+        let quick = self.watch.quick_initial(order.pool, prices, &asked.leg);
+        if let Some((equity, initial)) = quick {
+            let kept = self.reserved(order.pool).checked_add(asked.reserve).ok_or_else(lost)?;
+            let free = i128::from(equity).checked_sub(kept).ok_or_else(lost)?;
+            if asked.reduces || free >= i128::from(initial) {
+                return Ok(asked.reserve);
+            }
+        }
+        let check = self.check_order_at(order, prices)?;
+        pass(&check)?;
+        Ok(check.reserve)
+    }
+
+    /// An order as part of its leg, and what is kept for it; refused where it is none.
+    fn asked(&self, order: &Order, prices: &Prices) -> Result<Asked> {
         if order.lots < 1 {
             let limit = format!("must be 1 to {LOTS_MAX}");
             return Err(Error::new(ErrorKind::OutOfRange, "lots", order.lots, limit));
@@ -108,11 +157,13 @@ impl State {
         let market = self.trading(order.instrument)?;
         let pool = self.unlocked(order.pool)?;
         let of = market.book.instrument();
-        let empty = Leg {
-            chosen: pool.chosen(order.instrument),
-            ..Leg::empty(order.instrument, order.leg)
+        let mut leg = match pool.leg(order.instrument, order.leg) {
+            Some(leg) => *leg,
+            None => Leg {
+                chosen: pool.chosen(order.instrument),
+                ..Leg::empty(order.instrument, order.leg)
+            },
         };
-        let mut leg = pool.leg(order.instrument, order.leg).copied().unwrap_or(empty);
         let opposite = (leg.lots > 0) == (order.side == Side::Sell) && leg.lots != 0;
         let side = if order.side == Side::Buy { &mut leg.bids } else { &mut leg.asks };
         *side = side.checked_add(order.lots).filter(|sum| *sum <= LOTS_MAX).ok_or_else(|| {
@@ -124,23 +175,16 @@ impl State {
             let limit = "a reduce-only order may not trade more than the leg holds, against it";
             return Err(refuse(ErrorKind::BadLeg, "lots", order.lots, limit));
         }
-        if !reduces && self.account(order.pool)?.throttled {
+        if reduces {
+            return Ok(Asked { leg, reduces, reserve: 0, worst: None });
+        }
+        if self.account(order.pool)?.throttled {
             let limit = "is throttled: only what reduces risk passes";
             let label = self.ledger().label(order.pool);
             return Err(refuse(ErrorKind::NotTrading, "account", label, limit));
         }
-        let margin = match self.watch.quick_with(order.pool, prices, &leg) {
-            Some(margin) => margin,
-            None => self.ledger().assess_with(order.pool, prices, &leg, 0)?,
-        };
-        debug_assert_eq!(Ok(margin), self.ledger().assess_with(order.pool, prices, &leg, 0));
-        let (reserve, worst) = if reduces {
-            (0, None)
-        } else {
-            let (reserve, worst) = self.reserve(order, of, market.taker, prices)?;
-            (reserve, Some(worst))
-        };
-        Ok(OrderCheck { margin, reserve, reserved: self.reserved(order.pool), reduces, worst })
+        let (reserve, worst) = self.reserve(order, of, market.taker, prices)?;
+        Ok(Asked { leg, reduces, reserve, worst: Some(worst) })
     }
 
     /// What the worst fill of an order loses against the mark, and its fee there, in the asset that its pool is checked in.
@@ -191,7 +235,7 @@ impl State {
     fn in_own_asset(
         &self,
         pool: PoolId,
-        asset: crate::data::AssetId,
+        asset: AssetId,
         amount: i128,
         prices: &Prices,
     ) -> Result<i128> {
@@ -210,20 +254,14 @@ impl State {
         if self.orders.find(order.id).is_some() {
             return Err(refuse(ErrorKind::DuplicateKey, "order", order.id, "is open already"));
         }
-        let check = self.check_order(&order)?;
-        pass(&check)?;
-        self.place(Order { reserve: check.reserve, ..order })
+        let reserve = self.passes(&order)?;
+        self.place(Order { reserve, ..order })
     }
 
     /// Puts an order that was checked into its leg, and keeps its reserve.
     fn place(&mut self, order: Order) -> Result<()> {
         let reserved = sum(self.reserved(order.pool), order.reserve, "reserved")?;
-        let mut leg = self.leg_of(order.pool, order.instrument, order.leg)?;
-        match order.side {
-            Side::Buy => leg.bids += order.lots, // was checked
-            Side::Sell => leg.asks += order.lots,
-        }
-        self.watch.changing()?.set_leg(order.pool, leg)?;
+        self.book_order(&order, order.lots)?;
         self.orders.insert(order)?;
         let standing = self.standing_mut(order.pool)?;
         standing.reserved = reserved;
@@ -233,16 +271,20 @@ impl State {
 
     /// Takes an order out of its leg, and gives its reserve back.
     fn take_out(&mut self, order: &Order) -> Result<()> {
-        let mut leg = self.leg_of(order.pool, order.instrument, order.leg)?;
-        match order.side {
-            Side::Buy => leg.bids -= order.lots, // it is in there
-            Side::Sell => leg.asks -= order.lots,
-        }
-        self.watch.changing()?.set_leg(order.pool, leg)?;
+        self.book_order(order, -order.lots)?;
         let standing = self.standing_mut(order.pool)?;
         standing.reserved -= order.reserve;
         standing.reducing -= u32::from(order.reduce_only);
         self.orders.remove(order.id).map(drop)
+    }
+
+    /// Adds lots to the side of its leg that an order is on.
+    fn book_order(&mut self, order: &Order, lots: i64) -> Result<()> {
+        let orders = match order.side {
+            Side::Buy => [lots, 0],
+            Side::Sell => [0, lots],
+        };
+        self.watch.changing()?.add_orders(order.pool, (order.instrument, order.leg), orders)
     }
 
     pub(super) fn amend_order(
@@ -254,10 +296,7 @@ impl State {
         let old = *self.orders.get(id)?;
         self.take_out(&old)?;
         let new = Order { lots: lots.get(), limit, reserve: 0, ..old };
-        let checked = self.check_order(&new).and_then(|check| {
-            pass(&check)?;
-            Ok(Order { reserve: check.reserve, ..new })
-        });
+        let checked = self.passes(&new).map(|reserve| Order { reserve, ..new });
         let placed = checked.and_then(|new| self.place(new));
         if placed.is_err() {
             self.place(old)?;
@@ -336,18 +375,18 @@ impl State {
         let (leg, realised) = traded(&old, lots, paid, of.contract(), ticks)?;
         let mut leaf = Leaf {
             pool: party.pool,
+            old,
             leg,
             lots,
             realised,
             paid,
             fee: 0,
-            forced: false,
-            order: party.order,
+            filled: Filled::Nothing,
         };
         if let Some(id) = party.order.filter(|id| *id >= FIRST_FORCED) {
             self.fits_forced(id, &leaf, price, instrument)?;
             leaf.fee = self.forced_fee(&leaf)?;
-            leaf.forced = true;
+            leaf.filled = Filled::Forced(id);
             return Ok(leaf);
         }
         let fee = if takes { market.taker } else { market.maker };
@@ -358,44 +397,15 @@ impl State {
         leaf.fee = fee.of(paid.abs()).ok_or_else(overflow)?;
         match party.order {
             Some(id) => {
-                self.fits_order(id, &leaf, price, instrument)?;
+                let place = self.orders.place(id)?;
+                fits_order(self.orders.at(place)?, &leaf, price, instrument)?;
+                leaf.filled = Filled::Order(place);
                 let side = if lots > 0 { &mut leaf.leg.bids } else { &mut leaf.leg.asks };
                 *side -= lots.abs(); // at most what the order has, which is in there
             }
             None => self.may_trade(&leaf, &old)?,
         }
         Ok(leaf)
-    }
-
-    fn fits_order(
-        &self,
-        id: u64,
-        leaf: &Leaf,
-        price: PriceTicks,
-        instrument: InstrumentId,
-    ) -> Result<()> {
-        let order = self.orders.get(id)?;
-        let bad = |limit: &str| Err(refuse(ErrorKind::BadFill, "order", id, limit));
-        let same = (order.pool, order.instrument, order.leg)
-            == (leaf.pool, instrument, leaf.leg.side)
-            && (order.side == Side::Buy) == (leaf.lots > 0);
-        if !same {
-            return bad("is of another pool, leg, instrument or side");
-        }
-        if leaf.lots.abs() > order.lots {
-            return bad("has fewer lots left than that");
-        }
-        if !order.accepts(price) {
-            return bad("does not accept this price");
-        }
-        // After the trade the leg may not have grown, nor be on the other side.
-        let before = leaf.leg.lots - leaf.lots;
-        if order.reduce_only
-            && (before == 0 || leaf.lots.abs() > before.abs() || (before > 0) == (leaf.lots > 0))
-        {
-            return bad("may only reduce the leg");
-        }
-        Ok(())
     }
 
     /// Refuses a trade without an order that leaves a pool short of its requirements, unless it is no riskier then.
@@ -427,50 +437,81 @@ impl State {
         let (mut long, mut short) = (market.long, market.short);
         for leaf in leaves {
             funds.dust = sum(funds.dust, leaf.paid, "dust")?;
-            let fee = if leaf.forced { &mut funds.insurance } else { &mut funds.fees };
+            let forced = matches!(leaf.filled, Filled::Forced(_));
+            let fee = if forced { &mut funds.insurance } else { &mut funds.fees };
             *fee = sum(*fee, leaf.fee, "fees")?;
             let old = i128::from(leaf.leg.lots) - i128::from(leaf.lots);
             let new = i128::from(leaf.leg.lots);
             long += new.max(0) - old.max(0);
             short += (-new).max(0) - (-old).max(0);
         }
-        let pools = leaves.map(|leaf| leaf.pool);
-        self.save(pools)?;
-        let ledger = self.watch.changing()?;
-        let change = |leaf: &Leaf| {
-            ledger.set_leg(leaf.pool, leaf.leg)?;
-            ledger.add_balance(leaf.pool, asset, leaf.realised - leaf.fee)
-        };
-        if let Err(error) = leaves.into_iter().try_for_each(change) {
-            self.put_back(pools)?;
-            return Err(error);
+        for (done, leaf) in leaves.into_iter().enumerate() {
+            if let Err(error) = self.trade(leaf, asset) {
+                self.undo(leaves.get(..done).unwrap_or_default(), asset)?;
+                return Err(error);
+            }
         }
-        self.refresh(pools)?;
+        let before = self.turned.len();
+        for leaf in leaves {
+            let paid = leaf.realised - leaf.fee;
+            match self.watch.refresh_leg(leaf.pool, [&leaf.old, &leaf.leg], paid) {
+                Ok(verdict) => self.turned.extend(verdict.map(|verdict| (leaf.pool, verdict))),
+                Err(error) => {
+                    self.turned.truncate(before);
+                    self.undo(&leaves, asset)?;
+                    return Err(error);
+                }
+            }
+        }
         *self.funds_mut(asset)? = funds;
         let market = self.market_mut(instrument)?;
         (market.long, market.short) = (long, short);
         Ok(())
     }
 
+    /// Changes the leg and the balance of one side of a fill: both or neither.
+    fn trade(&mut self, leaf: &Leaf, asset: AssetId) -> Result<()> {
+        let ledger = self.watch.changing()?;
+        ledger.set_leg(leaf.pool, leaf.leg)?;
+        let paid = ledger.add_balance(leaf.pool, asset, leaf.realised - leaf.fee);
+        paid.or_else(|error| {
+            ledger.set_leg(leaf.pool, leaf.old)?;
+            Err(error)
+        })
+    }
+
+    /// Makes sides of a fill what they were.
+    fn undo(&mut self, leaves: &[&Leaf], asset: AssetId) -> Result<()> {
+        for leaf in leaves.iter().rev() {
+            let ledger = self.watch.changing()?;
+            ledger.set_leg(leaf.pool, leaf.old)?;
+            ledger.add_balance(leaf.pool, asset, leaf.fee - leaf.realised)?;
+        }
+        leaves.iter().try_for_each(|leaf| self.watch.refresh(leaf.pool).map(drop))
+    }
+
     /// A part of an order is filled: its reserve goes with it.
     fn filled(&mut self, leaf: &Leaf, lots: i64, out: &mut Vec<Outcome>) -> Result<()> {
-        let Some(id) = leaf.order else { return Ok(()) };
-        if id >= FIRST_FORCED {
-            return self.forced_fill(id, leaf.pool, leaf.leg.instrument, leaf.fee, lots, out);
-        }
-        let mut order = *self.orders.get(id)?;
+        let place = match leaf.filled {
+            Filled::Nothing => return Ok(()),
+            Filled::Forced(id) => {
+                return self.forced_fill(id, leaf.pool, leaf.leg.instrument, leaf.fee, lots, out);
+            }
+            Filled::Order(place) => place,
+        };
+        let order = self.orders.at_mut(place)?;
         let (part, all) = (i128::from(lots), i128::from(order.lots));
         let released = mul_div_floor(order.reserve, part, all).ok_or_else(lost)?;
         order.lots -= lots;
         order.reserve -= released;
+        let order = *order;
         let standing = self.standing_mut(order.pool)?;
         standing.reserved -= released;
         if order.lots == 0 {
             standing.reducing -= u32::from(order.reduce_only);
-            self.orders.remove(id)?;
-            return Ok(());
+            self.orders.remove(order.id)?;
         }
-        self.orders.change(order)
+        Ok(())
     }
 
     /// Cancels orders that may only reduce a leg where they could do more than that to what is left of it.
@@ -513,7 +554,7 @@ impl State {
             let paid = paid.ok_or_else(|| Error::overflow("fill", of.symbol()))?;
             let old = self.leg_of(pool, instrument, side)?;
             let (leg, realised) = traded(&old, lots, paid, of.contract(), ticks)?;
-            Ok(Leaf { pool, leg, lots, realised, paid, fee: 0, forced: false, order: None })
+            Ok(Leaf { pool, old, leg, lots, realised, paid, fee: 0, filled: Filled::Nothing })
         };
         let (bought, sold) = (leaf(buyer, lots)?, leaf(seller, -lots)?);
         self.exchange(instrument, [&bought, &sold])?;
@@ -567,6 +608,34 @@ impl State {
             self.ledger().assess_with(leaf.pool, self.prices(), &leaf.leg, leaf.realised)?;
         Ok(fee.min(after.equity).max(0))
     }
+}
+
+fn fits_order(
+    order: &Order,
+    leaf: &Leaf,
+    price: PriceTicks,
+    instrument: InstrumentId,
+) -> Result<()> {
+    let bad = |limit: &str| Err(refuse(ErrorKind::BadFill, "order", order.id, limit));
+    let same = (order.pool, order.instrument, order.leg) == (leaf.pool, instrument, leaf.leg.side)
+        && (order.side == Side::Buy) == (leaf.lots > 0);
+    if !same {
+        return bad("is of another pool, leg, instrument or side");
+    }
+    if leaf.lots.abs() > order.lots {
+        return bad("has fewer lots left than that");
+    }
+    if !order.accepts(price) {
+        return bad("does not accept this price");
+    }
+    // After the trade the leg may not have grown, nor be on the other side.
+    let before = leaf.leg.lots - leaf.lots;
+    if order.reduce_only
+        && (before == 0 || leaf.lots.abs() > before.abs() || (before > 0) == (leaf.lots > 0))
+    {
+        return bad("may only reduce the leg");
+    }
+    Ok(())
 }
 
 fn pass(check: &OrderCheck) -> Result<()> {

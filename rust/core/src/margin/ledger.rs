@@ -348,6 +348,35 @@ impl Ledger {
         Ok(())
     }
 
+    /// Adds to the open bids and asks of a leg, in lots: it is there while anything is on it.
+    ///
+    /// # Errors
+    /// As [`Ledger::set_leg`].
+    pub(crate) fn add_orders(
+        &mut self,
+        id: PoolId,
+        (instrument, side): (InstrumentId, LegSide),
+        [bids, asks]: [i64; 2],
+    ) -> Result<()> {
+        let pool = self.pool(id)?;
+        let found = pool.legs.iter().position(|l| (l.instrument, l.side) == (instrument, side));
+        let old = found.and_then(|at| pool.legs.get(at)).copied();
+        let old = old.unwrap_or_else(|| Leg::empty(instrument, side));
+        let overflow = || Error::overflow("orders", old.bids);
+        let bids = old.bids.checked_add(bids).ok_or_else(overflow)?;
+        let asks = old.asks.checked_add(asks).ok_or_else(overflow)?;
+        let leg = Leg { bids, asks, ..old };
+        let joined = !matches!(self.venue.instrument(instrument)?.tiers(), Tiers::Slope { .. });
+        let most = leg.exposure_in_64().map(|exposure| exposure.max(bids).max(asks));
+        let fits = most.is_some_and(|most| most <= LOTS_MAX);
+        if let Some(at) = found.filter(|_| joined && fits && !leg.is_empty()) {
+            let own = self.pool_mut(id)?.legs.get_mut(at).ok_or_else(lost)?;
+            (own.bids, own.asks) = (bids, asks);
+            return Ok(());
+        }
+        self.set_leg(id, leg)
+    }
+
     /// Refuses a new leg that the pool may not have.
     fn admits(&self, id: PoolId, leg: &Leg) -> Result<()> {
         let pool = self.pool(id)?;

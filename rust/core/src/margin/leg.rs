@@ -119,6 +119,21 @@ impl Leg {
         }
     }
 
+    /// [`Leg::exposure`], where all of it is below 2^61.
+    #[inline]
+    pub(crate) fn exposure_in_64(&self) -> Option<i64> {
+        let Self { lots, bids, asks, .. } = *self;
+        // Bids and asks are not negative.
+        if (lots.unsigned_abs() | bids.unsigned_abs() | asks.unsigned_abs()) >> 61 != 0 {
+            return None;
+        }
+        Some(match self.side {
+            LegSide::Net => (lots + bids).abs().max((lots - asks).abs()),
+            LegSide::Long => lots.abs() + bids,
+            LegSide::Short => lots.abs() + asks,
+        })
+    }
+
     /// +1 for a long leg, −1 for a short one, 0 without a position.
     #[must_use]
     pub fn sign(&self) -> i64 {
@@ -134,11 +149,17 @@ mod tests {
     fn exposure_is_the_worse_side() {
         let leg =
             |side, lots, bids, asks| Leg { lots, bids, asks, ..Leg::empty(InstrumentId(0), side) };
-        assert_eq!(leg(LegSide::Net, 10, 5, 30).exposure(), 20);
-        assert_eq!(leg(LegSide::Net, 10, 5, 12).exposure(), 15);
-        assert_eq!(leg(LegSide::Net, -10, 5, 3).exposure(), 13);
-        assert_eq!(leg(LegSide::Net, 0, 2, 3).exposure(), 3);
-        assert_eq!(leg(LegSide::Long, 10, 5, 30).exposure(), 15);
-        assert_eq!(leg(LegSide::Short, -10, 5, 30).exposure(), 40);
+        for (own, want) in [
+            (leg(LegSide::Net, 10, 5, 30), 20),
+            (leg(LegSide::Net, 10, 5, 12), 15),
+            (leg(LegSide::Net, -10, 5, 3), 13),
+            (leg(LegSide::Net, 0, 2, 3), 3),
+            (leg(LegSide::Long, 10, 5, 30), 15),
+            (leg(LegSide::Short, -10, 5, 30), 40),
+        ] {
+            assert_eq!(own.exposure(), want);
+            assert_eq!(own.exposure_in_64().map(i128::from), Some(want));
+        }
+        assert_eq!(leg(LegSide::Net, 1 << 61, 0, 0).exposure_in_64(), None);
     }
 }

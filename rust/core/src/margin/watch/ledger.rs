@@ -12,6 +12,7 @@ use super::super::holdings::Holdings;
 use super::super::ledger::Ledger;
 use super::super::leg::{Leg, PoolKind};
 use super::super::portfolio::PoolId;
+use super::plain::Law;
 use super::{Changes, Watch, broken, index};
 
 /// What of a watch does not follow from the pools.
@@ -75,31 +76,17 @@ impl Watch<Ledger> {
     /// [`Holdings::assess_with`] in 64 bits, for pools of one asset with linear contracts; none for any other.
     #[inline]
     pub(crate) fn quick_with(&self, id: PoolId, prices: &Prices, leg: &Leg) -> Option<PoolMargin> {
-        let (pool, venue) = (self.portfolio.pool(id).ok()?, self.portfolio.venue());
-        let rules = venue.rules();
-        if pool.head().multi || rules.initial_basis != Basis::Mark {
-            return None;
-        }
-        let [balance] = pool.balances() else { return None };
-        let mut cash = balance.amount.checked_sub(balance.interest)?;
+        let rules = self.portfolio.venue().rules();
         let (mut value, mut initial, mut maintenance, mut notional) = (0_i64, 0_i64, 0_i64, 0_i64);
-        let is_it = |own: &Leg| (own.instrument, own.side) == (leg.instrument, leg.side);
-        let others = pool.legs().iter().filter(|own| !is_it(own));
-        for own in others.chain([leg]) {
-            let place = own.instrument.index();
-            let Contract::Linear { unit } = venue.instruments().get(place)?.contract() else {
-                return None;
-            };
-            let quick = self.laws.get(place)?.quick(own, unit, prices.ticks(place)?)?;
-            cash = cash.checked_sub(own.cost)?.checked_sub(own.accrued)?;
+        let cash = self.each_quick(id, prices, leg, |law, own, each| {
+            let quick = law.quick(own, each)?;
             value = value.checked_add(quick.value)?;
             notional = notional.checked_add(quick.value.checked_abs()?)?;
             initial = initial.checked_add(quick.initial)?;
             maintenance = maintenance.checked_add(quick.maintenance)?;
-        }
-        let equity = cash.checked_add(i128::from(value))?;
-        // Far from the bounds of floor 0, whose overflows the general path finds.
-        i64::try_from(equity).ok()?;
+            Some(())
+        })?;
+        let equity = i128::from(cash.checked_add(value)?);
         let (initial, maintenance) = (i128::from(initial), i128::from(maintenance));
         Some(PoolMargin {
             equity,
@@ -109,6 +96,58 @@ impl Watch<Ledger> {
             status: status(equity, initial, maintenance, rules.strict),
             liquidatable: is_liquidatable(equity, maintenance, rules.strict),
         })
+    }
+
+    /// Equity and initial requirement of [`Watch::quick_with`].
+    #[inline]
+    pub(crate) fn quick_initial(
+        &self,
+        id: PoolId,
+        prices: &Prices,
+        leg: &Leg,
+    ) -> Option<(i64, i64)> {
+        let (mut value, mut initial) = (0_i64, 0_i64);
+        let cash = self.each_quick(id, prices, leg, |law, own, each| {
+            let (own, required) = law.quick_initial(own, each)?;
+            value = value.checked_add(own)?;
+            initial = initial.checked_add(required)?;
+            Some(())
+        })?;
+        Some((cash.checked_add(value)?, initial))
+    }
+
+    /// The law of each leg of a pool with what one lot is worth, this one in place of its own; what no price moves. None for pools
+    /// that the general path has to value.
+    #[inline]
+    fn each_quick(
+        &self,
+        id: PoolId,
+        prices: &Prices,
+        leg: &Leg,
+        mut of: impl FnMut(&Law, &Leg, i64) -> Option<()>,
+    ) -> Option<i64> {
+        let (pool, venue) = (self.portfolio.pool(id).ok()?, self.portfolio.venue());
+        if pool.head().multi || venue.rules().initial_basis != Basis::Mark {
+            return None;
+        }
+        let [balance] = pool.balances() else { return None };
+        // Far from the bounds of floor 0, whose overflows the general path finds.
+        let mut cash = i64::try_from(balance.amount.checked_sub(balance.interest)?).ok()?;
+        let mut one = |own: &Leg| {
+            let place = own.instrument.index();
+            let Contract::Linear { unit } = venue.instruments().get(place)?.contract() else {
+                return None;
+            };
+            cash = cash.checked_sub(i64::try_from(own.cost.checked_add(own.accrued)?).ok()?)?;
+            of(self.laws.get(place)?, own, unit.checked_mul(prices.ticks(place)?)?)
+        };
+        for own in pool.legs() {
+            if (own.instrument, own.side) != (leg.instrument, leg.side) {
+                one(own)?;
+            }
+        }
+        one(leg)?;
+        Some(cash)
     }
 
     /// What of it does not follow from the pools: prices now and at the last check, the verdicts of that, and the time.

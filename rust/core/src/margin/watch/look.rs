@@ -12,6 +12,10 @@ use super::plain::{Aim, Law, coin_bound};
 use super::records::{Entry, Kind, SHARED};
 use super::{AHEAD, Changes, Scratch, Watch, broken, index};
 
+/// Quanta per tick of all legs of a plain pool with their orders filled, at the most.
+#[allow(clippy::as_conversions)] // wider
+pub(super) const PLAIN_MOST: i128 = i64::MAX as i128 / 4;
+
 impl<H: Holdings> Watch<H> {
     /// Finds the verdicts of some pools anew, by where their records start; after an error, how many were found before it.
     pub(super) fn look_at(
@@ -183,6 +187,5 @@ pub(super) fn plain_entries<H: Holdings>(
     })?;
     into.sort_unstable_by_key(|entry| entry.price);
     // Neither may the sums of all legs, with the orders filled.
-    let bounded = most <= i128::from(i64::MAX) / 4;
-    Ok(i64::try_from(cash).ok().filter(|_| plain && bounded))
+    Ok(i64::try_from(cash).ok().filter(|_| plain && most <= PLAIN_MOST))
 }

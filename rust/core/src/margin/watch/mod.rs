@@ -12,6 +12,7 @@ mod plain;
 #[cfg(test)]
 mod proof_tests;
 mod records;
+mod shift;
 mod slots;
 mod split;
 mod update;

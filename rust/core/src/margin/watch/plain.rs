@@ -17,6 +17,8 @@ const NOTIONAL_MAX: u64 = 1 << 61;
 const TRIES: u32 = 6;
 /// On the side that takes a hedged pair away from the other verdict an interval is this many times as wide.
 const AWAY: i64 = 16;
+/// Where a price may move by less than one part in so many, a pool's intervals are shared out anew.
+const NARROW: i64 = 32;
 
 /// One bracket: what it requires is `ceil((notional × rate − deduction) / den)`.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +33,9 @@ struct Bracket {
     part: i64,
     /// The rate again, to estimate with.
     share: Share,
-    /// The initial rate.
+    /// The initial rate, and its denominator to divide by.
     initial: Rate,
+    initial_den: Option<Divisor>,
 }
 
 /// The maintenance schedule of a linear instrument.
@@ -120,6 +123,7 @@ impl Schedule {
                 rate: Some(rate).filter(|rate| (1..=*den).contains(rate))?,
                 share: Share::new(rate, *den),
                 initial: bracket.initial,
+                initial_den: Divisor::new(bracket.initial.den()),
                 whole: i64::try_from(bracket.deduction_num.div_euclid(wide)).unwrap_or(i64::MAX),
                 part: i64::try_from(bracket.deduction_num.rem_euclid(wide)).ok()?,
             })
@@ -165,10 +169,16 @@ pub(crate) struct Quick {
     pub(crate) maintenance: i64,
 }
 
-/// `ceil(value × rate)`.
-fn of_ceil(value: u64, rate: Rate) -> Option<i64> {
-    let (num, den) = (u64::try_from(rate.num()).ok()?, u64::try_from(rate.den()).ok()?);
-    let found = match value.checked_mul(num) {
+/// `ceil(value × rate)`; quicker where the rate's denominator is known.
+#[inline]
+fn of_ceil(value: u64, rate: Rate, den: Option<Divisor>) -> Option<i64> {
+    let num = u64::try_from(rate.num()).ok()?;
+    let product = value.checked_mul(num);
+    if let (Some(product), Some(den)) = (product.filter(|p| *p < NOTIONAL_MAX), den) {
+        return Some(den.split(product.cast_signed() + den.by - 1).0);
+    }
+    let den = u64::try_from(rate.den()).ok()?;
+    let found = match product {
         Some(product) => product.div_ceil(den),
         None => u64::try_from((u128::from(value) * u128::from(num)).div_ceil(den.into())).ok()?,
     };
@@ -176,25 +186,34 @@ fn of_ceil(value: u64, rate: Rate) -> Option<i64> {
 }
 
 impl Law {
-    /// A leg of a linear contract at its mark, in 64 bits; none where the general path has to say. Where initial margin is taken
-    /// of the mark.
+    /// Value and initial margin of a leg of a linear contract at its mark, in 64 bits; none where the general path has to say.
+    /// Where initial margin is taken of the mark.
     #[inline]
-    pub(crate) fn quick(&self, leg: &Leg, unit: i64, ticks: i64) -> Option<Quick> {
+    pub(crate) fn quick_initial(&self, leg: &Leg, each: i64) -> Option<(i64, i64)> {
         let Self::Line(schedule) = self else { return None };
-        let each = unit.checked_mul(ticks)?;
         let value = leg.lots.checked_mul(each)?;
+        let exposed = if leg.has_orders() {
+            size(leg.exposure_in_64()?.checked_mul(each)?)?
+        } else {
+            size(value)?
+        };
+        let bracket = schedule.brackets.get(schedule.bracket(exposed))?;
+        let scheduled = bracket.initial;
+        let initial = match leg.chosen.filter(|chosen| *chosen > scheduled) {
+            None => of_ceil(exposed, scheduled, bracket.initial_den)?,
+            Some(chosen) => of_ceil(exposed, chosen, None)?,
+        };
+        Some((value, initial))
+    }
+
+    /// The same with the maintenance requirement.
+    #[inline]
+    pub(crate) fn quick(&self, leg: &Leg, each: i64) -> Option<Quick> {
+        let Self::Line(schedule) = self else { return None };
+        let (value, initial) = self.quick_initial(leg, each)?;
         let notional = size(value)?;
         let bracket = schedule.brackets.get(schedule.bracket(notional))?;
-        let maintenance = schedule.requirement(bracket, notional);
-        let exposed = if leg.has_orders() {
-            let lots = i64::try_from(leg.exposure()).ok()?;
-            size(lots.checked_mul(each)?)?
-        } else {
-            notional
-        };
-        let scheduled = schedule.brackets.get(schedule.bracket(exposed))?.initial;
-        let rate = leg.chosen.map_or(scheduled, |chosen| chosen.max(scheduled));
-        Some(Quick { value, initial: of_ceil(exposed, rate)?, maintenance })
+        Some(Quick { value, initial, maintenance: schedule.requirement(bracket, notional) })
     }
 }
 
@@ -432,6 +451,53 @@ fn interval(own: &[Part], law: &Law, reach: Option<i64>, aim: Aim) -> Option<(In
         (first.gap_at(law, near)? - (first.value - first.requirement)).saturating_abs()
     };
     Some((if rising { (beyond.0, near) } else { (near, beyond.1) }, moved))
+}
+
+/// The position in one price becomes another, in a pool that is safe: what is left of its slack, to which the cash that moved has
+/// been added, and an interval for the price where the one that it has is not kept. None where all intervals are better
+/// shared out anew.
+pub(super) fn exchanged(
+    law: &Law,
+    ticks: i64,
+    [old, new]: [i64; 2],
+    held: Option<Interval>,
+    slack: i64,
+    aim: Aim,
+) -> Option<(i64, Option<Interval>)> {
+    let at = |amount| Part::at(law, &Entry { amount, price: 0, slot: 0 }, ticks);
+    let Law::Line(schedule) = law else { return None };
+    let mut free = slack;
+    let mut end = None;
+    if let Some((low, high)) = held {
+        let part = at(old)?;
+        // Any price in the interval will do: what the term takes from the gap there, the certificate has counted.
+        let near = if part.slope.falls() { high } else { low }.clamp(1, TICKS_MAX);
+        let gap = part.value - part.requirement;
+        free = free.checked_add((gap - part.gap_at(law, near)?).max(0))?.checked_sub(gap)?;
+        end = Some(near).filter(|_| schedule.joined && (old > 0) == (new > 0));
+    }
+    if new == 0 {
+        return (free >= 0).then_some((free, None));
+    }
+    let part = at(new)?;
+    let gap = part.value - part.requirement;
+    free = free.checked_add(gap)?;
+    let toward_it = |near: &i64| if part.slope.falls() { *near >= ticks } else { *near <= ticks };
+    if let Some(near) = end.filter(toward_it)
+        && let Some(at_end) = part.gap_at(law, near)
+        && let left = free - (gap - at_end).max(0)
+        && left >= 0
+    {
+        return Some((left, None));
+    }
+    // A leg loses at most twice its amount a tick: rates are at most 1.
+    let reach = (free / 4).checked_div(new.checked_abs()?)?.min(ticks.saturating_mul(AWAY));
+    if reach < ticks / NARROW {
+        return None;
+    }
+    let (interval, lost) = interval(&[part], law, Some(reach), aim)?;
+    let left = free.checked_sub(lost)?;
+    (left >= 0).then_some((left, Some(interval)))
 }
 
 /// The same for two legs of one instrument: what they add is concave up to the rounding of each, so that a safe pool's worst

@@ -15,7 +15,7 @@ use crate::numbers::{Lots, MarkTicks, PriceTicks, Quanta};
 use crate::pricing::Prices;
 
 use super::look::plain_entries;
-use super::plain::{Aim, Law, Look};
+use super::plain::{Aim, Law, Look, exchanged};
 use super::records::{Certificate, SHARED};
 use super::slots::{ANY, Slots};
 use super::{Changes, PoolId, Watch};
@@ -210,6 +210,55 @@ proptest! {
                 let gap = there.equity + toward - there.maintenance;
                 prop_assert_eq!(gap < 0, here.liquidatable);
             }
+        }
+    }
+
+    /// One leg becomes another: whatever else the pool holds, what its old interval left of the gap and the slack is left by the
+    /// new one at every price in it.
+    #[test]
+    fn a_leg_that_is_exchanged(
+        (instrument, fee, here) in (0..2_u32, any::<bool>(), 300..4_000_i64),
+        (old, new) in (-60_000..60_000_i64, -60_000..60_000_i64),
+        (nothing, alike, below, above) in (0..4_u8, any::<bool>(), 0..300_i64, 0..300_i64),
+        slack in prop_oneof![0..2_000_000_i64, 0..2_000_000_000_i64],
+        inside in prop::collection::vec(0.0..1.0_f64, 24),
+    ) {
+        let venue = venue(fee);
+        let of = venue.instrument(InstrumentId(instrument)).unwrap();
+        let law = Law::of_instrument(venue.rules(), of);
+        let new = if alike { old.signum() * new.abs().max(1) } else { new };
+        let (old, new) = match nothing { 0 => (0, new), 1 => (old, 0), _ => (old, new) };
+        let gap = |lots: i64, at: i64| {
+            let leg = leg(instrument, LegSide::Net, lots);
+            let margin = leg_margin(venue.rules(), of, &leg, at).unwrap();
+            i64::try_from(margin.pnl - margin.maintenance).unwrap()
+        };
+        let held = (here - below, here + above);
+        let all = |lots, (low, high): (i64, i64)| (low..=high).map(move |at| gap(lots, at));
+        let before = if old == 0 { 0 } else { all(old, held).min().unwrap() };
+        // What the others leave at the least, where nothing of the slack is unused.
+        let others = slack - before;
+        let amounts = [old * 10, new * 10];
+        let interval = (old != 0).then_some(held);
+        let aim = Aim { liquidatable: false, fires: 0 };
+        let Some((left, found)) = exchanged(&law, here, amounts, interval, slack, aim) else {
+            return Ok(());
+        };
+        prop_assert!(left >= 0);
+        if new == 0 {
+            prop_assert!(others >= left);
+            return Ok(());
+        }
+        let (low, high) = found.unwrap_or(held);
+        prop_assert!(low <= here && here <= high, "{low} {here} {high}");
+        // The end that takes the pool towards the other verdict, and others.
+        let (low, high) = (low.max(1), high.min(1_000_000_000));
+        #[allow(clippy::as_conversions, clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+        let sampled = inside.iter().map(|part| low + ((high - low) as f64 * part).round() as i64);
+        let near = (low..=high).take(400).chain((low..=high).rev().take(400));
+        for at in sampled.chain(near) {
+            let all = others + gap(new, at);
+            prop_assert!(all >= left, "{all} {left} at {at} of {low} to {high}");
         }
     }
 

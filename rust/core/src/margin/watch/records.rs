@@ -63,6 +63,11 @@ pub(super) struct Records {
     free: Vec<Vec<u32>>,
 }
 
+/// How many entries there is room for where there are so many: one more may come without a move.
+fn room(entries: usize) -> usize {
+    entries.next_multiple_of(2)
+}
+
 fn index(place: u32) -> usize {
     usize::try_from(place).unwrap_or(usize::MAX)
 }
@@ -111,6 +116,14 @@ impl Records {
         }
     }
 
+    /// Sets the amount of an entry, by its place among those of its pool.
+    #[inline]
+    pub(super) fn set_amount(&mut self, start: u32, place: usize, amount: i64) {
+        if let Some(entry) = self.entries.get_mut(index(start) + HEAD + place) {
+            entry.amount = amount;
+        }
+    }
+
     /// Sets a pool's cash, and what it may still lose.
     pub(super) fn set_cash(&mut self, start: u32, cash: i64, slack: i64) {
         if let Some(first) = self.entries.get_mut(index(start)) {
@@ -131,15 +144,15 @@ impl Records {
         let old = self.start(index(pool));
         let len = old.and_then(|old| self.get(old)).map(|(_, entries)| entries.len());
         let start = match old {
-            Some(start) if len == Some(entries.len()) => start,
+            Some(start) if len.map(room) == Some(room(entries.len())) => start,
             _ => {
-                if let (Some(old), Some(len)) = (old, len) {
+                if let (Some(old), Some(len)) = (old, len.map(room)) {
                     if self.free.len() <= len {
                         self.free.resize(len + 1, Vec::new());
                     }
                     self.free.get_mut(len)?.push(old);
                 }
-                self.stretch(entries.len())?
+                self.stretch(room(entries.len()))?
             }
         };
         *self.starts.get_mut(index(pool))? = start;

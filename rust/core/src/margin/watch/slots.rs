@@ -167,6 +167,19 @@ impl Slots {
         self.root = below.map_or(ALL, |change| summed(self.root, change));
     }
 
+    /// The interval of a slot, as it is kept.
+    #[inline]
+    pub(super) fn get(&self, slot: u32) -> Option<Interval> {
+        let place = index(slot);
+        let (low, high) = *self.levels.first()?.get(place / FAN)?.0.get(place % FAN)?;
+        let shift = self.shift.unwrap_or(0);
+        let whole = |end: i32| i64::from(end) << shift;
+        Some((
+            if low == i32::MIN { i64::MIN } else { whole(low) },
+            if high == i32::MAX { i64::MAX } else { whole(high) },
+        ))
+    }
+
     /// A price as multiples: the one at or below it, and the one at or above.
     #[inline]
     fn multiples(&self, price: i64) -> Kept {
