@@ -409,13 +409,184 @@ def test_many_events_at_once() -> None:
     engine, source = opened()
     other, same = opened()
     events = [source.deposit("alice", "USDT", n, time=n) for n in range(50)]
-    refused, told = engine.apply_all(events)
-    assert refused == 1
-    assert [(row, bool(answer)) for row, answer in told] == [(0, False)], "nothing is no deposit"
+    found = engine.apply_all(events)
+    assert (found.refused, found.events, found.rows.tolist()) == (1, 50, [0])
+    assert [(row, bool(answer)) for row, answer in found] == [(0, False)], "nothing is no deposit"
+    assert repr(found) == "Answers(1 of 50 events, 1 refused)"
+    with pytest.raises(IndexError):
+        found[1]
     for event in events:
         other.apply(event)
     assert other.hash == engine.hash
     assert same.number == 1
+
+
+class Noting(ac.Engine):
+    """An engine that remembers what it was told."""
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self.told: list[Any] = []
+
+    def apply(self, event: Any) -> Any:
+        """Note it, and take it."""
+        self.told.append(event)
+        return super().apply(event)
+
+
+NOTHING = np.iinfo(np.int64).min
+WORDS = {"buy": 0, "sell": 1, "net": 0, "long": 1, "short": 2, "expired": 0, "timed_out": 1}
+COLUMNS = {name: columns for name, _, columns in ac._core._kinds()}
+UNITS = {"price": "price_ticks", "limit": "limit_ticks", "amount": "amount_quanta"}
+
+
+def row_of(event: Any) -> dict[str, int]:
+    """An event as a row of columns."""
+    row = {"source": event.source, "sequence": event.sequence, "time": event.time}
+    flat: dict[str, Any] = {}
+    for name, value in event.fields().items():
+        if name in ("buyer", "seller"):
+            flat |= {name: value[0], f"{name}_leg": value[1], f"{name}_order": value[2]}
+        elif name in ("mark", "index"):
+            flat[f"{name}_ticks"] = value
+        else:
+            flat[UNITS.get(name, name)] = value
+    whole = {n: NOTHING if v is None else WORDS.get(v, v) for n, v in flat.items()}
+    return row | {name: int(value) for name, value in whole.items()}
+
+
+def in_columns(events: list[Any]) -> dict[str, Any]:
+    """Events as columns."""
+    rows = [row_of(event) for event in events]
+    names = {name for row in rows for name in row}
+    columns = {name: np.array([row.get(name, 0) for row in rows], np.int64) for name in names}
+    return columns | {"event": [event.name for event in events]}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([None, MINIMAL]))
+def test_columns_are_the_events_that_they_are_of(seed: int, policy: str | None) -> None:
+    engine = Noting("demo", policy=policy)
+    answers = list(day(engine, 150, accounts=8, seed=seed))
+    events = engine.told
+    other, parts = ac.Engine("demo", policy=policy), []
+    for event in events:
+        if parts and (COLUMNS[event.name] is None) != (COLUMNS[parts[-1][-1].name] is None):
+            parts.append([event])
+        elif parts:
+            parts[-1].append(event)
+        else:
+            parts.append([event])
+    told: dict[int, Any] = {}
+    done = 0
+    for part in parts:
+        forced = any(n >= 2**63 for event in part for n in numbers_of(event))
+        by_row = COLUMNS[part[0].name] is None or forced
+        found = other.apply_all(part) if by_row else other.apply_columns(in_columns(part))
+        assert found.events == len(part)
+        told |= {done + row: answer for row, answer in found}
+        done += len(part)
+    assert other.hash == engine.hash
+    for place, answer in enumerate(answers):
+        if place in told:
+            assert told[place].names == answer.names
+            assert bool(told[place]) == bool(answer)
+        else:
+            assert answer
+            assert not answer.names
+
+
+def numbers_of(event: Any) -> list[int]:
+    """The numbers of the orders that an event names."""
+    fields = event.fields()
+    own = [fields.get("order"), *(fields.get(side, [0, 0, 0])[2] for side in ("buyer", "seller"))]
+    return [number for number in own if number is not None]
+
+
+def test_columns_that_are_wrong_change_nothing() -> None:
+    engine, _ = opened()
+    before = engine.hash
+    good: dict[str, Any] = {
+        "event": ["deposit"] * 2,
+        "source": 9,
+        "sequence": [1, 2],
+        "time": 9,
+        "pool": 0,
+    }
+    good |= {"asset": 0, "amount_quanta": [5, 6]}
+    for change, code, words in [
+        ({"amount_quanta": [5, 2.5]}, "float_given", "amount_quanta"),
+        ({"sequence": [1, -2]}, "bad_column", "row 1"),
+        ({"amount": 7}, "bad_column", "no event has a column"),
+        ({"event": ["deposit", "depost"]}, "bad_column", "depost"),
+        ({"event": ["deposit", "book_delta"]}, "bad_column", "does not stand in columns"),
+        ({"event": [10, 11]}, "bad_column", "uint8"),
+        ({"sequence": [1, 2, 3]}, "bad_column", "2 rows"),
+        ({"pool": [0, -1]}, "bad_column", "place"),
+        ({"amount_quanta": np.array([5, 2**63], np.uint64)}, "bad_column", "int64"),
+        ({"amount_quanta": [[5], [6]]}, "bad_column", "2 dims"),
+    ]:
+        with pytest.raises(ac.AivoraError, match=words) as error:
+            engine.apply_columns({**good, **change})
+        assert error.value.code == code, change
+        assert engine.hash == before
+    with pytest.raises(ac.AivoraError, match="deposit needs this column"):
+        engine.apply_columns({name: good[name] for name in good if name != "asset"})
+    with pytest.raises(ac.AivoraError, match="must be the tag of an event"):
+        engine.apply_columns(good | {"event": np.array([10, 200], np.uint8)})
+    assert engine.apply_columns(good | {"pool": [0, 77]}).refused == 1, "known when it is applied"
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32))
+def test_orders_in_columns_are_checked_as_each_alone(seed: int) -> None:
+    engine = ac.Engine("demo")
+    for _ in day(engine, 100, accounts=8, seed=seed):
+        pass
+    source = engine.source(99)
+    rng = np.random.default_rng(seed)
+    count = 60
+    columns: dict[str, Any] = {
+        "pool": rng.integers(0, engine.native.pool_count() + 1, count),
+        "instrument": rng.integers(0, 3, count),
+        "side": rng.integers(0, 2, count),
+        "lots": rng.integers(0, 4_000, count),
+        "reduce_only": rng.integers(0, 2, count),
+    }
+    ticks = [engine.prices.mark_ticks(name) for name in ("BTC", "ETH", "SOL")]
+    per = [
+        int(engine.venue[n].price_tick / engine.venue[n].mark_tick) for n in ("BTC", "ETH", "SOL")
+    ]
+    limit = [ticks[i] // per[i] + int(rng.integers(-50, 50)) for i in columns["instrument"]]
+    columns["limit_ticks"] = np.where(rng.integers(0, 3, count) == 0, NOTHING, limit)
+    found = engine.check_orders(columns)
+    assert len(found) == count
+    for row in range(count):
+        if int(columns["pool"][row]) == engine.native.pool_count():
+            assert found.errors[row].row == row
+            continue
+        limit_ticks = int(columns["limit_ticks"][row])
+        order = source.event(
+            "order_open",
+            time=10**9,
+            order=1,
+            pool=int(columns["pool"][row]),
+            instrument=int(columns["instrument"][row]),
+            side=["buy", "sell"][columns["side"][row]],
+            lots=int(columns["lots"][row]),
+            limit_ticks=None if limit_ticks == NOTHING else limit_ticks,
+            reduce_only=bool(columns["reduce_only"][row]),
+        )
+        if row in found.errors:
+            with pytest.raises(ac.AivoraError) as error:
+                engine.check_order(order)
+            assert found.errors[row].code == error.value.code
+            assert not found.passes[row]
+            continue
+        alone = engine.check_order(order)
+        assert (found.passes[row], found.reduces[row]) == (alone.passes, alone.reduces)
+        for name in ("equity", "initial", "reserved", "reserve", "free"):
+            assert getattr(found, f"{name}_quanta")[row] == getattr(alone, name)
 
 
 @settings(max_examples=25, deadline=None)

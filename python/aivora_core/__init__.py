@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from aivora_core._core import (
     Answer,
+    Answers,
     Book,
     Books,
     Event,
@@ -26,7 +27,7 @@ from aivora_core._core import (
     walk_many,
 )
 from aivora_core.decision import Decision
-from aivora_core.engine import Engine, Journal, OrderCheck, Recovery, Source
+from aivora_core.engine import Engine, Journal, OrderCheck, OrderChecks, Recovery, Source
 from aivora_core.errors import (
     AivoraError,
     BookError,
@@ -58,6 +59,7 @@ __all__ = [
     "Account",
     "AivoraError",
     "Answer",
+    "Answers",
     "BankruptcyPrice",
     "Book",
     "BookError",
@@ -80,6 +82,7 @@ __all__ = [
     "NumberError",
     "OpenInterest",
     "OrderCheck",
+    "OrderChecks",
     "Portfolio",
     "PriceError",
     "Prices",

@@ -7,24 +7,28 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from aivora_core import _core
 from aivora_core.decision import Decision
 from aivora_core.portfolio import Portfolio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from os import PathLike
     from types import TracebackType
 
-    import numpy as np
     from numpy.typing import NDArray
 
-    from aivora_core._core import Answer, Event, Prices, Venue
+    from aivora_core._core import Answer, Answers, Event, Prices, Venue
+    from aivora_core.errors import AivoraError
 
-__all__ = ["Engine", "Journal", "OrderCheck", "Recovery", "Source"]
+__all__ = ["Engine", "Journal", "OrderCheck", "OrderChecks", "Recovery", "Source"]
 
 Number = int | str | Decimal
 Pool = str | int
+
+_TAGS = {name: tag for name, tag, _ in _core._kinds()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,51 @@ class OrderCheck:
     def __bool__(self) -> bool:
         """Whether it passes."""
         return self.passes
+
+
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
+class OrderChecks:
+    """What orders would do, each alone: columns, a row an order.
+
+    Attributes
+    ----------
+    passes : numpy.ndarray
+        bool: whether it may be opened.
+    reduces : numpy.ndarray
+        bool: it only takes risk away, so that nothing is required for it.
+    equity_quanta, initial_quanta : numpy.ndarray
+        int64: the pool with the order open beside those that are.
+    reserved_quanta, reserve_quanta : numpy.ndarray
+        int64: what is kept back for those that are open, and for this one.
+    free_quanta : numpy.ndarray
+        int64: equity less both: must cover ``initial_quanta``.
+    errors : dict of int to AivoraError
+        Rows that are no order that could be opened, and why; their other columns are false and 0.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> ac.Engine("demo").check_orders({"pool": [], "instrument": [], "side": [], "lots": []})
+    OrderChecks(0 orders, 0 pass, 0 errors)
+    """
+
+    passes: NDArray[np.bool_]
+    reduces: NDArray[np.bool_]
+    equity_quanta: NDArray[np.int64]
+    initial_quanta: NDArray[np.int64]
+    reserved_quanta: NDArray[np.int64]
+    reserve_quanta: NDArray[np.int64]
+    free_quanta: NDArray[np.int64]
+    errors: dict[int, AivoraError]
+
+    def __len__(self) -> int:
+        """How many orders there were."""
+        return len(self.passes)
+
+    def __repr__(self) -> str:
+        """How many there are, pass, and are none."""
+        passed = int(self.passes.sum())
+        return f"OrderChecks({len(self):,} orders, {passed:,} pass, {len(self.errors):,} errors)"
 
 
 class Source:
@@ -587,7 +636,7 @@ class Engine:
         """
         return self.native.apply(event)
 
-    def apply_all(self, events: Iterable[Event]) -> tuple[int, list[tuple[int, Answer]]]:
+    def apply_all(self, events: Iterable[Event]) -> Answers:
         """Take many events, one after the other.
 
         Parameters
@@ -597,11 +646,9 @@ class Engine:
 
         Returns
         -------
-        int
-            How many were refused.
-        list of (int, Answer)
-            The answers of those that were refused or that something followed from, with their
-            places.
+        Answers
+            Those that were refused or that something followed from: a sequence of their rows and
+            answers. ``refused`` says how many were.
 
         Raises
         ------
@@ -609,6 +656,79 @@ class Engine:
             As `apply`; the events before it have been taken.
         """
         return self.native.apply_all(list(events))
+
+    def apply_columns(self, columns: Mapping[str, Any]) -> Answers:
+        """Take many events in columns of whole numbers: the same as `apply_all`, without objects.
+
+        Parameters
+        ----------
+        columns : mapping of str to sequence
+            ``event`` (names, or their tags as uint8), ``source``, ``sequence``, ``time``, and one
+            int64 column for each field of the events there are, all of one length; a single
+            number stands for all rows. The reference page of events names them. Instruments,
+            assets and pools stand by their places. What is not of a row's event is not looked
+            at; the least int64 stands for nothing.
+
+        Returns
+        -------
+        Answers
+            As `apply_all`.
+
+        Raises
+        ------
+        AivoraError
+            ``bad_column``, ``out_of_range`` or ``float_given`` for a column or a row that is
+            wrong: nothing has been taken then. Otherwise as `apply_all`.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> eng = ac.Engine("demo")
+        >>> assert eng.apply(eng.source(0).pool_open("alice", time=0))
+        >>> columns = {"event": ["deposit"] * 3, "source": 1, "sequence": [1, 2, 3], "time": 5}
+        >>> columns |= {"pool": 0, "asset": 0, "amount_quanta": [100, 200, 300]}
+        >>> eng.apply_columns(columns)
+        Answers(0 of 3 events, 0 refused)
+        >>> eng.pool("alice")["balances"]
+        {'USDT': 600}
+        """
+        return self.native.apply_columns(*_columns(columns))
+
+    def check_orders(self, columns: Mapping[str, Any]) -> OrderChecks:
+        """Ask of many orders what each would do, were it alone and opened now.
+
+        Parameters
+        ----------
+        columns : mapping of str to sequence
+            ``pool``, ``instrument``, ``side`` (0 buy, 1 sell), ``lots``; ``limit_ticks``, ``leg``
+            and ``reduce_only`` where there are any: columns of ``order_open``, as of
+            `apply_columns`.
+
+        Returns
+        -------
+        OrderChecks
+            A row an order.
+
+        Raises
+        ------
+        AivoraError
+            For a column that is wrong. An order that is none has its error in ``errors``.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> eng = ac.Engine("demo")
+        >>> gateway = eng.source(1)
+        >>> for event in (gateway.mark("BTC", 64000, time=0), gateway.pool_open("alice", time=0)):
+        ...     assert eng.apply(event)
+        >>> assert eng.apply(gateway.deposit("alice", "USDT", 2000, time=0))
+        >>> orders = {"pool": 0, "instrument": 0, "side": 0, "lots": [1000, 5000]}
+        >>> eng.check_orders(orders | {"limit_ticks": 640000}).passes.tolist()
+        [True, False]
+        """
+        rows = max((np.size(column) for column in columns.values()), default=0)
+        opening = {"event": np.full(rows, _TAGS["order_open"], np.uint8)}
+        return OrderChecks(**self.native.check_orders(*_columns(opening | dict(columns))))
 
     def check_order(self, order: Event) -> OrderCheck:
         """Ask what an order would do, were it opened now. Nothing is changed or reserved.
@@ -918,6 +1038,44 @@ class Journal:
         found: list[dict[str, Any]] = []
         self.verify(each=found.append)
         return found
+
+
+def _columns(
+    columns: Mapping[str, Any],
+) -> tuple[NDArray[np.uint8], list[tuple[str, NDArray[np.int64]]]]:
+    """Tags and int64 columns of one length, a single number repeated."""
+    given = dict(columns)
+    kinds = np.asarray(given.pop("event", ()))
+    if kinds.dtype.kind == "U":
+        names = set(kinds.tolist()) - set(_TAGS)
+        if names:
+            limit = "must be the name of an event"
+            raise _core._error("bad_column", "event", min(names), limit)
+        kinds = np.array([_TAGS[name] for name in kinds.tolist()], np.uint8)
+    rows = max((np.size(column) for column in (kinds, *given.values())), default=0)
+    tags = np.ascontiguousarray(np.broadcast_to(kinds, rows) if kinds.ndim == 0 else kinds)
+    if tags.dtype != np.uint8 and tags.size:
+        limit = "must be names of events, or their tags as uint8"
+        raise _core._error("bad_column", "event", str(tags.dtype), limit)
+    whole = [(name, _whole(name, column, rows)) for name, column in given.items()]
+    return tags.astype(np.uint8, copy=False), whole
+
+
+def _whole(name: str, column: Any, rows: int) -> NDArray[np.int64]:
+    """A contiguous column of int64."""
+    values = np.asarray(column)
+    if values.size == 0:
+        return np.empty(0, np.int64)
+    if values.dtype.kind == "f":
+        limit = "a float is not exact; give whole numbers of the grid"
+        raise _core._error("float_given", name, str(values.dtype), limit)
+    wide = values.dtype.kind == "u" and int(values.max()) > np.iinfo(np.int64).max
+    if values.dtype.kind not in "iub" or wide or values.ndim > 1:
+        limit = "must be one column of whole numbers that fit int64"
+        raise _core._error("bad_column", name, f"{values.dtype}, {values.ndim} dims", limit)
+    if values.ndim == 0:
+        values = np.full(rows, values)
+    return np.ascontiguousarray(values, dtype=np.int64)
 
 
 def _policy_text(policy: str | PathLike[str]) -> str:

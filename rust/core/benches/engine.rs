@@ -48,13 +48,22 @@ fn by_kind(stream: &Stream) -> BTreeMap<&'static str, (usize, f64)> {
     found
 }
 
-fn rate(stream: &Stream, mut engine: Engine) -> f64 {
+fn rate(stream: &Stream, mut engine: Engine, many: bool) -> f64 {
     for event in &stream.start {
         engine.apply(event).unwrap();
     }
     let start = Instant::now();
-    for event in &stream.day {
-        black_box(engine.apply(event).unwrap());
+    if many {
+        engine
+            .apply_all(&stream.day, |_, answer| {
+                black_box(answer);
+                Ok(())
+            })
+            .unwrap();
+    } else {
+        for event in &stream.day {
+            black_box(engine.apply(event).unwrap());
+        }
     }
     engine.flush().unwrap();
     start.elapsed().as_nanos() as f64 / stream.day.len() as f64
@@ -71,13 +80,13 @@ fn main() {
     }
     let root = std::env::temp_dir().join(format!("aivora-bench-{}", std::process::id()));
     let only = std::env::var("ONLY").ok();
-    for policy in ["off", "none", "batch:256", "always"] {
+    for policy in ["off", "all", "none", "batch:256", "always"] {
         if only.as_deref().is_some_and(|own| own != policy) {
             continue;
         }
         let count = if policy == "always" { stream.day.len() / 20 } else { stream.day.len() };
         let stream = Stream { start: stream.start.clone(), day: stream.day[..count].to_vec() };
-        let engine = if policy == "off" {
+        let engine = if matches!(policy, "off" | "all") {
             Engine::new(card(), "").unwrap()
         } else {
             let _ = std::fs::remove_dir_all(&root);
@@ -88,7 +97,7 @@ fn main() {
             };
             Engine::create(disk, card(), "", Options { fsync, ..Options::default() }).unwrap()
         };
-        let ns = rate(&stream, engine);
+        let ns = rate(&stream, engine, policy == "all");
         println!(
             "{{\"case\":\"journal {policy}\",\"accounts\":{accounts},\"events\":{count},\"ns\":{ns:.1}}}"
         );

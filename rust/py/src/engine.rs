@@ -14,10 +14,11 @@ use aivora::engine::wire::{Value, Wire};
 use aivora::engine::{self, Order, Outcome};
 use aivora::margin::{Holdings, PoolId};
 use aivora::numbers::{Error, ErrorKind, Result};
-use numpy::{IntoPyArray, PyArray1};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 
+use crate::answers::Answers;
 use crate::convert::{is_float, shown};
 use crate::errors::{raise, to_exception};
 use crate::venue::Venue;
@@ -103,31 +104,10 @@ pub(crate) struct Event {
 impl Event {
     /// The order that it opens.
     fn order(&self) -> PyResult<Order> {
-        let engine::What::OrderOpen {
-            order,
-            pool,
-            instrument,
-            leg,
-            side,
-            lots,
-            limit,
-            reduce_only,
-        } = &self.inner.what
-        else {
+        Order::opened_by(&self.inner.what).ok_or_else(|| {
             let name = self.inner.what.name();
             let limit = "must be an order_open event";
-            return Err(raise(Error::new(ErrorKind::BadColumn, "event", name, limit)));
-        };
-        Ok(Order {
-            id: *order,
-            pool: *pool,
-            instrument: *instrument,
-            leg: *leg,
-            side: *side,
-            lots: lots.get(),
-            limit: *limit,
-            reduce_only: *reduce_only,
-            reserve: 0,
+            raise(Error::new(ErrorKind::BadColumn, "event", name, limit))
         })
     }
 }
@@ -200,9 +180,9 @@ pub(crate) fn _event(data: &[u8]) -> PyResult<Event> {
     engine::Event::from_bytes(data).map(|inner| Event { inner }).map_err(raise)
 }
 
-type Shared = Arc<Mutex<engine::Engine>>;
+pub(crate) type Shared = Arc<Mutex<engine::Engine>>;
 
-fn lock(shared: &Shared) -> MutexGuard<'_, engine::Engine> {
+pub(crate) fn lock(shared: &Shared) -> MutexGuard<'_, engine::Engine> {
     // What panicked has poisoned the engine itself, which says so.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -224,6 +204,17 @@ pub(crate) struct Answer {
     position: u64,
     refused: Option<Error>,
     outcomes: Vec<Outcome>,
+}
+
+impl Answer {
+    pub(crate) fn new(
+        shared: Shared,
+        position: u64,
+        refused: Option<Error>,
+        outcomes: Vec<Outcome>,
+    ) -> Self {
+        Self { shared, position, refused, outcomes }
+    }
 }
 
 #[pymethods]
@@ -283,6 +274,8 @@ impl Answer {
 #[pyclass(frozen, module = "aivora_core._core")]
 pub(crate) struct Engine {
     shared: Shared,
+    /// It may wait for a disk.
+    waits: bool,
 }
 
 fn options(fsync: &str, segment_bytes: u64) -> Result<Options> {
@@ -319,6 +312,7 @@ impl Engine {
     ) -> PyResult<Self> {
         let card = venue.card_text().to_owned();
         let options = options(fsync, segment_bytes).map_err(raise)?;
+        let waits = journal.is_some();
         let made = py.detach(|| match journal {
             None => engine::Engine::new(&card, policy),
             Some(path) => {
@@ -326,7 +320,7 @@ impl Engine {
                 engine::Engine::create(Box::new(disk), &card, policy, options)
             }
         });
-        Ok(Self { shared: Arc::new(Mutex::new(made.map_err(raise)?)) })
+        Ok(Self { shared: Arc::new(Mutex::new(made.map_err(raise)?)), waits })
     }
 
     /// Goes on where a journal ends; what recovery found.
@@ -344,7 +338,7 @@ impl Engine {
             engine::Engine::open(Box::new(disk), options)
         });
         let (engine, found) = opened.map_err(raise)?;
-        let own = Self { shared: Arc::new(Mutex::new(engine)) };
+        let own = Self { shared: Arc::new(Mutex::new(engine)), waits: true };
         let torn = found.torn.map(|torn| torn.to_string());
         Ok((own, found.events, found.snapshot, torn, found.left_out))
     }
@@ -370,39 +364,49 @@ impl Engine {
 
     /// Takes an event.
     fn apply(&self, py: Python<'_>, event: &Event) -> PyResult<Answer> {
-        let shared = Arc::clone(&self.shared);
         let job = || {
             let mut engine = self.lock();
             let answer = engine.apply(&event.inner)?;
             let outcomes = answer.outcomes.to_vec();
-            Ok(Answer { shared, position: answer.position, refused: answer.refused, outcomes })
+            Ok((answer.position, answer.refused, outcomes))
         };
-        py.detach(job).map_err(raise)
+        // Without a disk to wait for, it is done sooner than others could begin.
+        let found = if self.waits { py.detach(job) } else { job() };
+        let (position, refused, outcomes) = found.map_err(raise)?;
+        Ok(Answer::new(Arc::clone(&self.shared), position, refused, outcomes))
     }
 
-    /// Takes events one after the other: how many were refused, and the answers of those with outcomes or refusals.
-    fn apply_all(
+    /// Takes events one after the other.
+    fn apply_all(&self, py: Python<'_>, events: Vec<Bound<'_, Event>>) -> PyResult<Answers> {
+        let inner: Vec<&engine::Event> = events.iter().map(|event| &event.get().inner).collect();
+        let mut answers = Answers::of(&self.shared);
+        let job = || {
+            self.lock().apply_all(&inner, |row, answer| {
+                answers.push(row, answer);
+                Ok(())
+            })
+        };
+        py.detach(job).map(|()| answers).map_err(raise)
+    }
+
+    /// The same of events in columns.
+    fn apply_columns(
         &self,
         py: Python<'_>,
-        events: Vec<Bound<'_, Event>>,
-    ) -> PyResult<(u64, Vec<(usize, Answer)>)> {
-        let inner: Vec<&engine::Event> = events.iter().map(|event| &event.get().inner).collect();
-        let job = || {
-            let mut engine = self.lock();
-            let (mut refused, mut told) = (0, Vec::new());
-            for (row, event) in inner.into_iter().enumerate() {
-                let answer = engine.apply(event)?;
-                refused += u64::from(answer.refused.is_some());
-                if answer.refused.is_some() || !answer.outcomes.is_empty() {
-                    let outcomes = answer.outcomes.to_vec();
-                    let shared = Arc::clone(&self.shared);
-                    let engine::Answer { position, refused, .. } = answer;
-                    told.push((row, Answer { shared, position, refused, outcomes }));
-                }
-            }
-            Ok((refused, told))
-        };
-        py.detach(job).map_err(raise)
+        tags: PyReadonlyArray1<'_, u8>,
+        columns: Vec<(String, PyReadonlyArray1<'_, i64>)>,
+    ) -> PyResult<Answers> {
+        crate::answers::apply_columns(py, &self.shared, &tags, &columns)
+    }
+
+    /// What orders in columns would do, each alone.
+    fn check_orders<'py>(
+        &self,
+        py: Python<'py>,
+        tags: PyReadonlyArray1<'_, u8>,
+        columns: Vec<(String, PyReadonlyArray1<'_, i64>)>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        crate::answers::check_orders(py, &self.shared, &tags, &columns)
     }
 
     /// What an order would do: an event that opens one.
@@ -454,7 +458,7 @@ impl Engine {
     /// The same state under another liquidation policy, without a journal.
     fn fork(&self, py: Python<'_>, policy: &str) -> PyResult<Self> {
         let other = py.detach(|| self.lock().fork(policy)).map_err(raise)?;
-        Ok(Self { shared: Arc::new(Mutex::new(other)) })
+        Ok(Self { shared: Arc::new(Mutex::new(other)), waits: false })
     }
 
     /// What the engine's own book answers to a forced order, as events of a source after a number.

@@ -2,6 +2,7 @@
 // Doc comments of what is exported are Python docstrings: another markup, with examples in Python.
 #![allow(clippy::doc_markdown, clippy::doc_link_with_quotes)]
 
+mod answers;
 mod book;
 mod books;
 mod convert;
@@ -20,6 +21,8 @@ use pyo3::prelude::*;
 /// The native half of `aivora_core`.
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::answers::{_kinds, Answers};
     #[pymodule_export]
     use crate::book::{_pack_deltas, Book, walk_many};
     #[pymodule_export]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::columns::{Cell, Cells, Column};
 use super::wire::{Reader, Value, Wire, words};
 use crate::data::{AssetId, InstrumentId, Level, Side};
 use crate::margin::{LegSide, PoolId, PoolKind};
@@ -129,6 +130,31 @@ macro_rules! events {
                     $( Self::$name { $($field,)* } => {
                         vec![$( (stringify!($field), $field.value()), )*]
                     } )+
+                }
+            }
+        }
+
+        impl What {
+            /// The columns of the fields of a kind; none where it does not stand in columns.
+            pub(super) fn columns(tag: u8) -> Option<Vec<Column>> {
+                match tag {
+                    $( $tag => {
+                        let all: Vec<Option<Vec<Column>>> =
+                            vec![$( <$type as Cell>::columns(stringify!($field)), )*];
+                        all.into_iter().collect::<Option<Vec<_>>>().map(|all| all.concat())
+                    } )+
+                    _ => None,
+                }
+            }
+
+            /// Reads one from the numbers of a row.
+            #[inline]
+            pub(super) fn from_cells(tag: u8, cells: &mut Cells<'_>) -> Result<Self> {
+                match tag {
+                    $( $tag => Ok(Self::$name {
+                        $( $field: Cell::read(cells, stringify!($field))?, )*
+                    }), )+
+                    _ => Err(Error::invariant("columns")),
                 }
             }
         }

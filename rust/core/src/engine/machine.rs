@@ -1,9 +1,11 @@
 //! The engine: a state, and the journal of what it was told.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::columns::Columns;
 use super::decision::Decision;
 use super::event::Event;
 use super::journal::merkle::Hash;
@@ -12,9 +14,12 @@ use super::journal::{self, Disk, Journal, Options, Reading};
 use super::orders::Order;
 use super::outcome::Outcome;
 use super::state::State;
-use super::trade::OrderCheck;
+use super::trade::{OrderCheck, OrderMargin};
 use super::wire::{Reader, Wire};
 use crate::numbers::{Digest, Error, ErrorKind, Result};
+
+/// How many rows of columns are events at a time: they stay in the nearest caches.
+const AT_ONCE: usize = 128;
 
 /// What followed from an event.
 #[derive(Debug)]
@@ -163,6 +168,44 @@ impl Engine {
         Ok(Answer { position, refused, outcomes: &self.outcomes })
     }
 
+    /// Takes events one after the other, as [`Engine::apply`] does; `each` gets the answers with their places.
+    ///
+    /// # Errors
+    /// As there, and those of `each`: the events before have been taken.
+    pub fn apply_all(
+        &mut self,
+        events: &[impl Borrow<Event>],
+        mut each: impl FnMut(usize, Answer<'_>) -> Result<()>,
+    ) -> Result<()> {
+        for (place, event) in events.iter().enumerate() {
+            self.state.read_ahead(|at| events.get(at).map(Borrow::borrow), place);
+            let answer = self.apply(event.borrow())?;
+            each(place, answer)?;
+        }
+        Ok(())
+    }
+
+    /// The same of events in columns: all are read before the first is taken.
+    ///
+    /// # Errors
+    /// Those of [`Columns::event`], and nothing has been taken then; those of [`Engine::apply_all`].
+    pub fn apply_columns(
+        &mut self,
+        columns: &Columns<'_>,
+        mut each: impl FnMut(usize, Answer<'_>) -> Result<()>,
+    ) -> Result<()> {
+        (0..columns.len()).try_for_each(|row| columns.event(row).map(drop))?;
+        let mut events = Vec::with_capacity(AT_ONCE);
+        for start in (0..columns.len()).step_by(AT_ONCE) {
+            events.clear();
+            for row in start..columns.len().min(start + AT_ONCE) {
+                events.push(columns.event(row)?);
+            }
+            self.apply_all(&events, |place, answer| each(start + place, answer))?;
+        }
+        Ok(())
+    }
+
     fn write_and_take(&mut self, event: &Event) -> Result<Option<Error>> {
         let Self { state, journal, bytes, outcomes, told, .. } = self;
         if let Some(journal) = journal {
@@ -192,6 +235,30 @@ impl Engine {
     pub fn check_order(&self, order: &Order) -> Result<OrderCheck> {
         self.may_take()?;
         self.state.check_order(order)
+    }
+
+    /// [`State::order_margin`] of each order in columns ([`Columns::orders`]), each as if it were alone; `each` gets it with its
+    /// row.
+    ///
+    /// # Errors
+    /// Those of [`Columns::order`]; `invariant_broken` and `read_only` for an engine that takes nothing more.
+    pub fn check_orders(
+        &self,
+        columns: &Columns<'_>,
+        mut each: impl FnMut(usize, Result<OrderMargin>),
+    ) -> Result<()> {
+        self.may_take()?;
+        let mut orders = Vec::with_capacity(AT_ONCE);
+        for start in (0..columns.len()).step_by(AT_ONCE) {
+            orders.clear();
+            for row in start..columns.len().min(start + AT_ONCE) {
+                orders.push(columns.order(row)?);
+            }
+            for (place, margin) in self.state.order_margins(&orders).enumerate() {
+                each(start + place, margin);
+            }
+        }
+        Ok(())
     }
 
     /// [`State::decide_order`].

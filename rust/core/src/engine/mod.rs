@@ -1,6 +1,8 @@
 //! The roof: one state machine over all floors. It is told what happened and answers what follows. `docs/spec/engine.md`.
 
 mod account;
+mod ahead;
+pub mod columns;
 pub mod decision;
 pub mod event;
 mod executor;
@@ -19,6 +21,7 @@ pub mod text;
 pub mod trade;
 pub mod wire;
 
+pub use columns::Columns;
 pub use decision::{Decision, Rule, Turns};
 pub use event::{Ended, Event, Party, Scope, What};
 pub use machine::{Answer, Engine, Recovery, Verified};
@@ -27,4 +30,4 @@ pub use outcome::{Cancelled, ForcedOrder, Gate, Outcome};
 pub use policy::Policy;
 pub use state::{Funds, State};
 pub use tally::Tally;
-pub use trade::OrderCheck;
+pub use trade::{OrderCheck, OrderMargin};

@@ -2,6 +2,7 @@
 
 use hashbrown::HashMap;
 
+use super::event::What;
 use crate::data::{InstrumentId, Side};
 use crate::margin::{LegSide, PoolId};
 use crate::numbers::{Error, ErrorKind, PriceTicks, Result};
@@ -35,6 +36,26 @@ pub struct Order {
 }
 
 impl Order {
+    /// The order that an event opens, with nothing kept back for it yet; none for another event.
+    #[must_use]
+    pub fn opened_by(what: &What) -> Option<Self> {
+        let What::OrderOpen { order, pool, instrument, leg, side, lots, limit, reduce_only } = what
+        else {
+            return None;
+        };
+        Some(Self {
+            id: *order,
+            pool: *pool,
+            instrument: *instrument,
+            leg: *leg,
+            side: *side,
+            lots: lots.get(),
+            limit: *limit,
+            reduce_only: *reduce_only,
+            reserve: 0,
+        })
+    }
+
     /// How many lots it trades, signed.
     #[must_use]
     pub fn signed(&self) -> i64 {
@@ -98,6 +119,13 @@ impl Orders {
     /// The order at a place, to be changed: its number and its pool stay.
     pub(super) fn at_mut(&mut self, place: u32) -> Result<&mut Order> {
         self.slots.get_mut(index(place)).map(|slot| &mut slot.order).ok_or_else(lost)
+    }
+
+    /// Reads ahead an order.
+    pub(super) fn read_ahead(&self, id: u64) {
+        if let Some(place) = self.by_id.get(&id) {
+            aivora_simd::read_ahead(&self.slots, index(*place));
+        }
     }
 
     pub(super) fn find(&self, id: u64) -> Option<&Order> {

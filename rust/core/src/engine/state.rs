@@ -479,18 +479,9 @@ impl State {
             | What::AccountLink { .. }
             | What::Throttle { .. } => self.account_event(what, out),
             What::SessionLost { pool } => self.session_lost(*pool, out),
-            What::OrderOpen { order, pool, instrument, leg, side, lots, limit, reduce_only } => {
-                self.open_order(Order {
-                    id: *order,
-                    pool: *pool,
-                    instrument: *instrument,
-                    leg: *leg,
-                    side: *side,
-                    lots: lots.get(),
-                    limit: *limit,
-                    reduce_only: *reduce_only,
-                    reserve: 0,
-                })
+            What::OrderOpen { .. } => {
+                let order = Order::opened_by(what).ok_or_else(lost)?;
+                self.open_order(order)
             }
             What::OrderAmend { order, lots, limit } => self.amend_order(*order, *lots, *limit),
             What::OrderCancel { order } => self.cancel_order(*order, out),

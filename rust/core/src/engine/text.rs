@@ -216,7 +216,9 @@ impl Writer<'_> {
             let there = self.given.iter().any(there);
             there.put(&mut self.bytes);
             if !there {
-                self.find(name);
+                for own in [name, &raw[0], &raw[1]] {
+                    self.find(own);
+                }
                 return Ok(());
             }
             return self.field(name, inner);

@@ -1,5 +1,6 @@
 //! Orders and fills.
 
+use super::ahead::{HOLDINGS as HOLDINGS_AHEAD, POOLS as POOLS_AHEAD};
 use super::event::Party;
 use super::orders::{FIRST_FORCED, Order};
 use super::outcome::{Cancelled, Outcome};
@@ -27,16 +28,53 @@ pub struct OrderCheck {
 }
 
 impl OrderCheck {
+    /// What decides.
+    #[must_use]
+    pub fn decides(&self) -> OrderMargin {
+        let Self { margin, reserve, reserved, reduces, .. } = *self;
+        OrderMargin { equity: margin.equity, initial: margin.initial, reserved, reserve, reduces }
+    }
+
+    /// [`OrderMargin::free`].
+    #[must_use]
+    pub fn free(&self) -> i128 {
+        self.decides().free()
+    }
+
+    /// [`OrderMargin::passes`].
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.decides().passes()
+    }
+}
+
+/// The margin of a pool with an order open beside those that are: what decides whether it may be. Amounts in quanta of the
+/// asset that the pool is checked in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderMargin {
+    /// The pool's equity.
+    pub equity: i128,
+    /// Its initial requirement with the order.
+    pub initial: i128,
+    /// What is kept back for the orders that are open.
+    pub reserved: i128,
+    /// What is kept back for this one.
+    pub reserve: i128,
+    /// It only takes risk away, so that nothing is required for it.
+    pub reduces: bool,
+}
+
+impl OrderMargin {
     /// Equity less what is kept back, this order's part with it: must cover the initial requirement.
     #[must_use]
     pub fn free(&self) -> i128 {
-        self.margin.equity.saturating_sub(self.reserved).saturating_sub(self.reserve)
+        self.equity.saturating_sub(self.reserved).saturating_sub(self.reserve)
     }
 
     /// Whether the order may be opened.
     #[must_use]
     pub fn passes(&self) -> bool {
-        self.reduces || self.free() >= self.margin.initial
+        self.reduces || self.free() >= self.initial
     }
 }
 
@@ -131,21 +169,48 @@ impl State {
         Ok(OrderCheck { margin, reserve, reserved: self.reserved(order.pool), reduces, worst })
     }
 
-    /// What [`OrderCheck::passes`] says, and what is kept for the order then. Where it does not pass, why.
-    fn passes(&self, order: &Order) -> Result<i128> {
+    /// The part of [`State::check_order`] that decides: no maintenance requirement is worked out.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn order_margin(&self, order: &Order) -> Result<OrderMargin> {
         let prices = self.prices();
-        let asked = self.asked(order, prices)?;
-        let quick = self.watch.quick_initial(order.pool, prices, &asked.leg);
-        if let Some((equity, initial)) = quick {
-            let kept = self.reserved(order.pool).checked_add(asked.reserve).ok_or_else(lost)?;
-            let free = i128::from(equity).checked_sub(kept).ok_or_else(lost)?;
-            if asked.reduces || free >= i128::from(initial) {
-                return Ok(asked.reserve);
+        let Asked { leg, reduces, reserve, .. } = self.asked(order, prices)?;
+        let reserved = self.reserved(order.pool);
+        let quick = self.watch.quick_initial(order.pool, prices, &leg);
+        let (equity, initial) = if let Some((equity, initial)) = quick {
+            (i128::from(equity), i128::from(initial))
+        } else {
+            let margin = self.ledger().assess_with(order.pool, prices, &leg, 0)?;
+            (margin.equity, margin.initial)
+        };
+        Ok(OrderMargin { equity, initial, reserved, reserve, reduces })
+    }
+
+    /// The margins of many orders, each as if it were alone.
+    pub fn order_margins(&self, orders: &[Order]) -> impl Iterator<Item = Result<OrderMargin>> {
+        orders.iter().enumerate().map(|(place, order)| {
+            if let Some(order) = orders.get(place + POOLS_AHEAD) {
+                self.read_ahead_pool(order.pool);
             }
+            if let Some(order) = orders.get(place + HOLDINGS_AHEAD) {
+                self.watch.read_ahead_holdings(order.pool);
+            }
+            self.order_margin(order)
+        })
+    }
+
+    /// What is kept for an order that passes; for another, why it does not.
+    fn passes(&self, order: &Order) -> Result<i128> {
+        let margin = self.order_margin(order)?;
+        if margin.passes() {
+            return Ok(margin.reserve);
         }
-        let check = self.check_order_at(order, prices)?;
-        pass(&check)?;
-        Ok(check.reserve)
+        let limit = format!(
+            "equity {} less {} kept for open orders and {} for this one must cover the initial requirement {}",
+            margin.equity, margin.reserved, margin.reserve, margin.initial,
+        );
+        Err(Error::new(ErrorKind::InsufficientMargin, "free equity", margin.free(), limit))
     }
 
     /// An order as part of its leg, and what is kept for it; refused where it is none.
@@ -636,17 +701,6 @@ fn fits_order(
         return bad("may only reduce the leg");
     }
     Ok(())
-}
-
-fn pass(check: &OrderCheck) -> Result<()> {
-    if check.passes() {
-        return Ok(());
-    }
-    let limit = format!(
-        "equity {} less {} kept for open orders and {} for this one must cover the initial requirement {}",
-        check.margin.equity, check.reserved, check.reserve, check.margin.initial,
-    );
-    Err(Error::new(ErrorKind::InsufficientMargin, "free equity", check.free(), limit))
 }
 
 /// Whether a pool is no riskier than before: it requires no more, and covers no smaller a part of it. Cross-multiplied, so

@@ -242,6 +242,21 @@ impl Ledger {
         Some(pool)
     }
 
+    /// Reads ahead a pool.
+    pub(crate) fn read_ahead_pool(&self, id: PoolId) {
+        aivora_simd::read_ahead(&self.pools, id.0);
+        aivora_simd::read_ahead(&self.is_changed, id.0);
+    }
+
+    /// Reads ahead what a pool holds; the pool itself is here already.
+    pub(crate) fn read_ahead_holdings(&self, id: PoolId) {
+        let Some(pool) = self.pools.get(id.0) else { return };
+        for leg in 0..pool.legs.len().min(6) {
+            aivora_simd::read_ahead(&pool.legs, leg);
+        }
+        aivora_simd::read_ahead(&pool.balances, 0);
+    }
+
     /// The pool of an account with this name, if it is open.
     #[must_use]
     pub fn find(&self, account: &str, pool: &str) -> Option<PoolId> {

@@ -150,6 +150,19 @@ impl Watch<Ledger> {
         Some(cash)
     }
 
+    /// Reads ahead a pool.
+    pub(crate) fn read_ahead_pool(&self, pool: PoolId) {
+        self.portfolio.read_ahead_pool(pool);
+        if let Some(start) = self.records.start(pool.0) {
+            self.records.read_ahead(start);
+        }
+    }
+
+    /// Reads ahead what a pool holds; the pool itself is here already.
+    pub(crate) fn read_ahead_holdings(&self, pool: PoolId) {
+        self.portfolio.read_ahead_holdings(pool);
+    }
+
     /// What of it does not follow from the pools: prices now and at the last check, the verdicts of that, and the time.
     pub(crate) fn parts(&self) -> Parts {
         let mut at_check: Vec<Option<i64>> =
