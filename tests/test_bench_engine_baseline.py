@@ -1,0 +1,223 @@
+"""The engine in Python that the core is timed against answers as the core does."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import aivora_core as ac
+from baselines.engine import Engine
+from stream import Stream, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from stream import Told
+
+REPLACED = {"forced_order": None}  # the baseline locks who is liquidatable, and closes nothing
+
+
+@pytest.fixture(scope="module")
+def stormy() -> Stream:
+    """Marks that move far, and accounts with little: verdicts turn and orders are refused."""
+    return Stream(200, 8_000, step=0.01, dollars=1_500, lots=3_000)
+
+
+def outcomes(engine: ac.Engine, answer: ac.Answer) -> list[tuple[Any, ...]]:
+    """What followed, as the baseline tells it."""
+    places = {f"account-{place:07}/cross": place for place in range(engine.native.pool_count())}
+    symbols = {own.symbol: place for place, own in enumerate(engine.venue.instruments)}
+    found: list[tuple[Any, ...]] = []
+    for own in answer.outcomes:
+        name = own["outcome"]
+        pool = places.get(own.get("pool", ""))
+        if name == "traded":
+            instrument = engine.venue[own["instrument"]]
+            lots = Decimal(own["quantity"]) / instrument.lot
+            money = [Decimal(own[field]) / instrument.quantum for field in ("realised", "fee")]
+            found.append((name, pool, symbols[own["instrument"]], lots, *money))
+        elif name == "order_cancelled":
+            found.append((name, own["order"], pool, own["why"]))
+        elif name not in REPLACED:
+            found.append((name, pool))
+    return found
+
+
+def told(stream: Stream) -> Iterable[Told]:
+    return chain(stream.start, stream.day)
+
+
+def money(engine: Engine) -> list[Any]:
+    """Balances, reserves, positions and costs of all pools, the funds and open interest."""
+    pools = [
+        [pool.balance, pool.reserved]
+        + [
+            each
+            for at, leg in sorted(pool.legs.items())
+            for each in (at, leg.lots, leg.cost, leg.bids, leg.asks)
+        ]
+        for pool in engine.pools
+    ]
+    markets = [[market.long, market.short] for market in engine.markets]
+    return [*pools, *markets, list(engine.funds.values())]
+
+
+def exact(engine: ac.Engine) -> list[Any]:
+    """The same of the core."""
+    symbols = {own.symbol: place for place, own in enumerate(engine.venue.instruments)}
+    pools, interest = [], {place: [0, 0] for place in symbols.values()}
+    for place in range(engine.native.pool_count()):
+        state = engine.pool(place)
+        legs = sorted((symbols[leg["instrument"]], leg) for leg in state["legs"])
+        pools.append(
+            [state["balances"]["USDT"], state["reserved"]]
+            + [
+                each
+                for at, leg in legs
+                for each in (at, leg["lots"], leg["cost"], leg["bids"], leg["asks"])
+            ]
+        )
+        for at, leg in legs:
+            interest[at][leg["lots"] < 0] += abs(leg["lots"])
+    funds = engine.funds["USDT"]
+    held = [funds[name] for name in ("deposits", "insurance", "fees", "dust")]
+    return [*pools, *interest.values(), held]
+
+
+def test_the_stream_is_the_same_each_time_and_of_the_stated_shape(stormy: Stream) -> None:
+    again = Stream(200, 8_000, step=0.01, dollars=1_500, lots=3_000)
+    assert [own.native for own in told(again)] == [own.native for own in told(stormy)]
+    calm = Stream(300, 6_000)
+    share = Counter(own.name for own in calm.day)
+    # An order that was filled since is not cancelled, and two that do not meet are not filled.
+    for name, part in {"order_open": 0.4, "order_cancel": 0.2, "fill": 0.08, "mark": 0.18}.items():
+        assert 0.9 * part < share[name] / len(calm.day) < 1.2 * part + 0.03
+    assert share["deposit"] > 0.01 * len(calm.day)
+
+
+def test_with_decimals_it_answers_each_event_as_the_core_does(stormy: Stream) -> None:
+    engine = ac.Engine("demo")
+    other = Engine(engine.venue, Decimal)
+    refused: Counter[str] = Counter()
+    followed: Counter[str] = Counter()
+    for own, event in zip(told(stormy), plain(told(stormy), Decimal), strict=True):
+        answer = engine.apply(own.native)
+        why, out = other.apply(event)
+        assert why == (answer.refused.code if answer.refused else None), own
+        assert out == outcomes(engine, answer), own
+        refused[str(why)] += 1
+        followed.update(each[0] for each in out)
+    assert money(other) == exact(engine)
+    assert [pool.liquidatable for pool in other.pools] == engine.liquidatable.tolist()
+    assert followed["liquidatable"] > 20
+    assert followed["safe"] > 5
+    assert refused["insufficient_margin"] > 100
+    assert refused["pool_locked"] > 20
+    assert {"unknown_order"} <= set(refused)
+
+
+def test_what_it_certifies_is_what_a_full_look_says(stormy: Stream) -> None:
+    other = Engine(ac.Venue.load("demo"), Decimal)
+    for place, event in enumerate(plain(told(stormy), Decimal)):
+        other.apply(event)
+        if place % 50 == 0:
+            for pool in other.pools:
+                equity, _, maintenance = other.assess(pool)
+                assert pool.liquidatable == (maintenance > 0 and equity < maintenance)
+
+
+def test_with_floats_it_comes_as_close_as_floats_do(stormy: Stream) -> None:
+    engine = ac.Engine("demo")
+    other = Engine(engine.venue, float)
+    differ = 0
+    for own, event in zip(told(stormy), plain(told(stormy), float), strict=True):
+        answer = engine.apply(own.native)
+        why, _ = other.apply(event)
+        differ += why != (answer.refused.code if answer.refused else None)
+    assert differ == 0, "a refusal may turn on a rounding, but on this stream none does"
+    assert [pool.liquidatable for pool in other.pools] == engine.liquidatable.tolist()
+    for ours, theirs in zip(exact(engine), money(other), strict=True):
+        assert theirs == pytest.approx(ours, rel=1e-6, abs=2)
+
+
+@pytest.mark.parametrize("number", [float, Decimal])
+def test_it_asks_of_an_order_what_the_core_does(stormy: Stream, number: Callable[..., Any]) -> None:
+    engine = ac.Engine("demo")
+    other = Engine(engine.venue, number)
+    engine.apply_all([own.native for own in told(stormy)])
+    for event in plain(told(stormy), number):
+        other.apply(event)
+    source = engine.source(9)
+    passed: Counter[bool] = Counter()
+    for _ in range(300):
+        fields = stormy.order()
+        symbol = stormy.symbols[fields["instrument"]]
+        native = source.event("order_open", time=0, **(fields | {"instrument": symbol}))
+        *_, own = plain([type(stormy.start[0])(native, "order_open", fields)], number)[0]
+        why, reserve, equity, initial = other.check_order(own)
+        if engine.pool(fields["pool"])["locked"]:
+            assert why == "pool_locked"
+            continue
+        found = engine.check_order(native)
+        passed[found.passes] += 1
+        assert (why is None) == found.passes
+        expected = [found.reserve, found.equity, found.initial]
+        close = {"rel": 1e-6, "abs": 2} if number is float else {"rel": 0, "abs": 0}
+        assert [float(each) for each in (reserve, equity, initial)] == pytest.approx(
+            expected, **close
+        )
+    assert min(passed[True], passed[False]) > 10
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"withdrawal": 10**6},
+        {"withdrawal": 10**15},
+        {"withdrawal": 0},
+        {"fill": 1},
+        {"fill": 10**6},
+    ],
+)
+def test_what_the_stream_does_not_hold_is_answered_too(fields: dict[str, int]) -> None:
+    """Withdrawals, and fills without orders."""
+    engine = ac.Engine("demo")
+    other = Engine(engine.venue, Decimal)
+    stream = Stream(40, 400, dollars=2_000)
+    for own, event in zip(told(stream), plain(told(stream), Decimal), strict=True):
+        engine.apply(own.native)
+        other.apply(event)
+    from stream import Told
+
+    source = engine.source(5)
+    refused: Counter[str | None] = Counter()
+    for pool in range(40):
+        (name, amount), *_ = fields.items()
+        if name == "withdrawal":
+            own = {"pool": pool, "asset": "USDT", "amount_quanta": amount}
+            native = source.event(name, time=10**6, **own)
+        else:
+            own = {
+                "instrument": pool % 12,
+                "price_ticks": stream.prices[pool % 12],
+                "lots": amount,
+                "buyer": pool,
+                "buyer_leg": "net",
+                "seller": (pool + 1) % 40,
+                "seller_leg": "net",
+                "taker": "sell",
+            }
+            symbol = stream.symbols[pool % 12]
+            native = source.event(name, time=10**6, **(own | {"instrument": symbol}))
+            own |= {"buyer_order": None, "seller_order": None}
+        answer = engine.apply(native)
+        (event,) = plain([Told(native, name, own)], Decimal)
+        why, _ = other.apply(event)
+        assert why == (answer.refused.code if answer.refused else None)
+        refused[why] += 1
+    assert money(other) == exact(engine)
+    assert sum(refused.values()) == 40
