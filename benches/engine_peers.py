@@ -207,51 +207,74 @@ def funded(kind: str, dollars: int) -> Any:
 
 
 class Flat:
-    """Pools, their legs and the tiers as flat arrays, for a compiled loop in float64."""
+    """The pools of an engine as flat arrays, for a compiled loop in float64.
 
-    def __init__(self, venue: ac.Venue, marks: list[int]) -> None:
-        tiers = [own.tiers for own in venue.instruments]
-        self.floors = np.array([[float(t["floor"] / venue.quantum) for t in own] for own in tiers])
-        self.initial = np.array([[float(t["initial"]) for t in own] for own in tiers])
-        units = [own.quanta_per_mark_tick_and_lot or 0 for own in venue.instruments]
-        per = [int(own.price_tick / own.mark_tick) for own in venue.instruments]
-        self.price = np.array([unit * mark for unit, mark in zip(units, marks, strict=True)], float)
-        self.unit = np.array([unit * each for unit, each in zip(units, per, strict=True)], float)
-        self.taker = np.array([float(own.taker_fee or 0) for own in venue.instruments])
+    Parameters
+    ----------
+    engine : Engine
+        Whose pools.
+    marks : list of int
+        Its marks, in ticks.
+    """
 
-    def checker(
-        self, cash: Any, offsets: Any, at: Any, lots: Any, bids: Any, asks: Any, reserved: Any
-    ) -> Callable[..., tuple[Any, ...]]:
-        """Compile the check of one order a row; of legs `offsets[i]` to `offsets[i + 1]`."""
-        held = (cash, offsets, at, lots, bids, asks, reserved)
-        tables = (self.floors, self.initial)
-        market = (self.price, self.unit, self.taker)
-        compiled = kernel()
+    def __init__(self, engine: ac.Engine, marks: list[int]) -> None:
+        own = engine.venue.instruments
+        tiers, quantum = [each.tiers for each in own], engine.venue.quantum
+        floors = np.array([[float(tier["floor"] / quantum) for tier in each] for each in tiers])
+        rates = np.array([[float(tier["initial"]) for tier in each] for each in tiers])
+        ticks = np.array([each.quanta_per_mark_tick_and_lot or 0 for each in own])
+        per_price = np.array([int(each.price_tick / each.mark_tick) for each in own])
+        taker = np.array([float(each.taker_fee or 0) for each in own])
+        self.tables = floors, rates
+        self.market = (ticks * np.array(marks)).astype(float), (ticks * per_price) * 1.0, taker
+        self.held = self._held(engine)
+        self.compiled = kernel()
 
-        def check(pool: Any, instrument: Any, side: Any, size: Any, limit: Any) -> tuple[Any, ...]:
-            rows = len(pool)
-            out = (np.empty(rows, np.bool_), *(np.empty(rows) for _ in range(4)))
-            compiled((pool, instrument, side, size, limit), held, tables, market, out)
-            return out
+    @staticmethod
+    def _held(engine: ac.Engine) -> tuple[Any, ...]:
+        """Cash, and legs `offsets[i]` to `offsets[i + 1]`: instrument, lots, bids, asks."""
+        symbols = {own.symbol: place for place, own in enumerate(engine.venue.instruments)}
+        accounts = engine.native.pool_count()
+        cash, reserved, offsets = np.empty(accounts), np.empty(accounts), [0]
+        rows: list[tuple[int, int, int, int]] = []
+        for place in range(accounts):
+            pool = engine.pool(place)
+            legs = pool["legs"]
+            cash[place] = pool["balances"]["USDT"] - sum(leg["cost"] for leg in legs)
+            reserved[place] = pool["reserved"]
+            rows += [
+                (symbols[leg["instrument"]], leg["lots"], leg["bids"], leg["asks"]) for leg in legs
+            ]
+            offsets.append(len(rows))
+        at, *sizes = (np.ascontiguousarray(column) for column in np.array(rows).T)
+        return cash, reserved, np.array(offsets), at, *(size.astype(float) for size in sizes)
 
-        return check
+    def check(self, *orders: Any) -> tuple[Any, ...]:
+        """Whether each order passes; free equity, reserve, initial requirement, equity.
+
+        Of columns: pool, instrument, side (0 buy), lots, limit in ticks.
+        """
+        rows = len(orders[0])
+        out = (np.empty(rows, np.bool_), *(np.empty(rows) for _ in range(4)))
+        self.compiled(orders, self.held, self.tables, self.market, out)
+        return out
 
 
 def kernel() -> Callable[..., None]:
     """Compile the loop over orders: the same formula as the core's, in float64."""
     from numba import njit
 
-    @njit
+    @njit  # type: ignore[untyped-decorator]
     def bracket(floors: Any, value: float) -> int:
         found = 0
         while found + 1 < len(floors) and floors[found + 1] <= value:
             found += 1
         return found
 
-    @njit
+    @njit  # type: ignore[untyped-decorator]
     def check(orders: Any, held: Any, tables: Any, market: Any, out: Any) -> None:
         pools, instruments, sides, sizes, limits = orders
-        cash, offsets, at, lots, bids, asks, reserved = held
+        cash, reserved, offsets, at, lots, bids, asks = held
         floors, rates = tables
         prices, units, taker = market
         passes, free, reserves, initials, equities = out

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +20,7 @@ import aivora_core as ac
 from population import FULL_SIZE, SEED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from baselines.engine import Event
 
@@ -65,8 +67,8 @@ def number_of(  # noqa: PLR0911 - one a kind of event
             return (f["order"],)
         case "order_open":
             limit = None if f["limit_ticks"] is None else number(f["limit_ticks"])
-            head = f["order"], f["pool"], f["instrument"], f["side"] == "buy"
-            return *head, number(f["lots"]), limit, f["reduce_only"]
+            of = f["order"], f["pool"], f["instrument"], f["side"] == "buy"
+            return *of, number(f["lots"]), limit, f["reduce_only"]
         case _:
             head = f["instrument"], number(f["price_ticks"]), number(f["lots"])
             sides = f["buyer"], f["buyer_order"], f["seller"], f["seller_order"]
@@ -266,3 +268,40 @@ def at_size(size: int) -> Stream:
     """Make the stream of a run of the benches: at full size 10,000 accounts, 200,000 events."""
     accounts = max(300, ACCOUNTS * size // FULL_SIZE)
     return Stream(accounts, max(6_000, EVENTS * size // FULL_SIZE))
+
+
+def crowd(accounts: int, seed: int = SEED) -> tuple[ac.Engine, list[int]]:
+    """Make an engine of so many accounts, with two positions and an order each; and its marks."""
+    engine, at_first = ac.Engine("demo"), Stream(2, 0, seed=seed)
+    engine.apply_all([own.native for own in at_first.start if own.name in {"mark", "fees"}])
+    make = partial(engine.source(SOURCE + 1).event, time=10**9)
+    names = (f"account-{place:07}" for place in range(accounts))
+    # A pool is open before an event names it.
+    take(engine, (make("pool_open", account=name, pool="cross") for name in names))
+    take(engine, _crowd(make, at_first, accounts, np.random.default_rng(seed)))
+    return engine, at_first.marks
+
+
+def take(engine: ac.Engine, events: Iterator[ac.Event]) -> None:
+    """Take events as they are made, keeping none."""
+    while batch := list(islice(events, 200_000)):
+        engine.apply_all(batch)
+
+
+def _crowd(
+    make: Callable[..., ac.Event], at_first: Stream, accounts: int, rng: np.random.Generator
+) -> Iterator[ac.Event]:
+    symbols, prices = at_first.symbols, at_first.prices
+    first = rng.integers(0, len(symbols), accounts).tolist()
+    sizes = rng.integers(1, 40, accounts).tolist()
+    dollars = rng.integers(500, 100_000, accounts).tolist()
+    for place, (at, lots) in enumerate(zip(first, sizes, strict=True)):
+        yield make("deposit", pool=place, asset="USDT", amount_quanta=USD * dollars[place])
+        parties = {"buyer": place, "seller": place - 1, "taker": "buy"}
+        for own in (at, (at + 5) % len(symbols)) if place % 2 else ():
+            terms = {"instrument": symbols[own], "price_ticks": prices[own], "lots": lots}
+            yield make("fill", **terms, **parties)
+        own = (at + 3 * (place % 3)) % len(symbols)
+        terms = {"instrument": symbols[own], "limit_ticks": prices[own], "lots": lots}
+        side = "sell" if lots % 2 else "buy"
+        yield make("order_open", order=place + 1, pool=place, side=side, **terms)

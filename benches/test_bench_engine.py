@@ -6,7 +6,6 @@ goes on from the same state: the ratios are of the same events.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import subprocess
@@ -27,7 +26,7 @@ from baselines.engine import Engine as Plain
 from contest import Row, Seconds, in_turn, young_collections_only
 from engine_peers import CASH, MARGIN, Flat, Nautilus
 from population import SEED, SIZE
-from stream import NONE, at_size, columns, plain
+from stream import at_size, columns, crowd, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -51,6 +50,11 @@ def made() -> Stream:
 def consume(calls: Iterable[object]) -> None:
     """Go through all, keeping nothing."""
     deque(calls, maxlen=0)
+
+
+def one_by_one(call: Callable[[Any], object], whole: list[Any]) -> None:
+    """Call with each, one after the other."""
+    consume(map(call, whole))
 
 
 def natives(told: Iterable[Told]) -> list[ac.Event]:
@@ -104,11 +108,8 @@ def test_mixed_stream(record: Recorder) -> None:
     others = {"float": float, "Decimal": Decimal}
     engines = {name: plain_started(number) for name, number in others.items()}
     for name, number in others.items():
-        take = engines[name].apply
-        calls[name] = (
-            lambda events, take=take: consume(map(take, events)),
-            [plain(part, number) for part in day],
-        )
+        own = [plain(part, number) for part in day]
+        calls[name] = (partial(one_by_one, engines[name].apply), own)
     times = by_parts(calls)
     assert not core.liquidatable.any(), "liquidation is not the baseline's to do"
     for place in range(0, made().accounts, 7):
@@ -155,7 +156,8 @@ def test_events_a_second_in_rust(record: Recorder) -> None:
 
 def test_columns_from_python(record: Recorder) -> None:
     job, against, bar = shape("mixed stream in columns"), "prebuilt events in Rust", 1.3
-    if not hasattr(ac.Engine, "apply_columns"):
+    take: Any = getattr(ac.Engine, "apply_columns", None)
+    if take is None:
         row = Row(job, against, bar=f"at most {bar}", note="core: no Engine.apply_columns yet")
         record.add(row)
         return
@@ -163,7 +165,7 @@ def test_columns_from_python(record: Recorder) -> None:
     ours, other = started(), started()
     times = by_parts(
         {
-            "columns": (ours.apply_columns, [columns(part) for part in day]),
+            "columns": (partial(take, ours), [columns(part) for part in day]),
             "events": (other.apply_all, [natives(part) for part in day]),
         }
     )
@@ -177,8 +179,8 @@ def test_one_event_at_a_time(record: Recorder) -> None:
     inner = native.native
     times = by_parts(
         {
-            "ours": (lambda events: consume(map(ours.apply, events)), day),
-            "native": (lambda events: consume(map(inner.apply, events)), day),
+            "ours": (partial(one_by_one, ours.apply), day),
+            "native": (partial(one_by_one, inner.apply), day),
             "empty": (lambda events: consume(map(_core._empty, repeat(ours), events)), day),
         }
     )
@@ -194,19 +196,15 @@ def orders() -> list[Told]:
     return found[:ORDERS]
 
 
-def each(call: Callable[[Any], object], whole: list[Any]) -> Callable[[], None]:
-    return lambda: consume(map(call, whole))
-
-
 def test_check_order(orders: list[Told], record: Recorder) -> None:
     core, other = started(), plain_started(float)
     ours, theirs = natives(orders), [event[-1] for event in plain(orders, float)]
     for order, fields in zip(ours, theirs, strict=True):
         assert core.check_order(order).passes == (other.check_order(fields)[0] is None)
     calls = {
-        "core": each(core.check_order, ours),
-        "float": each(other.check_order, theirs),
-        "empty": each(partial(_core._empty, core), ours),
+        "core": partial(one_by_one, core.check_order, ours),
+        "float": partial(one_by_one, other.check_order, theirs),
+        "empty": partial(one_by_one, partial(_core._empty, core), ours),
     }
     peers = {}
     try:
@@ -217,7 +215,7 @@ def test_check_order(orders: list[Told], record: Recorder) -> None:
             consume(map(peers[kind].engine.execute, commands))
             assert len(peers[kind].passed) + len(peers[kind].denied) == len(orders)
             assert peers[kind].passed, "some go all the way"
-            calls[kind] = each(peers[kind].engine.execute, commands)
+            calls[kind] = partial(one_by_one, peers[kind].engine.execute, commands)
     except ImportError:
         peers.clear()
     with young_collections_only():
@@ -235,87 +233,17 @@ def test_check_order(orders: list[Told], record: Recorder) -> None:
     record(job, against, times[CASH] / times["core"])
 
 
-def crowd(accounts: int) -> ac.Engine:
-    """So many accounts, each with two positions and an order."""
-    rng = np.random.default_rng(SEED)
-    prices = made().prices
-    engine = ac.Engine("demo")
-    source = engine.source(2)
-    symbols = [own.symbol for own in engine.venue.instruments]
-    engine.apply_all(natives(own for own in made().start if own.name in {"mark", "fees"}))
-    drawn = {
-        "at": rng.integers(0, len(symbols), accounts).tolist(),
-        "lots": rng.integers(1, 40, accounts).tolist(),
-        "dollars": rng.integers(500, 100_000, accounts).tolist(),
-    }
-
-    def told() -> Iterable[ac.Event]:
-        make, when = source.event, 10**9
-        for place in range(accounts):
-            yield make("pool_open", time=when, account=f"account-{place:07}", pool="cross")
-            amount = USD * drawn["dollars"][place]
-            yield make("deposit", time=when, pool=place, asset="USDT", amount_quanta=amount)
-            at, lots = drawn["at"][place], drawn["lots"][place]
-            if place % 2:
-                for number in (at, (at + 5) % len(symbols)):
-                    yield make(
-                        "fill",
-                        time=when,
-                        instrument=symbols[number],
-                        price_ticks=prices[number],
-                        lots=lots,
-                        buyer=place,
-                        seller=place - 1,
-                        taker="buy",
-                    )
-            number = (at + 3 * (place % 3)) % len(symbols)
-            yield make(
-                "order_open",
-                time=when,
-                order=place + 1,
-                pool=place,
-                instrument=symbols[number],
-                side="sell" if lots % 2 else "buy",
-                lots=lots,
-                limit_ticks=prices[number],
-            )
-
-    taken = iter(told())
-    while batch := [event for event, _ in zip(taken, range(200_000), strict=False)]:
-        engine.apply_all(batch)
-    return engine
-
-
-def flat_of(engine: ac.Engine, accounts: int) -> Callable[..., tuple[Any, ...]]:
-    """The same pools for the compiled loop."""
-    symbols = {own.symbol: place for place, own in enumerate(engine.venue.instruments)}
-    cash, reserved, offsets = np.empty(accounts), np.empty(accounts), [0]
-    legs: list[tuple[int, int, int, int]] = []
-    for place in range(accounts):
-        pool = engine.pool(place)
-        own = pool["legs"]
-        cash[place] = pool["balances"]["USDT"] - sum(leg["cost"] for leg in own)
-        reserved[place] = pool["reserved"]
-        legs += [(symbols[leg["instrument"]], leg["lots"], leg["bids"], leg["asks"]) for leg in own]
-        offsets.append(len(legs))
-    whole = np.array(legs)
-    marks = [own.fields["mark_ticks"] for own in made().start if own.name == "mark"]
-    lots = (np.ascontiguousarray(whole[:, column]).astype(float) for column in (1, 2, 3))
-    at = np.ascontiguousarray(whole[:, 0])
-    return Flat(engine.venue, marks).checker(cash, np.array(offsets), at, *lots, reserved)
-
-
 def test_check_orders_in_a_batch(record: Recorder) -> None:
     job = f"check_orders, {SIZE:,} accounts, an order each"
     against, bar = "numba float64, flat arrays", 1.5
-    if not hasattr(ac.Engine, "check_orders"):
+    asked: Any = getattr(ac.Engine, "check_orders", None)
+    if asked is None:
         row = Row(job, against, bar=f"at least {bar}", note="core: no Engine.check_orders yet")
         record.add(row)
         return
     pytest.importorskip("numba")
-    engine = crowd(SIZE)
-    check = flat_of(engine, SIZE)
-    gc.collect()
+    engine, marks = crowd(SIZE)
+    check = Flat(engine, marks).check
     rng = np.random.default_rng(SEED + 1)
     prices = np.array(made().prices)
     at = rng.integers(0, len(prices), SIZE)
@@ -323,18 +251,17 @@ def test_check_orders_in_a_batch(record: Recorder) -> None:
         "pool": np.arange(SIZE),
         "instrument": at,
         "side": rng.integers(0, 2, SIZE),
-        "lots": rng.integers(1, 40, SIZE),
+        "lots": np.exp(rng.uniform(0, np.log(10_000), SIZE)).astype(np.int64),
         "limit_ticks": prices[at],
         "reduce_only": np.zeros(SIZE, np.int64),
     }
-    assert NONE not in rows["limit_ticks"]
     plain_rows = [column for name, column in rows.items() if name != "reduce_only"]
-    ours, theirs = engine.check_orders(rows), check(*plain_rows)
+    ours, theirs = asked(engine, rows), check(*plain_rows)
     assert (ours.passes == theirs[0]).mean() > 1 - 1e-6
     for name, floats in zip(("free", "reserve", "initial", "equity"), theirs[1:], strict=True):
         np.testing.assert_allclose(getattr(ours, f"{name}_quanta"), floats, rtol=1e-6, atol=16)
     times = in_turn(
-        {"core": lambda: engine.check_orders(rows), "numba": lambda: check(*plain_rows)}, ROUNDS
+        {"core": lambda: asked(engine, rows), "numba": lambda: check(*plain_rows)}, ROUNDS
     )
     record(job, against, times["numba"] / times["core"], at_least=bar, at_any_size=False)
 

@@ -236,14 +236,14 @@ class Engine:
             return "not_trading"
         market.price = price = ticks * market.unit
         pools, left = self.pools, []
-        low, lows, highs = -float(price), market.lows, market.highs
+        high = float(price)
+        low, lows, highs = -high, market.lows, market.highs
         while lows and lows[0][0] < low:
-            _, place, version = heappop(lows)
+            _end, place, version = heappop(lows)
             if pools[place].version == version:
                 left.append(pools[place])
-        high = -low
         while highs and highs[0][0] < high:
-            _, place, version = heappop(highs)
+            _end, place, version = heappop(highs)
             if pools[place].version == version:
                 left.append(pools[place])
         for pool in left:
