@@ -58,12 +58,14 @@ class Market:
         "lows",
         "maker",
         "most",
+        "near",
         "order_unit",
         "price",
         "rates",
         "rebate",
         "shares",
         "short",
+        "steps",
         "taker",
         "unit",
     )
@@ -89,10 +91,12 @@ class Market:
         self.deductions = [exactly(each / quantum, number) for each in deductions]
         self.leverages = [number(tier["initial"].denominator) for tier in tiers]
         self.shares = [float(rate) for rate in rates]
+        self.steps = [float(each) for each in self.floors]
         self.taker = exactly(Fraction(instrument.taker_fee or 0), number)
         self.maker: Number = None
         self.rebate = self.halted = self.delisted = False
         self.price: Number = None
+        self.near = 0.0  # the same as a float
         self.last: Number = None
         self.long = self.short = number(0)
         self.lows: list[tuple[float, int, int]] = []  # ends without their sign: the highest first
@@ -236,7 +240,7 @@ class Engine:
             return "not_trading"
         market.price = price = ticks * market.unit
         pools, left = self.pools, []
-        high = float(price)
+        market.near = high = float(price)
         low, lows, highs = -high, market.lows, market.highs
         while lows and lows[0][0] < low:
             _end, place, version = heappop(lows)
@@ -613,9 +617,10 @@ class Engine:
                 bracket = bisect_right(market.floors, size)
                 equity += value
                 maintenance += ceil(size * market.rates[bracket] - market.deductions[bracket])
-                weight = float(size) ** (2 / 3)  # the ends are passed least often so
+                about = float(size)
+                weight = about ** (2 / 3)  # the ends are passed least often so
                 total += weight
-                held.append((market, lots > 0, bracket, size, weight))
+                held.append((market, lots > 0, bracket, about, weight))
         gap = equity - maintenance
         liquidatable = maintenance > 0 and gap < 0
         if liquidatable != pool.liquidatable:
@@ -628,7 +633,7 @@ class Engine:
             self._certify(pool, held, max(room, 0.0) / total)
 
     def _certify(
-        self, pool: Pool, held: list[tuple[Market, bool, int, Number, float]], part: float
+        self, pool: Pool, held: list[tuple[Market, bool, int, float, float]], part: float
     ) -> None:
         """Put an end of each position into the heap of its instrument.
 
@@ -637,7 +642,7 @@ class Engine:
         """
         place, version = pool.place, pool.version
         for market, long, bracket, size, weight in held:
-            price, share = float(market.price), part * weight / float(size)
+            price, share = market.near, part * weight / size
             if pool.liquidatable:
                 rate = market.shares[bracket]
                 move = share / (1 - rate) if long else share / (1 + rate)
@@ -646,7 +651,7 @@ class Engine:
                 if long:
                     move = share / (1 - market.shares[0])
                 else:
-                    twice = market.shares[bisect_right(market.floors, size + size)]
+                    twice = market.shares[bisect_right(market.steps, size + size)]
                     move = min(share / (1 + twice), 1.0)
                 rises = not long
             if rises:
