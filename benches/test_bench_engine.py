@@ -64,8 +64,7 @@ def natives(told: Iterable[Told]) -> list[ac.Event]:
 def started() -> ac.Engine:
     """An engine at the start of the day."""
     engine = ac.Engine("demo")
-    refused, _ = engine.apply_all(natives(made().start))
-    assert not refused
+    assert not engine.apply_all(natives(made().start)).refused
     return engine
 
 
