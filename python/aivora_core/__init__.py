@@ -20,6 +20,7 @@ from aivora_core._core import (
     Books,
     Event,
     Instrument,
+    OrderCheck,
     Prices,
     Venue,
     Walk,
@@ -27,7 +28,7 @@ from aivora_core._core import (
     walk_many,
 )
 from aivora_core.decision import Decision
-from aivora_core.engine import Engine, Journal, OrderCheck, OrderChecks, Recovery, Source
+from aivora_core.engine import Engine, Journal, OrderChecks, Recovery, Source
 from aivora_core.errors import (
     AivoraError,
     BookError,

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aivora_core._core import Answer, Answers, Event, Prices, Venue
+    from aivora_core._core import Answer, Answers, Event, OrderCheck, Prices, Venue
     from aivora_core.errors import AivoraError
 
-__all__ = ["Engine", "Journal", "OrderCheck", "OrderChecks", "Recovery", "Source"]
+__all__ = ["Engine", "Journal", "OrderChecks", "Recovery", "Source"]
 
 Number = int | str | Decimal
 Pool = str | int
@@ -57,46 +57,6 @@ class Recovery:
     snapshot: int | None
     torn: str | None
     left_out: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class OrderCheck:
-    """What an order would do to its pool; true where it passes. Amounts are in quanta.
-
-    Attributes
-    ----------
-    passes : bool
-        Whether it may be opened.
-    reduces : bool
-        It only takes risk away: nothing is required for it.
-    equity, initial, maintenance : int
-        The pool with the order open beside those that are.
-    reserved : int
-        What is kept back for those that are open.
-    reserve : int
-        What is kept back for this one: what its worst fill loses against the mark, and its fee.
-    free : int
-        Equity less both: must cover ``initial``.
-
-    Examples
-    --------
-    >>> import aivora_core as ac
-    >>> bool(ac.OrderCheck(False, False, 5, 10, 4, 0, 1, 4))
-    False
-    """
-
-    passes: bool
-    reduces: bool
-    equity: int
-    initial: int
-    maintenance: int
-    reserved: int
-    reserve: int
-    free: int
-
-    def __bool__(self) -> bool:
-        """Whether it passes."""
-        return self.passes
 
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
@@ -761,7 +721,7 @@ class Engine:
         >>> bool(found), found.initial, found.reserve
         (True, 640000000, 32000000)
         """
-        return OrderCheck(**self.native.check_order(order))
+        return self.native.check_order(order)
 
     def decide(self, order: Event) -> Decision:
         """Say why an order may be opened, or may not, with everything it is made of.

@@ -270,6 +270,84 @@ impl Answer {
     }
 }
 
+/// What an order would do to its pool; true where it passes. Amounts are in quanta.
+///
+/// Examples
+/// --------
+/// >>> import aivora_core as ac
+/// >>> eng = ac.Engine("demo")
+/// >>> gateway = eng.source(1)
+/// >>> for event in (gateway.mark("BTC", 64000, time=0), gateway.pool_open("alice", time=0)):
+/// ...     assert eng.apply(event)
+/// >>> eng.check_order(gateway.order_open(1, "alice", "BTC", "buy", 1, limit=64000, time=1))
+/// OrderCheck(does not pass: free -32000000, initial 640000000)
+#[pyclass(frozen, eq, module = "aivora_core._core")]
+#[derive(PartialEq)]
+pub(crate) struct OrderCheck {
+    inner: engine::OrderCheck,
+}
+
+#[pymethods]
+impl OrderCheck {
+    /// Whether it may be opened.
+    #[getter]
+    fn passes(&self) -> bool {
+        self.inner.passes()
+    }
+
+    /// It only takes risk away: nothing is required for it.
+    #[getter]
+    fn reduces(&self) -> bool {
+        self.inner.reduces
+    }
+
+    /// The pool's equity.
+    #[getter]
+    fn equity(&self) -> i128 {
+        self.inner.margin.equity
+    }
+
+    /// The pool's initial requirement with the order open beside those that are.
+    #[getter]
+    fn initial(&self) -> i128 {
+        self.inner.margin.initial
+    }
+
+    /// The pool's maintenance requirement.
+    #[getter]
+    fn maintenance(&self) -> i128 {
+        self.inner.margin.maintenance
+    }
+
+    /// What is kept back for the orders that are open.
+    #[getter]
+    fn reserved(&self) -> i128 {
+        self.inner.reserved
+    }
+
+    /// What is kept back for this one: what its worst fill loses against the mark, and its fee.
+    #[getter]
+    fn reserve(&self) -> i128 {
+        self.inner.reserve
+    }
+
+    /// Equity less both: must cover ``initial``.
+    #[getter]
+    fn free(&self) -> i128 {
+        self.inner.free()
+    }
+
+    fn __bool__(&self) -> bool {
+        self.inner.passes()
+    }
+
+    fn __repr__(&self) -> String {
+        let verdict = if self.inner.passes() { "passes" } else { "does not pass" };
+        let initial = self.inner.margin.initial;
+        format!("OrderCheck({verdict}: free {}, initial {initial})", self.inner.free())
+    }
+}
+
 /// A state machine with its journal; Python's ``Engine`` wraps it.
 #[pyclass(frozen, module = "aivora_core._core")]
 pub(crate) struct Engine {
@@ -410,9 +488,9 @@ impl Engine {
     }
 
     /// What an order would do: an event that opens one.
-    fn check_order<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
-        let check = self.lock().check_order(&event.order()?).map_err(raise)?;
-        order_check(py, &check)
+    fn check_order(&self, event: &Event) -> PyResult<OrderCheck> {
+        let inner = self.lock().check_order(&event.order()?).map_err(raise)?;
+        Ok(OrderCheck { inner })
     }
 
     /// The same with every rule, the pool line by line, and what would turn it.
