@@ -13,6 +13,7 @@ use super::journal::snapshot::{self, Snapshot};
 use super::journal::{self, Disk, Journal, Options, Reading};
 use super::orders::Order;
 use super::outcome::Outcome;
+use super::replay::{Record, replay};
 use super::state::State;
 use super::trade::{OrderCheck, OrderMargin};
 use super::wire::{Reader, Wire};
@@ -135,18 +136,19 @@ impl Engine {
     pub fn open(disk: Box<dyn Disk>, options: Options) -> Result<(Self, Recovery)> {
         let (mut state, from, left_out) = start(disk.as_ref())?;
         let mut outcomes = Vec::new();
-        let (journal, found) = Journal::open(
-            disk,
-            options,
-            &mut |event, _| {
-                if event.position < from {
-                    return Ok(());
+        let found = replay(disk.as_ref(), |records| {
+            for (place, record) in records.iter().enumerate() {
+                let Record::Event(event, position, _) = record else { continue };
+                if *position < from {
+                    continue;
                 }
+                state.read_ahead(|at| records.get(at).and_then(Record::event), place);
                 outcomes.clear();
-                take(&mut state, &Event::from_bytes(event.payload)?, &mut outcomes).map(drop)
-            },
-            &mut |_, _| Ok(()),
-        )?;
+                take(&mut state, event, &mut outcomes)?;
+            }
+            Ok(())
+        })?;
+        let (journal, found) = Journal::resume(disk, options, found)?;
         let snapshot = (from > 0).then_some(from);
         let recovery = Recovery { events: found.events, snapshot, torn: found.torn, left_out };
         Ok((Self::of(state, Some(journal)), recovery))
@@ -363,33 +365,30 @@ impl Engine {
         each: &mut dyn FnMut(&Event, &State, &Answer<'_>) -> Result<()>,
     ) -> Result<Verified> {
         let about = journal::about(disk)?;
-        let engine = std::cell::RefCell::new(Self::of(read_about(&about)?, None));
+        let Self { mut state, mut outcomes, .. } = Self::of(read_about(&about)?, None);
         let (mut refused, mut states) = (0, 0);
         let mut anchored = anchor.is_none_or(|own| *own == journal::genesis(&about));
-        let found: Reading = journal::read(
-            disk,
-            &mut |journal::Event { position, payload }, head| {
-                anchored |= anchor == Some(&head);
-                let event = Event::from_bytes(payload)?;
-                let mut engine = engine.borrow_mut();
-                let Engine { state, outcomes, .. } = &mut *engine;
-                outcomes.clear();
-                let why = take(state, &event, outcomes)?;
-                refused += u64::from(why.is_some());
-                let answer = Answer { position, refused: why, outcomes };
-                each(&event, state, &answer)
-            },
-            &mut |position, hash| {
-                states += 1;
-                let own = engine.borrow_mut().hash()?;
-                if *own.bytes() == hash {
-                    return Ok(());
+        let found: Reading = replay(disk, |records| {
+            for (place, record) in records.iter().enumerate() {
+                state.read_ahead(|at| records.get(at).and_then(Record::event), place);
+                match record {
+                    Record::Event(event, position, head) => {
+                        anchored |= anchor == Some(head);
+                        outcomes.clear();
+                        let why = take(&mut state, event, &mut outcomes)?;
+                        refused += u64::from(why.is_some());
+                        let answer =
+                            Answer { position: *position, refused: why, outcomes: &outcomes };
+                        each(event, &state, &answer)?;
+                    }
+                    Record::State(events, hash) => {
+                        states += 1;
+                        is_same(*events, hash, &state.hash()?)?;
+                    }
                 }
-                let limit = format!("replay comes to {own}");
-                let field = format!("state after {position} events");
-                Err(Error::new(ErrorKind::JournalCorrupt, field, journal::hex(&hash), limit))
-            },
-        )?;
+            }
+            Ok(())
+        })?;
         if let (Some(anchor), false) = (anchor, anchored) {
             let limit = format!(
                 "the chain never has this head; it ends with {}",
@@ -397,10 +396,20 @@ impl Engine {
             );
             return Err(Error::new(ErrorKind::JournalCorrupt, "head", journal::hex(anchor), limit));
         }
-        let state = engine.borrow_mut().hash()?;
+        let state = state.hash()?;
         let Reading { events, head, roots, torn, .. } = found;
         Ok(Verified { events, head, roots, states, state, refused, torn })
     }
+}
+
+/// Refuses a hash of the state that replay does not come to.
+fn is_same(events: u64, hash: &Hash, own: &Digest) -> Result<()> {
+    if own.bytes() == hash {
+        return Ok(());
+    }
+    let limit = format!("replay comes to {own}");
+    let field = format!("state after {events} events");
+    Err(Error::new(ErrorKind::JournalCorrupt, field, journal::hex(hash), limit))
 }
 
 /// A step that either ends or is a defect: a panic is one.

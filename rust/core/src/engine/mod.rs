@@ -14,6 +14,7 @@ mod market;
 pub mod orders;
 pub mod outcome;
 pub mod policy;
+mod replay;
 mod snapshot;
 pub mod state;
 mod tally;

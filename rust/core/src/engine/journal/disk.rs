@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// A directory with files that grow at their ends.
-pub trait Disk: Send {
+pub trait Disk: Send + Sync {
     /// The names of its files, in order.
     ///
     /// # Errors

@@ -116,6 +116,16 @@ impl Journal {
     ) -> Result<(Self, Reading)> {
         options.check()?;
         let found = read(disk.as_ref(), each, state)?;
+        Self::resume(disk, options, found)
+    }
+
+    /// Goes on with a journal that was just read.
+    pub(in crate::engine) fn resume(
+        disk: Box<dyn Disk>,
+        options: Options,
+        found: Reading,
+    ) -> Result<(Self, Reading)> {
+        options.check()?;
         let sealed = u64::try_from(found.roots.len()).unwrap_or(u64::MAX);
         let (segment, written) = found.open.unwrap_or((sealed, 0));
         let mut journal = Self {
