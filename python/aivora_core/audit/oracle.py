@@ -47,6 +47,7 @@ __all__ = [
     "assess",
     "bankruptcy_price",
     "check_book",
+    "closing_ticks",
     "liquidation_price",
     "max_quantity_cost",
     "max_quantity_limit",
@@ -2209,14 +2210,33 @@ def bankruptcy_price(
     share = Fraction(own.maintenance, assessment.maintenance)
     allotted = _amount(floor(assessment.equity * share), "allotted")
     quote = _amount(own.value - allotted, "quote")
-    price, reason = _bankruptcy_ticks(card, own.leg, quote)
+    price, reason = closing_ticks(card, own.leg, quote)
     return Bankruptcy(price=price, reason=reason, quote=quote, allotted=allotted)
 
 
-def _bankruptcy_ticks(card: Card, leg: Leg, quote: int) -> tuple[int | None, str | None]:
-    """Bisect for the price, or say why there is none.
+def closing_ticks(card: Card, leg: Leg, quote: int) -> tuple[int | None, str | None]:
+    """Bisect for the worst price at which closing a leg brings in ``quote``, or say why none is.
 
     What closing a long brings in never falls as the price rises, and that of a short never rises.
+
+    Parameters
+    ----------
+    card : Card
+        The venue.
+    leg : Leg
+        The leg, closed in full.
+    quote : int
+        What it must bring in, in quanta of its settlement asset.
+
+    Returns
+    -------
+    tuple[int | None, str | None]
+        The price in price ticks, or None and the reason.
+
+    Raises
+    ------
+    OracleError
+        ``overflow`` when the price would pass the bound of prices.
     """
     instrument = card.instruments[leg.instrument]
     grid = instrument.mark_ticks_per_price_tick
@@ -2667,6 +2687,7 @@ def withdrawable(
     asset: str,
     assets: Mapping[str, int] | None = None,
     books: Mapping[str, tuple[Levels, Levels]] | None = None,
+    kept: Mapping[str, int] | None = None,
 ) -> Withdrawal:
     """Find the most of an asset that may leave, so that what stays covers the initial margin.
 
@@ -2685,6 +2706,8 @@ def withdrawable(
     books : Mapping[str, tuple[list, list]] or None
         Bids and asks by symbol, as (price ticks, lots), best first: what closing every position
         against them costs is taken off first.
+    kept : Mapping[str, int] or None
+        Quanta by asset that are kept for open orders: they are taken off first.
 
     Returns
     -------
@@ -2704,7 +2727,8 @@ def withdrawable(
     reason: str | None = None
     cuts: dict[str, int] = {}
     for row in own.assets:
-        cuts[row.asset] = ceil((1 - card.rules.withdrawal_profit) * max(0, row.pnl))
+        barred = ceil((1 - card.rules.withdrawal_profit) * max(0, row.pnl))
+        cuts[row.asset] = barred + (kept or {}).get(row.asset, 0)
     for leg in own.legs if books is not None else ():
         instrument = card.instruments[leg.leg.instrument]
         if leg.leg.quantity == 0:

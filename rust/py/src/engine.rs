@@ -764,6 +764,14 @@ pub(crate) fn _tally<'py>(
     Ok(dict)
 }
 
+/// The card and the policy that a journal is of, as they are written.
+#[pyfunction]
+pub(crate) fn _journal_of(path: PathBuf) -> PyResult<(String, String)> {
+    let disk = FileDisk::reader(&path).map_err(|error| raise(disk_error(&path, &error)))?;
+    let (card, policy) = engine::texts(&disk).map_err(raise)?;
+    Ok((card.to_string(), policy.to_string()))
+}
+
 /// Reads a journal from its start, replays and verifies it; `each`, if given, is called with a dict for each event.
 #[pyfunction]
 pub(crate) fn _journal<'py>(

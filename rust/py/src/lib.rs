@@ -28,7 +28,7 @@ mod _core {
     #[pymodule_export]
     use crate::books::Books;
     #[pymodule_export]
-    use crate::engine::{_event, _journal, _tally, Answer, Engine, Event, OrderCheck};
+    use crate::engine::{_event, _journal, _journal_of, _tally, Answer, Engine, Event, OrderCheck};
     #[pymodule_export]
     use crate::errors::{_error, _error_kinds, _raise_error};
     #[pymodule_export]

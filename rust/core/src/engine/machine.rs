@@ -90,10 +90,23 @@ fn about(card: &str, policy: &str) -> Vec<u8> {
     bytes
 }
 
-fn read_about(bytes: &[u8]) -> Result<State> {
+/// The card and the policy that a journal is of, as they are written.
+///
+/// # Errors
+/// Those of [`journal::about`].
+pub fn texts(disk: &dyn Disk) -> Result<(Arc<str>, Arc<str>)> {
+    read_texts(&journal::about(disk)?)
+}
+
+fn read_texts(bytes: &[u8]) -> Result<(Arc<str>, Arc<str>)> {
     let mut reader = Reader::new(bytes);
-    let (card, policy) = (Arc::<str>::get(&mut reader)?, Arc::<str>::get(&mut reader)?);
+    let texts = (Wire::get(&mut reader)?, Wire::get(&mut reader)?);
     reader.end()?;
+    Ok(texts)
+}
+
+fn read_about(bytes: &[u8]) -> Result<State> {
+    let (card, policy) = read_texts(bytes)?;
     State::new(&card, &policy)
 }
 

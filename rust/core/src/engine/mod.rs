@@ -25,7 +25,7 @@ pub mod wire;
 pub use columns::Columns;
 pub use decision::{Decision, Rule, Turns};
 pub use event::{Ended, Event, Party, Scope, What};
-pub use machine::{Answer, Engine, Recovery, Verified};
+pub use machine::{Answer, Engine, Recovery, Verified, texts};
 pub use orders::Order;
 pub use outcome::{Cancelled, ForcedOrder, Gate, Outcome};
 pub use policy::Policy;
