@@ -5,21 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aivora_core.audit import oracle
 from aivora_core.audit.state import (
     FIRST_FORCED,
     Forced,
-    Key,
     Liquidation,
-    Outcome,
-    Pool,
-    Position,
     Refusal,
     State,
     traded,
 )
+
+if TYPE_CHECKING:
+    from aivora_core.audit.state import (
+        Key,
+        Outcome,
+        Pool,
+        Position,
+    )
 
 __all__ = ["Liquidator"]
 
@@ -30,16 +34,18 @@ STEPS_MAX = 10_000
 class Liquidator(State):
     """A state that liquidates."""
 
-    def follow(self, out: list[Outcome]) -> None:
+    def follow(self) -> None:
         """Tell verdicts that have turned, begin liquidations, and go on with those that wait."""
         while True:
             turned, self.turned = self.turned, []
             turned.sort(key=lambda own: (own[0].account, own[0].name))
             for pool, fires in turned:
-                out.append({"outcome": "liquidatable" if fires else "safe", "pool": pool.label})
+                self.out.append(
+                    {"outcome": "liquidatable" if fires else "safe", "pool": pool.label}
+                )
                 if fires and pool.label not in self.liquidations and not self.is_backstop(pool):
-                    self.begin(pool, out)
-            self.go_on(out)
+                    self.begin(pool)
+            self.go_on()
             if not self.turned:
                 return
 
@@ -48,14 +54,14 @@ class Liquidator(State):
         own = self.policy.backstop
         return own is not None and (pool.account, pool.name) == own[:2]
 
-    def begin(self, pool: Pool, out: list[Outcome]) -> None:
+    def begin(self, pool: Pool) -> None:
         """Step 1: cancel its orders, and lock it."""
-        out.append({"outcome": "liquidation_started", "pool": pool.label})
+        self.out.append({"outcome": "liquidation_started", "pool": pool.label})
         for order in self.orders_of(pool):
-            self.drop(order, "liquidation", out)
+            self.drop(order, "liquidation")
         self.liquidations[pool.label] = Liquidation()
 
-    def go_on(self, out: list[Outcome]) -> None:
+    def go_on(self) -> None:
         """Make the steps that are due, pool by pool."""
         waiting = [label for label, own in self.liquidations.items() if own.order is None]
         for pool in sorted(
@@ -65,13 +71,13 @@ class Liquidator(State):
                 own = self.liquidations.get(pool.label)
                 if own is None or own.order is not None:
                     break
-                step = self.step(pool, own, out)
+                step = self.step(pool, own)
                 if step == "done":
-                    self.finish(pool, out)
+                    self.finish(pool)
                 if step != "again":
                     break
 
-    def step(self, pool: Pool, own: Liquidation, out: list[Outcome]) -> str:
+    def step(self, pool: Pool, own: Liquidation) -> str:
         """Steps 2 to 5."""
         found = self.assess(pool)
         key = self.heaviest(pool, found)
@@ -80,21 +86,21 @@ class Liquidator(State):
         try:
             self.trading(key[0] if own.missed is None else own.missed[0][0])
         except Refusal:
-            return self.held(pool, "halted", out)
+            return self.held(pool, "halted")
         missed, own.missed = own.missed, None
         if missed is not None:
             lots = min(missed[1], abs(pool.leg(missed[0]).quantity))
             if lots > 0:
-                return self.deleverage(pool, missed[0], lots, out)
-        if self.backstop_takes(pool, found) and self.take_over(pool, out):
+                return self.deleverage(pool, missed[0], lots)
+        if self.backstop_takes(pool, found) and self.take_over(pool):
             return "done"
-        return self.force(pool, key, own, out)
+        return self.force(pool, key, own)
 
-    def held(self, pool: Pool, gate: str, out: list[Outcome]) -> str:
+    def held(self, pool: Pool, gate: str) -> str:
         """A gate holds it back; told once an event."""
         told = {"outcome": "liquidation_held", "pool": pool.label, "gate": gate}
-        if told not in out:
-            out.append(told)
+        if told not in self.out:
+            self.out.append(told)
         return "waits"
 
     def heaviest(self, pool: Pool, found: oracle.Assessment) -> Key | None:
@@ -109,7 +115,7 @@ class Liquidator(State):
 
     # --- closing outside -----------------------------------------------------------------------
 
-    def force(self, pool: Pool, key: Key, own: Liquidation, out: list[Outcome]) -> str:
+    def force(self, pool: Pool, key: Key, own: Liquidation) -> str:
         """Step 4: a forced order leaves."""
         leg, instrument = pool.legs[key], self.card.instruments[key[0]]
         lots = self.close_size(pool, key)
@@ -122,7 +128,7 @@ class Liquidator(State):
         told: dict[str, Any] = {"order": number, "pool": pool.label, "instrument": key[0]}
         told |= {"leg": key[1], "side": "sell" if side < 0 else "buy"}
         told |= {"quantity": lots * instrument.lot, "limit": limit * instrument.price_tick}
-        out.append({"outcome": "forced_order", **told})
+        self.out.append({"outcome": "forced_order", **told})
         return "waits"
 
     def allotted(self, pool: Pool, key: Key) -> tuple[int, int, int] | None:
@@ -189,7 +195,7 @@ class Liquidator(State):
                 return size
 
     def fewest(self, pool: Pool, key: Key, size: int) -> int:
-        """The fewest lots found after which the pool covers the target, at the mark, with the fee."""
+        """The fewest lots found after which the pool covers the target at the mark, fee paid."""
         instrument, leg = self.card.instruments[key[0]], pool.legs[key]
 
         def enough(lots: int) -> bool:
@@ -242,7 +248,7 @@ class Liquidator(State):
 
     # --- deleveraging --------------------------------------------------------------------------
 
-    def deleverage(self, pool: Pool, key: Key, lots: int, out: list[Outcome]) -> str:
+    def deleverage(self, pool: Pool, key: Key, lots: int) -> str:
         """Step 5: close against the other side, at the bankruptcy price."""
         price = self.closing_price(pool, key)
         instrument, sign = self.card.instruments[key[0]], 1 if pool.legs[key].quantity > 0 else -1
@@ -250,11 +256,12 @@ class Liquidator(State):
         closed = [own for own in self.shares(asked, lots) if own[1] > 0]
         for (other, its), part in closed:
             sides = [(pool, key, -sign * part), (other, its, sign * part)]
-            self.cross(price, sides if sign < 0 else sides[::-1], out)
-            told = {"pool": pool.label, "counterparty": other.label, "instrument": key[0]}
+            self.cross(price, sides if sign < 0 else sides[::-1])
+            told: Outcome = {"pool": pool.label, "counterparty": other.label}
+            told |= {"instrument": key[0]}
             told |= {"quantity": part * instrument.lot, "price": price * instrument.price_tick}
-            out.append({"outcome": "deleveraged", **told})
-        return "again" if closed else self.held(pool, "no_counterparty", out)
+            self.out.append({"outcome": "deleveraged", **told})
+        return "again" if closed else self.held(pool, "no_counterparty")
 
     def counterparties(self, pool: Pool, key: Key) -> list[tuple[Pool, Key, Position]]:
         """The legs of the other side that may be deleveraged, in the order they are asked."""
@@ -300,9 +307,10 @@ class Liquidator(State):
                 rest -= part
                 found.append(((other, its), part))
             return found
-        size = sum(abs(leg.quantity) for *_, leg in asked)
-        most = [min(floor(self.policy.adl_share * abs(l.quantity)), abs(l.quantity)) for *_, l in asked]
-        parts = [min(lots * abs(l.quantity) // max(1, size), m) for (*_, l), m in zip(asked, most, strict=True)]
+        sizes = [abs(leg.quantity) for *_, leg in asked]
+        most = [min(floor(self.policy.adl_share * own), own) for own in sizes]
+        whole = max(1, sum(sizes))
+        parts = [min(lots * own // whole, cap) for own, cap in zip(sizes, most, strict=True)]
         rest -= sum(parts)
         for at, (other, its, _) in enumerate(asked):
             more = int(rest > 0 and parts[at] < most[at])
@@ -310,11 +318,14 @@ class Liquidator(State):
             found.append(((other, its), parts[at] + more))
         return found
 
-    def cross(self, price: int, sides: list[tuple[Pool, Key, int]], out: list[Outcome]) -> None:
+    def cross(self, price: int, sides: list[tuple[Pool, Key, int]]) -> None:
         """Trade between two pools outside any order, without fees."""
         instrument = self.card.instruments[sides[0][1][0]]
         mark = price * instrument.mark_ticks_per_price_tick
-        done = [(pool, key, lots, traded(instrument, pool.leg(key), lots, mark)) for pool, key, lots in sides]
+        done = [
+            (pool, key, lots, traded(instrument, pool.leg(key), lots, mark))
+            for pool, key, lots in sides
+        ]
         for pool, key, _, (leg, brings, paid) in done:
             self.set_leg(pool, key, leg)
             self.add(pool, instrument.settlement, brings)
@@ -322,24 +333,29 @@ class Liquidator(State):
         for pool, *_ in done:
             self.look(pool)
         for pool, key, lots, (_, brings, _) in done:
-            out.append(self.told_trade(pool, key, lots, brings, 0))
+            self.out.append(self.told_trade(pool, key, lots, brings, 0))
         for pool, key, *_ in done:
-            self.drop_idle(pool, key, out)
+            self.drop_idle(pool, key)
 
     def told_trade(self, pool: Pool, key: Key, lots: int, brings: int, fee: int) -> Outcome:
         """A leg has traded."""
         instrument = self.card.instruments[key[0]]
-        told: Outcome = {"outcome": "traded", "pool": pool.label, "instrument": key[0], "leg": key[1]}
+        told: Outcome = {
+            "outcome": "traded",
+            "pool": pool.label,
+            "instrument": key[0],
+            "leg": key[1],
+        }
         told |= {"quantity": lots * instrument.lot, "realised": brings * instrument.quantum}
         return told | {"fee": fee * instrument.quantum}
 
-    def drop_idle(self, pool: Pool, key: Key, out: list[Outcome]) -> None:
+    def drop_idle(self, pool: Pool, key: Key) -> None:
         """Cancel orders that may only reduce a leg where they could do more than that."""
         for order in self.orders_of(pool):
             quantity = pool.leg(key).quantity
             idle = order.lots > abs(quantity) or (quantity > 0) == (order.side > 0)
             if order.key == key and order.reduce_only and idle:
-                self.drop(order, "nothing_to_reduce", out)
+                self.drop(order, "nothing_to_reduce")
 
     # --- the backstop, and the end -------------------------------------------------------------
 
@@ -350,7 +366,7 @@ class Liquidator(State):
             return False
         return 0 <= found.equity < floor(found.maintenance * own[2])
 
-    def take_over(self, pool: Pool, out: list[Outcome]) -> bool:
+    def take_over(self, pool: Pool) -> bool:
         """Move all to the backstop, positions at the mark; whether it may hold them."""
         own = self.policy.backstop
         assert own is not None  # noqa: S101 - was asked for
@@ -373,9 +389,9 @@ class Liquidator(State):
             return False
         self.look(pool)
         self.look(to)
-        out.append({"outcome": "backstop_took_over", "pool": pool.label, "backstop": to.label})
+        self.out.append({"outcome": "backstop_took_over", "pool": pool.label, "backstop": to.label})
         for key in keys:
-            self.drop_idle(to, (key[0], "net"), out)
+            self.drop_idle(to, (key[0], "net"))
         return True
 
     def move(self, pool: Pool, to: Pool, key: Key) -> None:
@@ -392,20 +408,20 @@ class Liquidator(State):
         self.add(to, asset, gained)
         self.funds[asset].dust += paid + taken
 
-    def finish(self, pool: Pool, out: list[Outcome]) -> None:
+    def finish(self, pool: Pool) -> None:
         """Step 6: the insurance fund pays what is owed, the rest is socialised."""
         equity = self.assess(pool).equity
         if equity < 0 and not any(leg.quantity for leg in pool.legs.values()):
-            self.cover(pool, -equity, out)
+            self.cover(pool, -equity)
         equity = self.assess(pool).equity
         del self.liquidations[pool.label]
         quantum = self.card.assets[pool.asset].quantum
         told = {"pool": pool.label, "equity": equity * quantum}
-        out.append({"outcome": "liquidation_finished", **told})
+        self.out.append({"outcome": "liquidation_finished", **told})
         if pool.fires:
             self.look(pool)
 
-    def cover(self, pool: Pool, loss: int, out: list[Outcome]) -> None:
+    def cover(self, pool: Pool, loss: int) -> None:
         """Pay a loss: from the fund, then by those who profit, then nobody."""
         asset, funds = pool.asset, self.funds[pool.asset]
         quantum = self.card.assets[asset].quantum
@@ -414,7 +430,7 @@ class Liquidator(State):
             self.charge(asset, [(pool, -paid)])
             funds.insurance -= paid
             told = {"pool": pool.label, "asset": asset, "amount": paid * quantum}
-            out.append({"outcome": "insurance_paid", **told})
+            self.out.append({"outcome": "insurance_paid", **told})
         loss -= paid
         if loss <= 0:
             return
@@ -432,7 +448,7 @@ class Liquidator(State):
                 self.charge(asset, [(other, part)])
                 rest -= part
                 told = {"pool": pool.label, "payer": other.label, "asset": asset}
-                out.append({"outcome": "socialised", **told, "amount": part * quantum})
+                self.out.append({"outcome": "socialised", **told, "amount": part * quantum})
         self.charge(asset, [(pool, -loss)])
         funds.uncovered += rest
 

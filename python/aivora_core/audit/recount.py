@@ -22,14 +22,9 @@ from aivora_core.audit.liquidating import Liquidator
 from aivora_core.audit.state import (
     FIRST_FORCED,
     LOTS_MAX,
-    Forced,
-    Key,
     Liquidation,
-    Market,
     Order,
-    Outcome,
     Pool,
-    Position,
     Refusal,
     check_on,
     read_card,
@@ -37,11 +32,20 @@ from aivora_core.audit.state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from aivora_core.audit.state import (
+        Forced,
+        Key,
+        Market,
+        Outcome,
+        Position,
+    )
 
 __all__ = ["Mismatch", "Recount"]
 
 Fields = dict[str, Any]
+_LEG = ("lots", "cost", "bids", "asks")
 _AMOUNTS = {"quantity", "realised", "fee", "paid", "limit", "equity", "amount", "price"}
 
 
@@ -55,10 +59,14 @@ class Mismatch(Exception):  # noqa: N818 - it is what was found
     told: object
     found: object
 
+    @property
+    def where(self) -> str:
+        """Which event it is about."""
+        return f"event {self.position} ({self.event})"
+
     def __str__(self) -> str:
         """Say both."""
-        at = f"event {self.position} ({self.event})"
-        return f"{at}: {self.what} is {self.told}; the oracle finds {self.found}"
+        return f"{self.where}: {self.what} is {self.told}; the oracle finds {self.found}"
 
 
 @dataclass
@@ -110,10 +118,10 @@ class Recount(Liquidator):
         """
         told = row["refused"]
         code = told["code"] if isinstance(told, dict) else getattr(told, "code", None)
-        out: list[Outcome] = []
+        out = self.out = []
         found: str | None = None
         try:
-            self.event(row, code, out)
+            self.event(row, code)
         except Refusal as why:
             found = why.code
         except oracle.OracleError as why:
@@ -131,23 +139,60 @@ class Recount(Liquidator):
         self.refused += code is not None
         self.outcomes += len(out)
 
-    def check_all(self, position: int) -> None:
-        """Look at every pool at the prices in force: none may have turned unseen.
+    def compare(
+        self,
+        position: int,
+        pools: Sequence[Mapping[str, Any]],
+        funds: Mapping[str, Mapping[str, int]],
+    ) -> None:
+        """Compare every pool and the funds, and look at every pool at the prices in force.
+
+        Parameters
+        ----------
+        position : int
+            After how many events.
+        pools : list of mapping
+            ``account``, ``pool``, ``balances``, ``legs`` (``instrument``, ``leg``, ``lots``,
+            ``cost``, ``bids``, ``asks``), ``reserved``, ``locked``, ``orders``, in quanta and lots.
+        funds : mapping
+            Of each asset ``deposits``, ``insurance``, ``fees``, ``dust``, ``uncovered``.
 
         Raises
         ------
         Mismatch
-            Naming the first that has.
+            Naming the first figure that differs.
         """
-        if self.check_on != "mark":
-            return
-        for pool in self.pools.values():
-            found = self.assess(pool).liquidatable
-            if found != pool.fires:
-                what = f"the verdict on {pool.label}"
-                raise Mismatch(position, "check", what, pool.fires, found)
 
-    def event(self, row: Mapping[str, Any], told: str | None, out: list[Outcome]) -> None:
+        def same(what: str, told: object, found: object) -> None:
+            if told != found:
+                raise Mismatch(position, "the end", what, told, found)
+
+        labels = [f"{told['account']}/{told['pool']}" for told in pools]
+        same("the list of pools", labels, list(self.pools))
+        for told, pool in zip(pools, self.pools.values(), strict=True):
+            name = f"pool {pool.label}"
+            legs = {
+                (leg["instrument"], leg["leg"]): tuple(leg[each] for each in _LEG)
+                for leg in told["legs"]
+            }
+            mine = {
+                key: (leg.quantity, leg.cost, leg.bids, leg.asks) for key, leg in pool.legs.items()
+            }
+            balances = {asset: quanta for asset, quanta in told["balances"].items() if quanta}
+            own = {asset: quanta for asset, quanta in pool.balances.items() if quanta}
+            same(f"{name}, balances", balances, own)
+            same(f"{name}, legs", legs, mine)
+            same(f"{name}, kept for orders", told["reserved"], pool.reserved)
+            same(f"{name}, locked", told["locked"], pool.label in self.liquidations)
+            same(f"{name}, orders", told["orders"], [o.number for o in self.orders_of(pool)])
+            if self.check_on == "mark":
+                fires = self.assess(pool).liquidatable
+                same(f"{name}, whether the check fires", pool.fires, fires)
+        for asset, told in funds.items():
+            found = self.funds[asset]
+            same(f"funds of {asset}", dict(told), {each: getattr(found, each) for each in told})
+
+    def event(self, row: Mapping[str, Any], told: str | None) -> None:
         """``docs/spec/engine.md``, "Taking an event"."""
         source, sequence, time = int(row["source"]), int(row["sequence"]), int(row["time"])
         last = self.sources.get(source)
@@ -166,15 +211,15 @@ class Recount(Liquidator):
         self.sources[source] = sequence
         if last is not None and sequence > last + 1:
             missing = {"source": source, "missing": sequence - last - 1}
-            out.append({"outcome": "sequence_gap", **missing})
+            self.out.append({"outcome": "sequence_gap", **missing})
         if self.turned:
-            self.follow(out)
+            self.follow()
         try:
-            self.decide(str(row["event"]), dict(row["fields"]), told, out)
+            self.decide(str(row["event"]), dict(row["fields"]), told)
         finally:
-            self.follow(out)
+            self.follow()
 
-    def decide(self, name: str, f: Fields, told: str | None, out: list[Outcome]) -> None:
+    def decide(self, name: str, f: Fields, told: str | None) -> None:
         """Step 3."""
         if name in {"book_snapshot", "book_delta"} and told is not None:
             self.listed(f["instrument"])
@@ -182,10 +227,9 @@ class Recount(Liquidator):
         handler = getattr(self, f"on_{name}", None)
         if handler is None:
             raise Refusal("unknown_event")
-        if name == "card":
-            handler(f, told)
-        else:
-            handler(f, out)
+        if name == "card" and told is not None:
+            raise Refusal(told)
+        handler(f)
 
     # --- numbers -------------------------------------------------------------------------------
 
@@ -206,15 +250,15 @@ class Recount(Liquidator):
 
     # --- prices --------------------------------------------------------------------------------
 
-    def on_clock(self, f: Fields, out: list[Outcome]) -> None:
+    def on_clock(self, _: Fields) -> None:
         """Time alone."""
 
-    def on_block(self, f: Fields, out: list[Outcome]) -> None:
+    def on_block(self, _: Fields) -> None:
         """A block ends."""
         if self.check_on == "block":
             self.look_at_all()
 
-    def on_mark(self, f: Fields, out: list[Outcome]) -> None:
+    def on_mark(self, f: Fields) -> None:
         """A new mark."""
         self.listed(f["instrument"])
         symbol = f["instrument"]
@@ -223,7 +267,7 @@ class Recount(Liquidator):
         if self.check_on == "mark":
             self.look_after(symbol, before)
 
-    def on_asset_price(self, f: Fields, out: list[Outcome]) -> None:
+    def on_asset_price(self, f: Fields) -> None:
         """A new price of an asset."""
         own = self.card.assets[self.known_asset(f["asset"])]
         if own.price_tick is None:
@@ -234,19 +278,19 @@ class Recount(Liquidator):
                 if pool.multi:
                     self.look(pool)
 
-    def on_index(self, f: Fields, out: list[Outcome]) -> None:
+    def on_index(self, f: Fields) -> None:
         """A new index: no decision hangs on it yet."""
         self.listed(f["instrument"])
 
     on_source_price = on_trade = on_index
 
-    def on_book_snapshot(self, f: Fields, out: list[Outcome]) -> None:
+    def on_book_snapshot(self, f: Fields) -> None:
         """A whole book."""
         market = self.listed(f["instrument"])
         market.bids, market.asks = {}, {}
-        self.on_book_delta(f, out)
+        self.on_book_delta(f)
 
-    def on_book_delta(self, f: Fields, out: list[Outcome]) -> None:
+    def on_book_delta(self, f: Fields) -> None:
         """Levels that changed."""
         market, own = self.listed(f["instrument"]), self.card.instruments[f["instrument"]]
         for side, levels in ((market.bids, f["bids"]), (market.asks, f["asks"])):
@@ -258,7 +302,7 @@ class Recount(Liquidator):
 
     # --- accounts ------------------------------------------------------------------------------
 
-    def on_pool_open(self, f: Fields, out: list[Outcome]) -> None:
+    def on_pool_open(self, f: Fields) -> None:
         """A pool is opened."""
         rules = self.card.rules
         asset = f["asset"]
@@ -271,9 +315,9 @@ class Recount(Liquidator):
         if pool.label in self.pools:
             raise Refusal("duplicate_key")
         self.pools[pool.label] = pool
-        out.append({"outcome": "pool_opened", "pool": pool.label})
+        self.out.append({"outcome": "pool_opened", "pool": pool.label})
 
-    def on_deposit(self, f: Fields, out: list[Outcome]) -> None:
+    def on_deposit(self, f: Fields) -> None:
         """Money comes in."""
         pool = self.pool(f["pool"])
         asset = self.known_asset(f["asset"])
@@ -281,14 +325,14 @@ class Recount(Liquidator):
         self.charge(asset, [(pool, -quanta)])
         self.funds[asset].deposits += quanta
 
-    def on_withdrawal(self, f: Fields, out: list[Outcome]) -> None:
+    def on_withdrawal(self, f: Fields) -> None:
         """Money leaves."""
         asset, pool = f["asset"], self._leaving(f, "pool")
         quanta = self.quanta(f)
         self.charge(asset, [(pool, quanta)])
         self.funds[asset].deposits -= quanta
 
-    def on_transfer(self, f: Fields, out: list[Outcome]) -> None:
+    def on_transfer(self, f: Fields) -> None:
         """Money moves between two pools of one account."""
         pool = self._leaving(f, "from", f["to"])
         to = self.pool(f["to"])
@@ -331,7 +375,7 @@ class Recount(Liquidator):
         if found.equity - pool.reserved < found.initial:
             raise Refusal("insufficient_margin")
 
-    def on_leverage(self, f: Fields, out: list[Outcome]) -> None:
+    def on_leverage(self, f: Fields) -> None:
         """A leverage is chosen, or the choice taken back."""
         pool = self.unlocked(f["pool"])
         symbol = f["instrument"]
@@ -355,7 +399,7 @@ class Recount(Liquidator):
             raise
         self.look(pool)
 
-    def on_margin_mode(self, f: Fields, out: list[Outcome]) -> None:
+    def on_margin_mode(self, f: Fields) -> None:
         """A leg moves to another pool of the account, at its cost."""
         self.trading(f["instrument"])
         self._same_account(f["from"], f["to"])
@@ -379,28 +423,28 @@ class Recount(Liquidator):
         self.look(pool)
         self.look(to)
 
-    def on_account_link(self, f: Fields, out: list[Outcome]) -> None:
+    def on_account_link(self, f: Fields) -> None:
         """No decision hangs on it yet."""
         self.pool(f["pool"])
 
     on_advice = on_account_link
 
-    def on_throttle(self, f: Fields, out: list[Outcome]) -> None:
+    def on_throttle(self, f: Fields) -> None:
         """An account is throttled, or no longer."""
         account = self.pool(f["pool"]).account
         (self.throttled.add if f["on"] else self.throttled.discard)(account)
 
-    def on_session_lost(self, f: Fields, out: list[Outcome]) -> None:
+    def on_session_lost(self, f: Fields) -> None:
         """Its orders are cancelled."""
         account = self.pool(f["pool"]).account
         for pool in self.pools.values():
             if pool.account == account:
                 for order in self.orders_of(pool):
-                    self.drop(order, "session_lost", out)
+                    self.drop(order, "session_lost")
 
     # --- orders --------------------------------------------------------------------------------
 
-    def on_order_open(self, f: Fields, out: list[Outcome]) -> None:
+    def on_order_open(self, f: Fields) -> None:
         """An order is opened."""
         number = int(f["order"])
         if number >= FIRST_FORCED:
@@ -447,7 +491,9 @@ class Recount(Liquidator):
             worst = order.limit * instrument.mark_ticks_per_price_tick
         elif not reduces:
             worst = self._worst(order, market, mark)
-        more = {"bids": leg.bids + order.lots} if order.side > 0 else {"asks": leg.asks + order.lots}
+        more = (
+            {"bids": leg.bids + order.lots} if order.side > 0 else {"asks": leg.asks + order.lots}
+        )
         found = oracle.check_order(
             self.card,
             self.as_asked(pool, {order.key: replace(leg, **more)}),
@@ -474,7 +520,7 @@ class Recount(Liquidator):
         worst = found * instrument.mark_ticks_per_price_tick
         return max(worst, mark) if order.side > 0 else min(worst, mark)
 
-    def on_order_amend(self, f: Fields, out: list[Outcome]) -> None:
+    def on_order_amend(self, f: Fields) -> None:
         """An open order is changed: it must pass as a new one does."""
         order = self.orders.get(int(f["order"]))
         if order is None:
@@ -489,16 +535,16 @@ class Recount(Liquidator):
             self.put_in(order)
             raise
 
-    def on_order_cancel(self, f: Fields, out: list[Outcome]) -> None:
+    def on_order_cancel(self, f: Fields) -> None:
         """An open order is cancelled."""
         order = self.orders.get(int(f["order"]))
         if order is None:
             raise Refusal("unknown_order")
-        self.drop(order, "asked", out)
+        self.drop(order, "asked")
 
     # --- fills ---------------------------------------------------------------------------------
 
-    def on_fill(self, f: Fields, out: list[Outcome]) -> None:
+    def on_fill(self, f: Fields) -> None:
         """A trade between two pools."""
         instrument = self.instrument(f["instrument"])
         lots = self.lots(f, instrument.symbol)
@@ -524,10 +570,10 @@ class Recount(Liquidator):
         for side in sides:
             self.look(side.pool)
         for side in sides:
-            self._filled(side, lots, out)
-            out.append(self.told_trade(side.pool, side.key, side.lots, side.brings, side.fee))
+            self._filled(side, lots)
+            self.out.append(self.told_trade(side.pool, side.key, side.lots, side.brings, side.fee))
         for side in sides:
-            self.drop_idle(side.pool, side.key, out)
+            self.drop_idle(side.pool, side.key)
 
     def _side(self, f: Fields, name: str, lots: int, instrument: oracle.Instrument) -> _Side:
         """Work out one side, and refuse it where its order or its margin does."""
@@ -552,7 +598,7 @@ class Recount(Liquidator):
         order = self.orders.get(int(number))
         if order is None:
             raise Refusal("unknown_order")
-        self._fits(side, old, price, (order.pool, order.key, order.side), order.lots, order.limit)
+        self._fits(side, price, (order.pool, order.key, order.side), order.lots, order.limit)
         if order.reduce_only and not (old.quantity * signed < 0 and lots <= abs(old.quantity)):
             raise Refusal("bad_fill")
         resting = {"bids": leg.bids - lots} if signed > 0 else {"asks": leg.asks - lots}
@@ -567,10 +613,8 @@ class Recount(Liquidator):
         if forced is None:
             raise Refusal("unknown_order")
         whose = (forced.pool, forced.key, forced.side)
-        self._fits(side, side.leg, price, whose, forced.left, forced.limit)
-        after = self.assess(
-            side.pool, {side.key: side.leg}, {instrument.settlement: side.brings}
-        )
+        self._fits(side, price, whose, forced.left, forced.limit)
+        after = self.assess(side.pool, {side.key: side.leg}, {instrument.settlement: side.brings})
         fee = ceil(abs(side.paid) * self.policy.fee)
         side.fee, side.forced = max(0, min(fee, after.equity)), forced
         return side
@@ -578,7 +622,6 @@ class Recount(Liquidator):
     def _fits(
         self,
         side: _Side,
-        old: Position,
         price: int,
         whose: tuple[Pool, Key, int],
         left: int,
@@ -606,7 +649,7 @@ class Recount(Liquidator):
         if not (safer and abs(side.leg.quantity) <= abs(old.quantity)):
             raise Refusal("insufficient_margin")
 
-    def _filled(self, side: _Side, lots: int, out: list[Outcome]) -> None:
+    def _filled(self, side: _Side, lots: int) -> None:
         """A part of an order is filled: its reserve goes with it."""
         if side.order is not None:
             order = side.order
@@ -623,15 +666,15 @@ class Recount(Liquidator):
         forced.left -= lots
         told: Outcome = {"order": forced.number, "pool": side.pool.label}
         told |= {"instrument": side.key[0], "quantity": lots * instrument.lot}
-        out.append({"outcome": "forced_filled", **told})
+        self.out.append({"outcome": "forced_filled", **told})
         if side.fee:
             told = {"pool": side.pool.label, "asset": instrument.settlement}
             told |= {"amount": side.fee * instrument.quantum}
-            out.append({"outcome": "liquidation_fee", **told})
+            self.out.append({"outcome": "liquidation_fee", **told})
         if not forced.left:
             self.end_forced(forced, None)
 
-    def on_forced_end(self, f: Fields, out: list[Outcome]) -> None:
+    def on_forced_end(self, f: Fields) -> None:
         """Nothing more will be filled of a forced order."""
         forced = self.forced.get(int(f["order"]))
         if forced is None:
@@ -640,11 +683,11 @@ class Recount(Liquidator):
 
     # --- the venue -----------------------------------------------------------------------------
 
-    def on_funding_rate(self, f: Fields, out: list[Outcome]) -> None:
+    def on_funding_rate(self, f: Fields) -> None:
         """The funding rate in force."""
         self.listed(f["instrument"]).funding = (Fraction(str(f["rate"])), bool(f["longs_pay"]))
 
-    def on_funding_settlement(self, f: Fields, out: list[Outcome]) -> None:
+    def on_funding_settlement(self, f: Fields) -> None:
         """Funding is settled: one rounding a leg, against the account."""
         market = self.trading(f["instrument"])
         instrument = self.card.instruments[f["instrument"]]
@@ -670,9 +713,9 @@ class Recount(Liquidator):
         self.charge(instrument.settlement, payments)
         self.funds[instrument.settlement].dust += total
         told = {"instrument": instrument.symbol, "pools": len(payments)}
-        out.append({"outcome": "funding_settled", **told, "paid": total * instrument.quantum})
+        self.out.append({"outcome": "funding_settled", **told, "paid": total * instrument.quantum})
 
-    def on_fees(self, f: Fields, out: list[Outcome]) -> None:
+    def on_fees(self, f: Fields) -> None:
         """Fees from now on."""
         rates = [Fraction(str(f[name])) for name in ("taker", "maker")]
         if max(rates) > 1:
@@ -681,25 +724,25 @@ class Recount(Liquidator):
         market.taker, market.maker = rates
         market.rebate = bool(f["rebate"])
 
-    def on_insurance_top_up(self, f: Fields, out: list[Outcome]) -> None:
+    def on_insurance_top_up(self, f: Fields) -> None:
         """The insurance fund gets money."""
         funds = self.funds[self.known_asset(f["asset"])]
         quanta = self.quanta(f)
         funds.insurance += quanta
         funds.deposits += quanta
 
-    def on_halt(self, f: Fields, out: list[Outcome], *, on: bool = True) -> None:
+    def on_halt(self, f: Fields, *, on: bool = True) -> None:
         """Trading halts, in one instrument or in all."""
         if f["instrument"] is None:
             self.halted = on
         else:
             self.listed(f["instrument"]).halted = on
 
-    def on_resume(self, f: Fields, out: list[Outcome]) -> None:
+    def on_resume(self, f: Fields) -> None:
         """Trading goes on."""
-        self.on_halt(f, out, on=False)
+        self.on_halt(f, on=False)
 
-    def on_delist(self, f: Fields, out: list[Outcome]) -> None:
+    def on_delist(self, f: Fields) -> None:
         """Positions are settled at a price, and orders cancelled."""
         market = self.listed(f["instrument"])
         instrument = self.card.instruments[f["instrument"]]
@@ -721,8 +764,8 @@ class Recount(Liquidator):
             self.look(pool)
         for _, order in sorted(self.orders.items()):
             if order.key[0] == symbol:
-                self.drop(order, "delisted", out)
-        out += told
+                self.drop(order, "delisted")
+        self.out += told
         market.delisted = True
         for forced in [own for own in self.forced.values() if own.key[0] == symbol]:
             self.end_forced(forced, None)
@@ -731,10 +774,8 @@ class Recount(Liquidator):
             if flat and self.assess(pool).equity < 0:
                 self.liquidations.setdefault(pool.label, Liquidation())
 
-    def on_card(self, f: Fields, told: str | None) -> None:
+    def on_card(self, f: Fields) -> None:
         """Another card comes into force."""
-        if told is not None:
-            raise Refusal(told)
         old, self.card = self.card, read_card(f["card"])
         self.check_on = check_on(f["card"])
         for symbol, market in self.markets.items():

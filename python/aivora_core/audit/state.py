@@ -12,6 +12,7 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +119,8 @@ class Policy:
         if not text:
             return cls()
         tree = tomllib.loads(text, parse_float=Decimal)
-        given = {name: tree[name] for name in ("close", "adl", "target") if name in tree}
+        words = ("close", "adl", "target")
+        given: dict[str, Any] = {name: tree[name] for name in words if name in tree}
         for name in ("fee", "adl_share", "share", "above"):
             if name in tree:
                 given[name] = oracle.rational(tree[name], name)
@@ -236,6 +238,7 @@ class State:
         self.forced: dict[int, Forced] = {}
         self.forced_count = 0
         self.turned: list[tuple[Pool, bool]] = []
+        self.out: list[Outcome] = []  # what follows from the event that is being decided
         self.looks = 0
 
     # --- what is there -------------------------------------------------------------------------
@@ -431,11 +434,11 @@ class State:
             if self.check_on == "mark":
                 self.look(pool)
 
-    def drop(self, order: Order, why: str, out: list[Outcome]) -> None:
+    def drop(self, order: Order, why: str) -> None:
         """An order is open no longer."""
         self.take_out(order)
         name = {"order": order.number, "pool": order.pool.label, "why": why}
-        out.append({"outcome": "order_cancelled", **name})
+        self.out.append({"outcome": "order_cancelled", **name})
 
     def take_out(self, order: Order) -> None:
         """Take an order out of its leg, and give its reserve back."""
@@ -470,5 +473,5 @@ def _joined(instrument: oracle.Instrument) -> bool:
     return all(
         after.floor * after.maintenance - after.deduction
         == after.floor * before.maintenance - before.deduction
-        for before, after in zip(brackets, brackets[1:], strict=False)
+        for before, after in pairwise(brackets)
     )

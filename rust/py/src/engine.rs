@@ -779,7 +779,7 @@ pub(crate) fn _journal<'py>(
     path: PathBuf,
     anchor: Option<&str>,
     each: Option<Bound<'py, PyAny>>,
-) -> PyResult<Bound<'py, PyDict>> {
+) -> PyResult<(Engine, Bound<'py, PyDict>)> {
     let anchor = anchor.map(digest).transpose().map_err(raise)?;
     let disk = FileDisk::reader(&path).map_err(|error| raise(disk_error(&path, &error)))?;
     let mut raised = None;
@@ -811,11 +811,12 @@ pub(crate) fn _journal<'py>(
                 Error::invariant("callback")
             })
         };
-    let found = engine::Engine::verify(&disk, anchor.as_ref(), &mut tell);
+    let found = engine::Engine::replay(&disk, anchor.as_ref(), &mut tell);
     if let Some(error) = raised {
         return Err(error);
     }
-    let found = found.map_err(raise)?;
+    let (engine, found) = found.map_err(raise)?;
+    let engine = Engine { shared: Arc::new(Mutex::new(engine)), waits: false };
     let dict = PyDict::new(py);
     dict.set_item("events", found.events)?;
     dict.set_item("refused", found.refused)?;
@@ -824,7 +825,7 @@ pub(crate) fn _journal<'py>(
     dict.set_item("states", found.states)?;
     dict.set_item("state", found.state.to_string())?;
     dict.set_item("torn", found.torn.map(|torn| torn.to_string()))?;
-    Ok(dict)
+    Ok((engine, dict))
 }
 
 /// 32 bytes from 64 hexadecimal digits.

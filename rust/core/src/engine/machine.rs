@@ -377,8 +377,21 @@ impl Engine {
         anchor: Option<&Hash>,
         each: &mut dyn FnMut(&Event, &State, &Answer<'_>) -> Result<()>,
     ) -> Result<Verified> {
+        Self::replay(disk, anchor, each).map(|(_, found)| found)
+    }
+
+    /// The same, and an engine in the state that the journal ends with: one that keeps no journal, to look at.
+    ///
+    /// # Errors
+    /// As [`Engine::verify`].
+    pub fn replay(
+        disk: &dyn Disk,
+        anchor: Option<&Hash>,
+        each: &mut dyn FnMut(&Event, &State, &Answer<'_>) -> Result<()>,
+    ) -> Result<(Self, Verified)> {
         let about = journal::about(disk)?;
-        let Self { mut state, mut outcomes, .. } = Self::of(read_about(&about)?, None);
+        let mut engine = Self::of(read_about(&about)?, None);
+        let Self { state, outcomes, .. } = &mut engine;
         let (mut refused, mut states) = (0, 0);
         let mut anchored = anchor.is_none_or(|own| *own == journal::genesis(&about));
         let found: Reading = replay(disk, |records| {
@@ -388,11 +401,10 @@ impl Engine {
                     Record::Event(event, position, head) => {
                         anchored |= anchor == Some(head);
                         outcomes.clear();
-                        let why = take(&mut state, event, &mut outcomes)?;
+                        let why = take(state, event, outcomes)?;
                         refused += u64::from(why.is_some());
-                        let answer =
-                            Answer { position: *position, refused: why, outcomes: &outcomes };
-                        each(event, &state, &answer)?;
+                        let answer = Answer { position: *position, refused: why, outcomes };
+                        each(event, state, &answer)?;
                     }
                     Record::State(events, hash) => {
                         states += 1;
@@ -411,7 +423,8 @@ impl Engine {
         }
         let state = state.hash()?;
         let Reading { events, head, roots, torn, .. } = found;
-        Ok(Verified { events, head, roots, states, state, refused, torn })
+        engine.told = events;
+        Ok((engine, Verified { events, head, roots, states, state, refused, torn }))
     }
 }
 
