@@ -67,8 +67,8 @@ pub struct FileDisk {
     root: PathBuf,
     /// The file that was last written.
     open: Option<(String, File)>,
-    /// Held for as long as this is: two writers would mix their records.
-    lock: Option<File>,
+    /// Held for as long as this is: two writers would mix their records. With the process that took it.
+    lock: Option<(File, u32)>,
 }
 
 /// The name of the file that a writer locks.
@@ -89,7 +89,7 @@ impl FileDisk {
         }
         let lock = OpenOptions::new().create(true).append(true).open(root.join(LOCK))?;
         lock.try_lock().map_err(io::Error::from)?;
-        Ok(Self { root: root.to_owned(), open: None, lock: Some(lock) })
+        Ok(Self { root: root.to_owned(), open: None, lock: Some((lock, std::process::id())) })
     }
 
     /// A directory to read from.
@@ -118,6 +118,18 @@ impl FileDisk {
         }
         let found = self.open.as_mut().map(|(_, file)| file);
         found.ok_or_else(|| io::Error::other("no file"))
+    }
+}
+
+/// Whoever forked meanwhile has a copy of the lock, if only until its `exec`: it is given back, not left to the last copy. A
+/// copy gives nothing back.
+impl Drop for FileDisk {
+    fn drop(&mut self) {
+        if let Some((lock, taken_by)) = &self.lock
+            && *taken_by == std::process::id()
+        {
+            let _closing_gives_it_back_too = lock.unlock();
+        }
     }
 }
 
@@ -178,5 +190,32 @@ impl Disk for FileDisk {
 
     fn sync_names(&mut self) -> io::Result<()> {
         File::open(&self.root)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FileDisk;
+
+    #[test]
+    fn a_copy_of_the_lock_does_not_keep_it() {
+        let root = std::env::temp_dir().join(format!("aivora-lock-{}", std::process::id()));
+        let mut first = FileDisk::writer(&root).unwrap();
+        // What a process that has forked and not yet exec'd has of it.
+        let copy = first.lock.as_ref().unwrap().0.try_clone().unwrap();
+        assert!(FileDisk::writer(&root).is_err());
+        drop(first);
+        first = FileDisk::writer(&root).unwrap();
+        drop(copy);
+        assert!(FileDisk::writer(&root).is_err());
+        // A fork itself drops nothing of what its parent holds.
+        let (lock, taken_by) = first.lock.take().unwrap();
+        let copy = lock.try_clone().unwrap();
+        first.lock = Some((lock, taken_by + 1));
+        drop(first);
+        assert!(FileDisk::writer(&root).is_err());
+        drop(copy);
+        assert!(FileDisk::writer(&root).is_ok());
+        std::fs::remove_dir_all(&root).unwrap();
     }
 }
