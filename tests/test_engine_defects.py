@@ -19,12 +19,42 @@ fee = "0"
 adl = "profit_leverage"
 """
 
+COINS = """
+schema = "aivora-card/0"
+name = "coins"
+[asset.BTC]
+quantum = "0.00000001"
+price_tick = "0.01"
+haircut = "0.05"
+[asset.USDT]
+quantum = "0.000001"
+[rules]
+settlement = "USDT"
+valuation = "USDT"
+margin_mode = "multi"
+taker_fee = "0.0005"
+check_on = "500ms"
+[[instrument]]
+symbol = "BTC-COIN"
+kind = "inverse"
+settlement = "BTC"
+price_tick = "0.5"
+mark_tick = "0.01"
+lot = "1"
+multiplier = "10"
+[instrument.tiers]
+by = "notional"
+brackets = [{ floor = "0", maintenance = "0.005", max_leverage = "50" }]
+"""
+
 
 class World:
     """BTC and ETH on the demo card, and as many accounts as are named."""
 
-    def __init__(self, policy: str | None = None, **deposits: int) -> None:
-        self.engine = ac.Engine("demo", policy=policy)
+    def __init__(
+        self, policy: str | None = None, card: ac.Venue | str = "demo", **deposits: int
+    ) -> None:
+        self.engine = ac.Engine(card, policy=policy)
         self.source = self.engine.source(1)
         for symbol, mark in (("BTC", 64_000), ("ETH", 3_000)):
             self.tell(self.source.mark(symbol, mark, time=0))
@@ -221,3 +251,45 @@ def test_a_fill_of_a_forced_order_counts_once() -> None:
     refused = world.engine.apply(ended).refused
     assert refused is not None
     assert refused.code == "unknown_order"
+
+
+def test_a_refused_change_hides_no_liquidation() -> None:
+    text = ac.Venue.load("demo").text.replace("[rules]", '[rules]\ncheck_on = "block"', 1)
+    world = World(None, ac.Venue.from_toml(text), alice=2_000, bob=100_000)
+    world.trade("alice", "bob", 1)
+    world.tell(world.source.event("block", time=1))
+    assert len(world.mark(62_200)) == 0, "the check comes with the block"
+    chosen = world.source.event("leverage", time=2, pool="alice", instrument="BTC", leverage=3)
+    refused = world.engine.apply(chosen).refused
+    assert refused is not None
+    assert refused.code == "insufficient_margin"
+    told = world.tell(world.source.event("block", time=3))
+    assert told.names[:2] == ["liquidatable", "liquidation_started"]
+
+
+def test_money_that_has_no_price_yet_stops_no_check() -> None:
+    engine = ac.Engine(ac.Venue.from_toml(COINS))
+    source = engine.source(1)
+    assert engine.apply(source.pool_open("alice", multi=True, time=0))
+    early = engine.apply(source.deposit("alice", "BTC", 1, time=100)).refused
+    assert early is not None
+    assert early.code == "missing_price"
+    # The check that falls due in between looks at every pool.
+    assert engine.apply(source.event("asset_price", asset="BTC", price=60_000, time=700))
+    assert engine.apply(source.deposit("alice", "BTC", 1, time=800))
+    assert engine.apply(source.clock(time=5_000))
+
+
+def test_amounts_of_two_assets_are_not_compared() -> None:
+    engine = ac.Engine(ac.Venue.from_toml(COINS))
+    source = engine.source(1)
+    assert engine.apply(source.mark("BTC-COIN", 60_000, time=0))
+    assert engine.apply(source.event("asset_price", asset="BTC", price=60_000, time=0))
+    assert engine.apply(source.fees("BTC-COIN", taker="0.0005", maker="0.0002", time=0))
+    assert engine.apply(source.pool_open("alice", time=0))
+    assert engine.apply(source.deposit("alice", "USDT", 1, time=0))
+    # Its margin is 0.2% of a bitcoin: fewer quanta than a dollar has.
+    order = source.order_open(1, "alice", "BTC-COIN", "buy", 30, limit=60_000, time=0)
+    refused = engine.apply(order).refused
+    assert refused is not None
+    assert refused.code == "bad_collateral"

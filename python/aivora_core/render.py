@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sized
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["grouped", "progress", "table"]
+__all__ = ["counting", "grouped", "progress", "table"]
 
 
 def grouped(text: str, places: int | None = None) -> str:
@@ -53,6 +54,38 @@ def table(rows: Iterable[Sequence[Any]], header: Sequence[str], left: int = 1) -
     return "\n".join(line(cells) for cells in lines)
 
 
+@contextmanager
+def counting(label: str, total: int | None = None) -> Iterator[Callable[[], None]]:
+    """Count steps, with a bar on standard error where that is a terminal and the work takes long.
+
+    Examples
+    --------
+    >>> from aivora_core.render import counting
+    >>> with counting("events") as step:
+    ...     step()
+    """
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    done, shown = 0, time.monotonic() + 0.4  # what takes less needs no bar
+
+    def step() -> None:
+        nonlocal done, shown
+        if time.monotonic() - shown > 0.1:  # noqa: PLR2004 - ten times a second
+            shown = time.monotonic()
+            bar = f"{done:,}"
+            if total:
+                filled = min(30 * done // total, 30)
+                bar = f"[{'#' * filled}{'.' * (30 - filled)}] {done:,}/{total:,}"
+            print(f"\r{label} {bar}", end="", file=sys.stderr, flush=True)
+        done += 1
+
+    try:
+        yield step
+    finally:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
 def progress(items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
     """Pass items on, with a bar on standard error where that is a terminal and the work takes long.
 
@@ -64,18 +97,8 @@ def progress(items: Iterable[Any], label: str, total: int | None = None) -> Iter
     >>> list(progress([1, 2], "counting"))
     [1, 2]
     """
-    if not sys.stderr.isatty():
-        yield from items
-        return
     total = len(items) if total is None and isinstance(items, Sized) else total
-    shown = time.monotonic() + 0.4  # what takes less needs no bar
-    for done, item in enumerate(items):
-        if time.monotonic() - shown > 0.1:  # noqa: PLR2004 - ten times a second
-            shown = time.monotonic()
-            bar = f"{done:,}"
-            if total:
-                filled = min(30 * done // total, 30)
-                bar = f"[{'#' * filled}{'.' * (30 - filled)}] {done:,}/{total:,}"
-            print(f"\r{label} {bar}", end="", file=sys.stderr, flush=True)
-        yield item
-    print("\r\033[K", end="", file=sys.stderr, flush=True)
+    with counting(label, total) as step:
+        for item in items:
+            step()
+            yield item

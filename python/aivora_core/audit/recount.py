@@ -25,6 +25,7 @@ from aivora_core.audit.state import (
     Liquidation,
     Order,
     Pool,
+    Position,
     Refusal,
     check_on,
     read_card,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
         Key,
         Market,
         Outcome,
-        Position,
     )
 
 __all__ = ["Mismatch", "Recount"]
@@ -49,7 +49,7 @@ _LEG = ("lots", "cost", "bids", "asks")
 _AMOUNTS = {"quantity", "realised", "fee", "paid", "limit", "equity", "amount", "price"}
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Mismatch(Exception):  # noqa: N818 - it is what was found
     """What the journal says, and what the oracle finds instead."""
 
@@ -474,6 +474,7 @@ class Recount(Liquidator):
         market = self.trading(symbol)
         self.unlocked(pool.label)
         leg, instrument = pool.leg(order.key), self.card.instruments[symbol]
+        self.check_leg(pool, order.key, Position(bids=1))
         beside = leg.bids if order.side > 0 else leg.asks
         if beside + order.lots > LOTS_MAX:
             raise Refusal("overflow")

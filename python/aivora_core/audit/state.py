@@ -343,7 +343,10 @@ class State:
 
     def look(self, pool: Pool) -> None:
         """Find the verdict on a pool, and note it where it has turned."""
-        found = self.assess(pool)
+        self.note(pool, self.assess(pool))
+
+    def note(self, pool: Pool, found: oracle.Assessment) -> None:
+        """Note the verdict on a pool where it has turned."""
         pool.spare = found.equity - found.maintenance - 1
         if found.liquidatable != pool.fires:
             pool.fires = found.liquidatable
@@ -424,15 +427,23 @@ class State:
             del pool.balances[asset]
 
     def charge(self, asset: str, payments: Iterable[tuple[Pool, int]]) -> None:
-        """Take payments out of balances; where the card checks on each price, look at who paid."""
+        """Take payments out of balances, where the pools can be valued then.
+
+        Where the card checks on each price they are looked at.
+        """
         paid = list(payments)
         for pool, _ in paid:
             self.check_money(pool, asset)
         for pool, quanta in paid:
             self.add(pool, asset, -quanta)
-        for pool, _ in paid:
-            if self.check_on == "mark":
-                self.look(pool)
+        try:
+            found = [(pool, self.assess(pool)) for pool, _ in paid]
+        except oracle.OracleError:
+            for pool, quanta in paid:
+                self.add(pool, asset, quanta)
+            raise
+        for pool, assessment in found if self.check_on == "mark" else ():
+            self.note(pool, assessment)
 
     def drop(self, order: Order, why: str) -> None:
         """An order is open no longer."""

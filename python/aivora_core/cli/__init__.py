@@ -84,10 +84,13 @@ def _journal_commands(
     replay.set_defaults(call=journal.replay)
 
     verify = sub.add_parser(
-        "verify", parents=[shared], help="check a journal, byte by byte; exit 1 on a mismatch"
+        "verify",
+        parents=[shared],
+        help="check a journal and decide it again with the oracle; exit 1 on a mismatch",
     )
     verify.add_argument("journal", metavar="DIR")
     verify.add_argument("--head", metavar="HEX", help="a head of its chain that was kept elsewhere")
+    verify.add_argument("--hashes", action="store_true", help="only bytes and hashes: fast")
     verify.set_defaults(call=journal.verify)
 
     liquidate = sub.add_parser(

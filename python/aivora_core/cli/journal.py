@@ -11,10 +11,10 @@ from aivora_core import _core
 from aivora_core.cli.answer import Answer
 from aivora_core.day import MAKER, day, shocked
 from aivora_core.engine import Engine, Journal
-from aivora_core.errors import JournalError, Refused
+from aivora_core.errors import InvariantBroken, JournalError, Refused
 from aivora_core.explain import amount
 from aivora_core.liquidation import POLICIES, compare
-from aivora_core.render import grouped, progress, table
+from aivora_core.render import counting, grouped, progress, table
 
 if TYPE_CHECKING:
     import argparse
@@ -146,11 +146,16 @@ def replay(a: argparse.Namespace) -> Answer:
 
 
 def verify(a: argparse.Namespace) -> Answer:
-    """Check every byte and every hash; exit 1 where anything is not as it was written."""
+    """Check every byte, decide every event again; exit 1 where anything is not as it was told."""
+    journal = Journal(a.journal)
     try:
-        found = Journal(a.journal).verify(a.head)
-    except JournalError as error:
-        if error.code not in {"journal_corrupt", "journal_version"}:
+        if a.hashes:
+            found = journal.verify(a.head)
+        else:
+            with counting("events") as step:
+                found = journal.verify(a.head, each=lambda _: step(), recount=True)
+    except (JournalError, InvariantBroken) as error:
+        if error.code not in {"journal_corrupt", "journal_version", "invariant_broken"}:
             raise
         return Answer({"verified": False, "error": error.to_dict()}, f"NOT VERIFIED: {error}", 1)
     kept = "the head that was kept came up" if a.head else "no head that was kept elsewhere"
@@ -158,9 +163,17 @@ def verify(a: argparse.Namespace) -> Answer:
     lines = [
         f"verified: {found['events']:,} events in {len(found['roots']) + 1} segments",
         f"  {found['states']} hashes of the state came up again; {kept}",
-        f"  state {found['state']}",
-        f"  head  {found['head']}{torn}",
     ]
+    if "recounted" in found:
+        own = found["recounted"]
+        lines += [
+            "  decided once more by the oracle, which shares no code with the core: it agrees on",
+            f"  {own['events']:,} events ({own['refused']:,} refused) and {own['outcomes']:,}",
+            f"  outcomes, {own['pools']:,} pools and the funds, after {own['checks']:,} checks",
+        ]
+    else:
+        lines.append("  what followed was not decided once more: leave --hashes out")
+    lines += [f"  state {found['state']}", f"  head  {found['head']}{torn}"]
     if not a.head:
         lines.append("  without --head a journal written anew would verify too")
     return Answer({"verified": True, "anchored": bool(a.head)} | found, "\n".join(lines))

@@ -132,6 +132,9 @@ fn holds(mut world: World, events: usize) -> Run {
             }
         }
         run.note(&event, answer.as_ref().err(), &out);
+        if answer.is_ok() && event.what == (What::Block {}) {
+            scan_agrees(&state);
+        }
         world.learn(&event, answer.is_ok(), &out);
         adds_up(&state);
         if let Err(error) = &answer {

@@ -164,13 +164,13 @@ impl State {
         }
         let mut before = Vec::new();
         for pool in &holders {
-            before.push(self.ledger().pool(*pool)?.clone());
+            before.push((self.ledger().pool(*pool)?.clone(), self.watch.fires(*pool)));
         }
         let done = self.settle_legs(of.settlement(), &settled, &holders);
         if let Err(error) = done {
-            for (pool, saved) in holders.iter().zip(&before) {
+            for (pool, (saved, verdict)) in holders.iter().zip(&before) {
                 self.watch.changing()?.restore(*pool, saved)?;
-                self.watch.refresh(*pool)?;
+                self.watch.restored(*pool, *verdict)?;
             }
             self.turned.clear();
             return Err(error);

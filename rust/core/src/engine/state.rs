@@ -119,6 +119,8 @@ pub struct State {
     /// Verdicts that have changed, to be followed up.
     pub(super) turned: Vec<(PoolId, bool)>,
     pub(super) saved: [Pool; 2],
+    /// The verdicts on them then.
+    pub(super) verdicts_saved: [bool; 2],
     pub(super) hashes: Hashes,
     /// The card and the policy as they are written.
     pub(super) card: Arc<str>,
@@ -178,6 +180,7 @@ impl State {
             events: 0,
             turned: Vec::new(),
             saved: [const { Pool::nothing() }; 2],
+            verdicts_saved: [false; 2],
             hashes: Hashes::default(),
             card: card.into(),
             policy_text: policy_text.into(),
@@ -405,6 +408,7 @@ impl State {
         for (pool, saved) in pools.into_iter().zip(&mut self.saved) {
             self.watch.portfolio().save(pool, saved)?;
         }
+        self.verdicts_saved = pools.map(|pool| self.watch.fires(pool));
         Ok(())
     }
 
@@ -413,8 +417,8 @@ impl State {
         for (pool, saved) in pools.into_iter().zip(&self.saved) {
             self.watch.changing()?.restore(pool, saved)?;
         }
-        for pool in pools {
-            self.watch.refresh(pool)?;
+        for (pool, verdict) in pools.into_iter().zip(self.verdicts_saved) {
+            self.watch.restored(pool, verdict)?;
         }
         Ok(())
     }

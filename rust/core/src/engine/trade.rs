@@ -123,6 +123,8 @@ struct Asked {
 #[derive(Debug, Clone, Copy)]
 struct Leaf {
     pool: PoolId,
+    /// The verdict on the pool before.
+    fired: bool,
     old: Leg,
     leg: Leg,
     lots: i64,
@@ -222,12 +224,12 @@ impl State {
         let market = self.trading(order.instrument)?;
         let pool = self.unlocked(order.pool)?;
         let of = market.book.instrument();
-        let mut leg = match pool.leg(order.instrument, order.leg) {
-            Some(leg) => *leg,
-            None => Leg {
-                chosen: pool.chosen(order.instrument),
-                ..Leg::empty(order.instrument, order.leg)
-            },
+        let mut leg = if let Some(leg) = pool.leg(order.instrument, order.leg) {
+            *leg
+        } else {
+            let empty = Leg::empty(order.instrument, order.leg);
+            self.ledger().admits(order.pool, &empty)?;
+            Leg { chosen: pool.chosen(order.instrument), ..empty }
         };
         let opposite = (leg.lots > 0) == (order.side == Side::Sell) && leg.lots != 0;
         let side = if order.side == Side::Buy { &mut leg.bids } else { &mut leg.asks };
@@ -440,6 +442,7 @@ impl State {
         let (leg, realised) = traded(&old, lots, paid, of.contract(), ticks)?;
         let mut leaf = Leaf {
             pool: party.pool,
+            fired: self.watch.fires(party.pool),
             old,
             leg,
             lots,
@@ -552,7 +555,7 @@ impl State {
             ledger.set_leg(leaf.pool, leaf.old)?;
             ledger.add_balance(leaf.pool, asset, leaf.fee - leaf.realised)?;
         }
-        leaves.iter().try_for_each(|leaf| self.watch.refresh(leaf.pool).map(drop))
+        leaves.iter().try_for_each(|leaf| self.watch.restored(leaf.pool, leaf.fired))
     }
 
     /// A part of an order is filled: its reserve goes with it.
@@ -619,7 +622,9 @@ impl State {
             let paid = paid.ok_or_else(|| Error::overflow("fill", of.symbol()))?;
             let old = self.leg_of(pool, instrument, side)?;
             let (leg, realised) = traded(&old, lots, paid, of.contract(), ticks)?;
-            Ok(Leaf { pool, old, leg, lots, realised, paid, fee: 0, filled: Filled::Nothing })
+            let fired = self.watch.fires(pool);
+            let filled = Filled::Nothing;
+            Ok(Leaf { pool, fired, old, leg, lots, realised, paid, fee: 0, filled })
         };
         let (bought, sold) = (leaf(buyer, lots)?, leaf(seller, -lots)?);
         self.exchange(instrument, [&bought, &sold])?;

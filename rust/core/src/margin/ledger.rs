@@ -393,7 +393,10 @@ impl Ledger {
     }
 
     /// Refuses a new leg that the pool may not have.
-    fn admits(&self, id: PoolId, leg: &Leg) -> Result<()> {
+    ///
+    /// # Errors
+    /// `bad_collateral`, `bad_leg`, `limit_exceeded`.
+    pub(crate) fn admits(&self, id: PoolId, leg: &Leg) -> Result<()> {
         let pool = self.pool(id)?;
         let instrument = self.venue.instrument(leg.instrument)?;
         let value = || format!("{} {} {}", self.label(id), instrument.symbol(), leg.side.name());

@@ -73,6 +73,13 @@ impl Watch<Ledger> {
         Ok(changed)
     }
 
+    /// Looks at a pool whose holdings are what they were again, as what changed them was refused, and keeps the verdict of then:
+    /// where prices that have moved since the last check turn it, that is for the next check to tell.
+    pub(crate) fn restored(&mut self, pool: PoolId, verdict: bool) -> Result<()> {
+        let start = self.enrol(pool.0)?;
+        self.looked_before(start, verdict)
+    }
+
     /// [`Holdings::assess_with`] in 64 bits, for pools of one asset with linear contracts; none for any other.
     #[inline]
     pub(crate) fn quick_with(&self, id: PoolId, prices: &Prices, leg: &Leg) -> Option<PoolMargin> {

@@ -255,6 +255,11 @@ impl<H: Holdings> Watch<H> {
         &self.verdicts
     }
 
+    /// The last check's verdict on a pool.
+    pub(crate) fn fires(&self, pool: PoolId) -> bool {
+        self.verdicts.get(pool.0).copied().unwrap_or(false)
+    }
+
     /// How many pools the last check looked at: all of them where it was a scan.
     #[must_use]
     pub fn touched(&self) -> usize {

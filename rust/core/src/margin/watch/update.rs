@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::data::{AssetId, InstrumentId, Venue};
+use crate::data::{AssetId, CheckOn, InstrumentId, Venue};
 use crate::numbers::{Lots, Rate, Result};
 use crate::pricing::Prices;
 
+use super::super::assess::assess_here;
 use super::super::funding::{Funding, Payment};
 use super::super::holdings::Holdings;
 use super::super::leg::{Leg, LegSide};
@@ -157,7 +158,7 @@ impl<H: Holdings> Watch<H> {
     /// does not check on each price, at the next check.
     ///
     /// # Errors
-    /// `overflow`. Nothing is changed then.
+    /// `overflow`, `limit_exceeded`; `missing_price` for an asset without a price. Nothing is changed then.
     pub fn charge(&mut self, asset: AssetId, payments: &[Payment]) -> Result<Changes> {
         self.settle()?;
         self.portfolio.pay(asset, payments)?;
@@ -165,16 +166,35 @@ impl<H: Holdings> Watch<H> {
         for payment in payments {
             self.pay(payment, asset)?;
         }
-        self.check_if_due().or_else(|error| {
+        let fits = self.fits(payments, was_pending);
+        fits.and_then(|()| self.check_if_due()).or_else(|error| {
             let back = |payment: &Payment| Payment { quanta: -payment.quanta, ..*payment };
             let back: Vec<_> = payments.iter().map(back).collect();
             self.portfolio.pay(asset, &back)?;
-            self.pending.truncate(was_pending);
-            for payment in payments {
-                self.undone(payment.pool)?;
+            if self.portfolio.venue().rules().check_on == CheckOn::Mark {
+                self.pending.truncate(was_pending);
+                payments.iter().try_for_each(|payment| self.undone(payment.pool))?;
+            } else {
+                // Prices may have moved since the last check: whom it concerns is told with the next.
+                back.iter().try_for_each(|payment| self.pay(payment, asset))?;
             }
             Err(error)
         })
+    }
+
+    /// Refuses payments after which a pool that is not looked at now could not be later: in an asset without a price, or out of
+    /// all bounds.
+    fn fits(&self, payments: &[Payment], was_pending: usize) -> Result<()> {
+        let can = |pool| assess_here(&self.portfolio, pool, &self.prices).map(drop);
+        if !self.handed_over.is_empty() {
+            let theirs =
+                payments.iter().filter(|payment| self.handed_over.contains(&payment.pool.0));
+            theirs.map(|payment| payment.pool).try_for_each(can)?;
+        }
+        if self.portfolio.venue().rules().check_on == CheckOn::Mark {
+            return Ok(());
+        }
+        self.pending.iter().skip(was_pending).try_for_each(|pool| can(PoolId(index(*pool))))
     }
 
     /// A payment leaves a pool's record.
@@ -219,7 +239,18 @@ impl<H: Holdings> Watch<H> {
         if self.handed_over.contains(&pool.0) {
             return self.hand_over(pool);
         }
-        self.look_at(&[start]).map(drop).map_err(|(error, _)| error)
+        let verdict = *self.verdicts.get(pool.0).ok_or_else(broken)?;
+        self.looked_before(start, verdict)
+    }
+
+    /// Certifies a pool at the prices in force and keeps the verdict on it; where these turn it, the next check looks again.
+    pub(super) fn looked_before(&mut self, start: u32, verdict: bool) -> Result<()> {
+        let (pool, found) = self.look(start)?;
+        *self.verdicts.get_mut(pool).ok_or_else(broken)? = verdict;
+        if found != verdict && !self.handed_over.contains(&pool) {
+            self.pending.push(u32::try_from(pool).map_err(|_| broken())?);
+        }
+        Ok(())
     }
 
     /// Looks at a pool again, also at one that was handed over, and gives it a certificate around the prices in force.
