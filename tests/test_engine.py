@@ -639,10 +639,10 @@ def test_a_decision_recomputes_from_its_record(
     assert why.text()
     assert json.dumps(why.to_dict(), default=str)
     assert bool(engine.apply(order)) == bool(why), "the event is decided by the same rules"
-    if not why and why.binding == "initial_margin" and why.raw["turn_lots"]:
+    if not why and why.binding == "initial_margin" and why.turn("lots"):
         less = source.event(
             "order_open", time=now, order=3, pool="account-0001", instrument="BTC", side=side,
-            lots=why.raw["turn_lots"], reduce_only=reduce_only, **fields,
+            lots=why.turn("lots")[0], reduce_only=reduce_only, **fields,
         )  # fmt: skip
         assert engine.apply(less), "the most that pass do pass"
 
@@ -655,7 +655,7 @@ def test_a_decision_names_the_rule_that_decides() -> None:
     assert engine.decide(order).binding == "number"
     other = source.order_open(2, "alice", "BTC", "buy", 0, limit=64_000, time=1)
     why = engine.decide(other)
-    assert (why.binding, why.explanation, why.verify()) == ("order", None, True)
+    assert (why.binding, why.explanations, why.verify()) == ("order", {}, True)
     assert engine.apply(source.event("halt", time=1, instrument="BTC"))
     halted = engine.decide(source.order_open(2, "alice", "BTC", "buy", 1, limit=64_000, time=1))
     assert halted.binding == "trading"

@@ -1,4 +1,4 @@
-"""Decisions: why an order may be opened, or may not, and what would turn the answer."""
+"""Decisions: why something may be done, or may not, and what would turn the answer."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from aivora_core._core import Instrument, Venue
-    from aivora_core.audit import oracle
+    from aivora_core.audit.deciding import Question
 
 __all__ = ["Decision"]
 
 
 class Decision:
-    """Why an order may be opened, or may not. Made by `Engine.decide`; true where it may.
+    """Why something may be done, or may not: an order, money that leaves, a trade, a liquidation.
 
-    Print it for people, ``to_dict()`` for programs; ``verify()`` recomputes it with the shipped
-    oracle: the margin, what is kept for the order, the verdict, and each change that turns it.
+    Made by `Engine.decide` and `Engine.decide_liquidation`; true where it may be done, or where
+    the pool is safe. Print it for people, ``to_dict()`` for programs; ``verify()`` recomputes it
+    with the shipped oracle: the pools, the figures, the verdict, and each change that turns it.
 
     Attributes
     ----------
     venue : Venue
         The card that it was decided by.
     raw : dict
-        The record in whole numbers: order, rules with value, limit and slack, the pool line by
-        line, what would turn it, hashes of card and policy, how many events had been taken.
+        The record in whole numbers: what was asked, rules with value, limit and slack, the pools
+        line by line, what would turn it (``turned``, where the answer is the other one, and
+        ``stays`` beside it, where it is not), hashes of card and policy, how many events had been
+        taken.
 
     Examples
     --------
@@ -50,8 +53,10 @@ class Decision:
       initial            with the order open                     = 640
     <BLANKLINE>
       free >= initial? no: short of it by 72.05
-      it would pass with at most 0.906, or with a deposit of 72.05,
-      or at a mark of 64072.78 or more
+      it would pass
+        with 72.05 more in alice/cross
+        with 0.906 at most
+        at a mark of BTC of 64072.78 or more
     >>> why.verify()
     True
     """
@@ -63,13 +68,12 @@ class Decision:
         self.raw = raw
 
     def __bool__(self) -> bool:
-        """Whether the order may be opened."""
-        return bool(self.raw["passes"])
+        """Whether it may be done."""
+        return self.passes
 
     def __repr__(self) -> str:
         """Name the verdict and what decides."""
-        verdict = "passes" if self else "refused"
-        return f"<Decision {verdict}: {self.raw['binding']}>"
+        return f"<Decision {self.raw['decision']} {self._verdict()}: {self.binding}>"
 
     def __str__(self) -> str:
         """Give the text."""
@@ -77,7 +81,7 @@ class Decision:
 
     @property
     def passes(self) -> bool:
-        """Whether the order may be opened."""
+        """Whether it may be done; of a liquidation, whether the pool is safe."""
         return bool(self.raw["passes"])
 
     @property
@@ -91,28 +95,61 @@ class Decision:
         return list(self.raw["rules"])
 
     @property
-    def explanation(self) -> Explanation | None:
-        """The pool with the order open, line by line; None where it is no order to open."""
-        found = self.raw["pool"]
-        return None if found is None else Explanation(self.venue, found)
+    def turns(self) -> list[dict[str, Any]]:
+        """The smallest changes that would turn it, each alone.
+
+        ``change`` is ``lots``, ``amount`` (quanta), ``deposit`` (quanta of the pool's asset),
+        ``mark`` (ticks) or ``close`` (lots of a leg), ``of`` what; at ``turned`` the answer is the
+        other one, at ``stays`` it is not.
+        """
+        return list(self.raw["turns"])
+
+    def turn(self, change: str, of: str | None = None) -> list[int]:
+        """Give the figures at which a change turns it.
+
+        Parameters
+        ----------
+        change : str
+            As in `turns`.
+        of : str, optional
+            Only of this instrument or pool.
+
+        Returns
+        -------
+        list of int
+            None, one, or two (a mark below and one above).
+        """
+        rows = (row for row in self.turns if row["change"] == change)
+        return [row["turned"] for row in rows if of is None or row["of"] == of]
+
+    @property
+    def explanations(self) -> dict[str, Explanation]:
+        """The pools line by line, by what they are here; of an order, with the order open."""
+        pools = self.raw["pools"]
+        return {row["role"]: Explanation(self.venue, row["explanation"]) for row in pools}
 
     def to_dict(self) -> dict[str, Any]:
         """The whole record, for ``--json`` and logs."""
-        explained = self.explanation
-        pool = None if explained is None else explained.to_dict()
-        return {"schema": "aivora-decision/0"} | self.raw | {"pool": pool}
+        found = self.explanations
+        pools = [row | {"explanation": found[row["role"]].to_dict()} for row in self.raw["pools"]]
+        return {"schema": "aivora-decision/1"} | self.raw | {"pools": pools}
 
     # --- text ----------------------------------------------------------------------------------
 
-    @property
-    def _instrument(self) -> Instrument:
-        return self.venue[self.raw["order"]["instrument"]]
+    def _verdict(self) -> str:
+        if self.raw["decision"] == "liquidation":
+            return "safe" if self else "LIQUIDATABLE"
+        return "passes" if self else "refused"
 
-    def _amount(self, quanta: int) -> str:
-        return amount(quanta, self.venue.assets[self.raw["pool"]["asset"]]["quantum"])
+    def _instrument(self, symbol: str | None = None) -> Instrument:
+        return self.venue[symbol or self.raw["asked"]["instrument"]]
 
-    def _price(self, mark_ticks: int) -> str:
-        return _units(mark_ticks, self._instrument.mark_tick)
+    def _amount(self, quanta: int, asset: str | None = None) -> str:
+        name = asset or self.raw["pools"][0]["explanation"]["asset"]
+        return amount(quanta, self.venue.assets[name]["quantum"])
+
+    def _price(self, mark_ticks: int, symbol: str | None = None) -> str:
+        return _units(mark_ticks, self._instrument(symbol).mark_tick)
 
     def text(self) -> str:
         """Give the record for people: the verdict, the numbers put in, what would turn it.
@@ -122,73 +159,151 @@ class Decision:
         str
             Some lines.
         """
-        order = self.raw["order"]
-        word = {"buy": "at most", "sell": "at least"}[order["side"]]
-        price = "at market" if order["limit"] is None else f"{word} {order['limit']}"
-        name = f"{order['side']} {order['quantity']} {order['instrument']} {price}"
-        verdict = "passes" if self else f"REFUSED by {self.binding}"
-        lines = [f"{name} for {order['pool']} on {self.venue.name}: {verdict}", ""]
-        check = self.raw["check"]
-        if check is None:
-            failing = [rule for rule in self.rules if not rule["holds"]]
-            return "\n".join([*lines, *(f"  {rule['refused']}" for rule in failing)])
-        lines += self._margin_lines(check)
-        return "\n".join([*lines, *self._turn_lines(check)])
+        verdict = self._verdict()
+        if verdict == "refused":
+            verdict = f"REFUSED by {self.binding}"
+        head = f"{self._head()} on {self.venue.name}: {verdict}"
+        failing = [rule["refused"] for rule in self.rules if rule["refused"]]
+        if self.raw["figures"] is None or failing:
+            return "\n".join([head, "", *(f"  {why}" for why in failing)])
+        rows = self._rows()
+        left = [f"  {name:<18} {put}".rstrip() for name, put, _ in rows]
+        width = max(60, *map(len, left))
+        shown = [f"{text:<{width}} = {row[2]}" for text, row in zip(left, rows, strict=True)]
+        return "\n".join([head, "", *shown, *self._rule_lines(), *self._turn_lines()])
 
-    def _margin_lines(self, check: dict[str, Any]) -> list[str]:
-        shown = {name: self._amount(check[name]) for name in _SHOWN}
-        if check["reduces"]:
-            return ["  it only takes risk away: nothing is required for it"]
-        fee = ratio(*self.raw["taker_fee"])
-        lots = abs(self.raw["lots"])
-        size = _units(lots, self._instrument.lot)
-        worst, now = self._price(self.raw["worst_mark_ticks"]), self._price(self._mark)
-        gap = f"{worst} - {now}" if self.raw["lots"] > 0 else f"{now} - {worst}"
-        of = f"{size} x " if size != "1" else ""
-        loss = f"{of}({gap})" if of else gap
-        adverse = (Fraction(worst) - Fraction(now)) * self.raw["lots"] > 0
-        own = loss if adverse else f"max(0, {loss})"
-        kept = f"{own} + ceil({of}{worst} x {fee})"
-        rows = [
+    def _head(self) -> str:
+        asked, decision = self.raw["asked"], self.raw["decision"]
+        if decision == "order_open":
+            word = {"buy": "at most", "sell": "at least"}[asked["side"]]
+            price = "at market" if asked["limit"] is None else f"{word} {asked['limit']}"
+            size = f"{asked['quantity']} {asked['instrument']}"
+            return f"{asked['side']} {size} {price} for {asked['pool']}"
+        if decision == "fill":
+            what = f"{asked['quantity']} {asked['instrument']} at {asked['price']}"
+            return f"{asked['buyer']} buys {what} from {asked['seller']}"
+        if decision == "liquidation":
+            return str(asked["pool"])
+        wanted = f"{asked['amount']} {asked['asset']}"
+        if decision == "transfer":
+            return f"move {wanted} from {asked['from']} to {asked['to']}"
+        return f"withdraw {wanted} from {asked['pool']}"
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        """Give name, numbers put in, and result of each line."""
+        decision, figures = self.raw["decision"], self.raw["figures"]
+        if decision == "order_open":
+            return self._order_rows(figures)
+        if decision == "fill":
+            return [row for at in (0, 1) for row in self._side_rows(at, figures["sides"][at])]
+        if decision == "liquidation":
+            names = ("equity", "maintenance", "initial")
+            return [(name, "", self._amount(figures[name])) for name in names]
+        asset, kept = figures["asset"], self._amount(self.raw["pools"][0]["reserved"])
+        back = f"kept back by {figures['binding']}"
+        return [
+            ("balance", "less the interest owed", self._amount(figures["balance"], asset)),
+            ("kept for orders", "", kept),
+            ("equity", "that counts, less that", self._amount(figures["equity"])),
+            ("initial", "must stay covered", self._amount(figures["initial"])),
+            ("may leave", back, self._amount(figures["most"], asset)),
+        ]
+
+    def _order_rows(self, figures: dict[str, Any]) -> list[tuple[str, str, str]]:
+        names = ("equity", "reserved", "reserve", "free", "initial")
+        shown = {name: self._amount(figures[name]) for name in names}
+        reduces = figures["reduces"]
+        kept = "it only takes risk away" if reduces else self._kept(figures)
+        free = f"{shown['equity']} - {shown['reserved']} - {shown['reserve']}"
+        return [
             ("equity", "", shown["equity"]),
             ("kept for open orders", "", shown["reserved"]),
             ("kept for this one", kept, shown["reserve"]),
-            (
-                "free",
-                f"{shown['equity']} - {shown['reserved']} - {shown['reserve']}",
-                shown["free"],
-            ),
+            ("free", free, shown["free"]),
             ("initial", "with the order open", shown["initial"]),
         ]
-        left = [f"  {head:<18} {put}".rstrip() for head, put, _ in rows]
-        return [f"{text:<60} = {row[2]}" for text, row in zip(left, rows, strict=True)]
 
-    def _turn_lines(self, check: dict[str, Any]) -> list[str]:
-        if check["reduces"] or self.raw["turn_deposit"] is None:
+    def _kept(self, figures: dict[str, Any]) -> str:
+        """Give the reserve of an order with its numbers put in."""
+        fee, lots = ratio(*figures["taker_fee"]), figures["lots"]
+        legs = self.raw["pools"][0]["explanation"]["legs"]
+        symbol = self.raw["asked"]["instrument"]
+        mark = next(leg["mark_ticks"] for leg in legs if leg["instrument"] == symbol)
+        size = _units(abs(lots), self._instrument().lot)
+        worst, now = self._price(figures["worst_mark_ticks"]), self._price(mark)
+        gap = f"{worst} - {now}" if lots > 0 else f"{now} - {worst}"
+        of = f"{size} x " if size != "1" else ""
+        loss = f"{of}({gap})" if of else gap
+        adverse = (Fraction(worst) - Fraction(now)) * lots > 0
+        own = loss if adverse else f"max(0, {loss})"
+        return f"{own} + ceil({of}{worst} x {fee})"
+
+    def _side_rows(self, at: int, side: dict[str, Any]) -> list[tuple[str, str, str]]:
+        pool, role = self.raw["pools"][at], ("buyer", "seller")[at]
+        asset, settles = pool["explanation"]["asset"], self._instrument().settlement
+        rows = [
+            (f"{role}: brings in", "", self._amount(side["realised"], settles)),
+            (f"{role}: fee", "", self._amount(side["fee"], settles)),
+        ]
+        if "after" in side:
+            equity, initial, kept, free = (
+                self._amount(quanta, asset)
+                for quanta in (
+                    side["after"]["equity"],
+                    side["after"]["initial"],
+                    pool["reserved"],
+                    side["free"],
+                )
+            )
+            note = "no riskier than before" if side["safer"] else ""
+            rows += [
+                (f"{role}: free", f"{equity} - {kept}", free),
+                (f"{role}: initial", note, initial),
+            ]
+        return rows
+
+    def _rule_lines(self) -> list[str]:
+        found = [""]
+        for rule in self.rules:
+            if rule["rule"] in _QUESTIONS:
+                asset = self.raw["figures"].get("asset")
+                if rule["rule"].endswith("_margin") and rule["rule"] != "maintenance_margin":
+                    asset = None
+                slack = self._amount(abs(rule["slack"]), asset)
+                word = (
+                    f"yes, with {slack} to spare"
+                    if rule["holds"]
+                    else f"no: short of it by {slack}"
+                )
+                found.append(f"  {_QUESTIONS[rule['rule']]}? {word}")
+        return found if len(found) > 1 else []
+
+    def _turn_lines(self) -> list[str]:
+        if not self.turns:
             return []
-        slack = self._amount(abs(self.raw["turn_deposit"]))
-        word = f"yes, with {slack} to spare" if self else f"no: short of it by {slack}"
-        lines = ["", f"  free >= initial? {word}"]
-        lots = self.raw["turn_lots"]
-        below, above = (None if t is None else self._price(t) for t in self.raw["turn_marks"])
-        sizes = None if lots is None else _units(lots, self._instrument.lot)
-        marks = [f"{below} or less" if below else "", f"{above} or more" if above else ""]
-        at = " and of ".join(mark for mark in marks if mark)
-        if self:
-            lines += [f"  it would not pass from {sizes} on"] if sizes else []
-            lines += [f"  nor at a mark of {at}"] if at else []
-            return lines
-        with_size = f"with at most {sizes}, or " if sizes else ""
-        lines.append(f"  it would pass {with_size}with a deposit of {slack}{',' if at else ''}")
-        return lines + ([f"  or at a mark of {at}"] if at else [])
+        if self.raw["decision"] == "liquidation":
+            head = "it would be liquidatable" if self else "it would be safe"
+        else:
+            head = "it would not pass" if self else "it would pass"
+        return [f"  {head}", *(f"    {self._turn_line(turn)}" for turn in self.turns)]
+
+    def _turn_line(self, turn: dict[str, Any]) -> str:
+        change, of, turned = turn["change"], turn["of"], turn["turned"]
+        up = turned > turn["stays"]
+        if change == "mark":
+            price = self._price(turned, of)
+            return f"at a mark of {of} of {price} or {'more' if up else 'less'}"
+        if change == "deposit":
+            return f"with {self._amount(abs(turned))} {'more' if turned > 0 else 'less'} in {of}"
+        if change == "amount":
+            size = self._amount(turned, self.raw["figures"]["asset"])
+        else:
+            size = _units(turned, self._instrument(of).lot)
+        if change == "close":
+            return f"with {size} {of} ({turn['leg']}) closed at the mark"
+        return f"with {size} {'or more' if up else 'at most'}"
 
     # --- verification --------------------------------------------------------------------------
-
-    @property
-    def _mark(self) -> int:
-        symbol = self.raw["order"]["instrument"]
-        marks = {leg["instrument"]: int(leg["mark_ticks"]) for leg in self.raw["pool"]["legs"]}
-        return marks[symbol]
 
     def verify(self) -> bool:
         """Recompute the record with the shipped oracle; it must agree bit for bit.
@@ -204,81 +319,54 @@ class Decision:
             Naming the first number that differs.
         """
         rules = self.rules
-        passes = all(rule["value"] >= rule["limit"] for rule in rules)
         failing = [rule["rule"] for rule in rules if rule["value"] < rule["limit"]]
-        pairs = [("passes", self.raw["passes"], passes)]
-        pairs.append(("binding", self.binding, (failing or [rules[-1]["rule"]])[0]))
-        explained = self.explanation
-        if explained is not None:
+        pairs: list[tuple[str, Any, Any]] = [
+            ("passes", self.passes, not failing),
+            ("binding", self.binding, (failing or [rules[-1]["rule"]])[0]),
+        ]
+        for explained in self.explanations.values():
             explained.verify()
-            pairs += self._margin_pairs(explained)
+        if self.raw["figures"] is not None:
+            pairs += self._pairs(self._question())
         for name, mine, theirs in pairs:
             if mine != theirs:
                 limit = f"the oracle finds {theirs}"
                 raise _core._error("invariant_broken", name, str(mine), limit, None)
         return True
 
-    def _margin_pairs(self, explained: Explanation) -> list[tuple[str, Any, Any]]:
-        check, raw = self.raw["check"], self.raw
-        found = self._ask(explained)
-        pairs: list[tuple[str, Any, Any]] = [
-            (name, check[name], getattr(found, name)) for name in ("reserve", "initial", "reduces")
-        ]
-        pairs.append(("free", check["free"], found.free))
-        rule = next(rule for rule in self.rules if rule["rule"] == "initial_margin")
-        pairs.append(("initial_margin", rule["value"] >= rule["limit"], found.passes))
-        if raw["turn_deposit"] is None:
-            return pairs
-        missing = raw["turn_deposit"]
-        pairs.append(("deposit", missing, found.initial - found.free))
-        verdict = found.passes
-        if raw["turn_lots"] is not None:
-            most = raw["turn_lots"] - (1 if verdict else 0)
-            sides = [self._ask(explained, lots=lots).passes for lots in (most, most + 1)]
-            pairs.append((f"{most} lots and one more", [True, False], sides))
-        for ticks, toward in zip(raw["turn_marks"], (1, -1), strict=True):
-            if ticks is not None:
-                marks = (ticks, ticks + toward)
-                sides = [self._ask(explained, mark=mark).passes for mark in marks]
-                pairs.append((f"mark {ticks} and the next", [not verdict, verdict], sides))
+    def _question(self) -> Question:
+        from aivora_core.audit.deciding import QUESTIONS, Seen
+
+        seen, figures = [], self.raw["figures"]
+        for row, explained in zip(self.raw["pools"], self.explanations.values(), strict=True):
+            card, pool, marks, assets = explained.oracle_inputs()
+            marks, assets = marks | figures.get("marks", {}), assets | figures.get("assets", {})
+            seen.append(Seen(row["pool"], pool, row["reserved"], marks, assets))
+        return QUESTIONS[self.raw["decision"]](card, self.raw, seen)
+
+    def _pairs(self, question: Question) -> list[tuple[str, Any, Any]]:
+        figures = self.raw["figures"]
+        pairs = [(name, figures[name], found) for name, found in question.figures().items()]
+        # Rules that are no matter of amounts (a halt, a lock) are taken as told.
+        amounts = all(rule["holds"] for rule in self.rules if rule["rule"] in _QUESTIONS)
+        passes = question.passes()
+        pairs.append(("the verdict", amounts, passes))
+        for turn in self.turns:
+            name, turned, stays = turn["change"], turn["turned"], turn["stays"]
+            pairs.append((f"the step of {name}", 1, abs(turned - stays)))
+            sides = [question.passes(turn, value) for value in (turned, stays)]
+            pairs.append((f"{name} {turned} and {stays}", [not passes, passes], sides))
         return pairs
 
-    def _ask(
-        self, explained: Explanation, *, lots: int | None = None, mark: int | None = None
-    ) -> oracle.OrderAnswer:
-        """Ask the oracle for the order, or for one of other lots, or at another mark."""
-        from dataclasses import replace
 
-        from aivora_core.audit import oracle
-
-        card, pool, marks, assets = explained.oracle_inputs()
-        symbol, side = self.raw["order"]["instrument"], self.raw["order"]["leg"]
-        own = self.raw["lots"]
-        signed = own if lots is None else (lots if own > 0 else -lots)
-        more = abs(signed) - abs(own)
-        legs = tuple(
-            leg
-            if (leg.instrument, leg.leg) != (symbol, side)
-            else replace(
-                leg,
-                bids=leg.bids + (more if own > 0 else 0),
-                asks=leg.asks + (more if own < 0 else 0),
-            )
-            for leg in pool.legs
-        )
-        return oracle.check_order(
-            card,
-            replace(pool, legs=legs),
-            marks | ({} if mark is None else {symbol: mark}),
-            assets,
-            order=(symbol, side, signed),
-            worst=self.raw["worst_mark_ticks"] or 1,
-            taker_fee=Fraction(*(self.raw["taker_fee"] or (0, 1))),
-            reserved=self.raw["check"]["reserved"],
-        )
-
-
-_SHOWN = ("equity", "reserved", "reserve", "free", "initial")
+# Rules about amounts, as questions.
+_QUESTIONS = {
+    "initial_margin": "free >= initial",
+    "withdrawable": "may leave >= asked for",
+    "buyer_margin": "buyer: free >= initial",
+    "seller_margin": "seller: free >= initial",
+    "maintenance_margin": "equity >= what it must be",
+}
 
 
 def _units(count: int, unit: Decimal) -> str:

@@ -725,22 +725,67 @@ class Engine:
         """
         return self.native.check_order(order)
 
-    def decide(self, order: Event) -> Decision:
-        """Say why an order may be opened, or may not, with everything it is made of.
+    def decide(self, event: Event) -> Decision:
+        """Say why an event may be done, or may not, with everything that decides.
 
         Slower than `check_order`, which gives the numbers alone. Nothing is changed or reserved.
 
         Parameters
         ----------
-        order : Event
-            An ``order_open``.
+        event : Event
+            An ``order_open``, ``withdrawal``, ``transfer`` or ``fill``.
 
         Returns
         -------
         Decision
             True where it passes; ``text()``, ``to_dict()``, ``verify()``.
+
+        Raises
+        ------
+        AivoraError
+            ``bad_column`` for any other event.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> eng = ac.Engine("demo")
+        >>> gateway = eng.source(1)
+        >>> assert eng.apply(gateway.pool_open("alice", time=0))
+        >>> assert eng.apply(gateway.deposit("alice", "USDT", 700, time=0))
+        >>> why = eng.decide(gateway.withdrawal("alice", "USDT", 701, time=1))
+        >>> why, why.turn("amount"), why.verify()
+        (<Decision withdrawal refused: withdrawable>, [700000000], True)
         """
-        return Decision(self.venue, self.native.decide(order))
+        return Decision(self.venue, self.native.decide(event))
+
+    def decide_liquidation(self, pool: Pool) -> Decision:
+        """Say why a pool is liquidated at the prices in force, or is safe.
+
+        Parameters
+        ----------
+        pool : str or int
+            ``account/pool``, the account of a pool ``cross``, or a place.
+
+        Returns
+        -------
+        Decision
+            True where it is safe. `Decision.turns` has the deposit, the marks and, for each leg,
+            the lots to close that would turn that.
+
+        Raises
+        ------
+        AivoraError
+            ``unknown_account``, ``missing_price``, ``overflow``.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> eng = ac.Engine("demo")
+        >>> gateway = eng.source(1)
+        >>> assert eng.apply(gateway.pool_open("alice", time=0))
+        >>> assert eng.decide_liquidation("alice")
+        """
+        return Decision(self.venue, self.native.decide_liquidation(self._place(pool)))
 
     def fork(self, policy: str | PathLike[str] | None = None) -> Self:
         """Copy the engine, under another liquidation policy, without a journal.

@@ -36,6 +36,7 @@ PYTHON = {
     "aivora_core.adapters.plots": "roof",
     "aivora_core.adapters.synchronise": "data",
     "aivora_core.audit": "numbers",  # what checks from outside imports nothing: it is below all
+    "aivora_core.audit.deciding": "numbers",
     "aivora_core.audit.liquidating": "numbers",
     "aivora_core.audit.oracle": "numbers",
     "aivora_core.audit.recount": "numbers",

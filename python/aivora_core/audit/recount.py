@@ -28,6 +28,7 @@ from aivora_core.audit.state import (
     Position,
     Refusal,
     check_on,
+    is_safer,
     read_card,
     traded,
 )
@@ -551,9 +552,9 @@ class Recount(Liquidator):
         lots = self.lots(f, instrument.symbol)
         if lots < 1:
             raise Refusal("out_of_range")
-        self.trading(instrument.symbol)
         if (f["buyer"], f["buyer_leg"]) == (f["seller"], f["seller_leg"]):
             raise Refusal("bad_fill")
+        self.trading(instrument.symbol)
         sides = [self._side(f, name, lots, instrument) for name in ("buyer", "seller")]
         for side in sides:
             self.check_leg(side.pool, side.key, side.leg)
@@ -642,12 +643,7 @@ class Recount(Liquidator):
         if after.equity - pool.reserved >= after.initial:
             return
         before = self.assess(pool)
-        safer = after.maintenance <= before.maintenance and (
-            after.equity >= min(before.equity, 0)
-            if before.maintenance == 0 or after.maintenance == 0
-            else after.equity * before.maintenance >= before.equity * after.maintenance
-        )
-        if not (safer and abs(side.leg.quantity) <= abs(old.quantity)):
+        if not (is_safer(before, after) and abs(side.leg.quantity) <= abs(old.quantity)):
             raise Refusal("insufficient_margin")
 
     def _filled(self, side: _Side, lots: int) -> None:

@@ -475,7 +475,21 @@ class State:
         """A fee: rounded against the account."""
         if rate is None:
             raise Refusal("unknown_fee")
-        return -floor(abs(paid) * rate) if rebate else ceil(abs(paid) * rate)
+        return fee_of(rate, paid, rebate=rebate)
+
+
+def fee_of(rate: Fraction, paid: int, *, rebate: bool = False) -> int:
+    """Find a fee, rounded against the account; below 0 for a rebate."""
+    return -floor(abs(paid) * rate) if rebate else ceil(abs(paid) * rate)
+
+
+def is_safer(before: oracle.Assessment, after: oracle.Assessment) -> bool:
+    """Say whether a pool is no riskier: ``docs/spec/engine.md``, "Fills"."""
+    if after.maintenance > before.maintenance:
+        return False
+    if not (before.maintenance and after.maintenance):
+        return after.equity >= min(before.equity, 0)
+    return after.equity * before.maintenance >= before.equity * after.maintenance
 
 
 def _joined(instrument: oracle.Instrument) -> bool:

@@ -20,6 +20,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 
 use crate::answers::Answers;
 use crate::convert::{is_float, shown};
+use crate::decision::decision;
 use crate::errors::{raise, to_exception};
 use crate::venue::Venue;
 
@@ -493,44 +494,27 @@ impl Engine {
         Ok(OrderCheck { inner })
     }
 
-    /// The same with every rule, the pool line by line, and what would turn it.
+    /// Whether an event may be done, with every rule, the pools line by line, and what would turn it.
     fn decide<'py>(&self, py: Python<'py>, event: &Event) -> PyResult<Bound<'py, PyDict>> {
         let engine = self.lock();
-        let found = engine.decide_order(&event.order()?).map_err(raise)?;
-        let dict = PyDict::new(py);
-        let engine::Decision { order, turns, .. } = &found;
+        let found = engine.decide(&event.inner.what).map_err(raise)?;
         let fields = engine.state().write_event(&event.inner);
-        dict.set_item("order", to_dict(py, &fields)?)?;
-        dict.set_item("lots", order.signed())?;
-        dict.set_item("passes", found.passes)?;
-        dict.set_item("binding", found.binding)?;
-        let rules = PyList::empty(py);
-        for rule in &found.rules {
-            let row = PyDict::new(py);
-            row.set_item("rule", rule.name)?;
-            row.set_item("value", rule.value)?;
-            row.set_item("limit", rule.limit)?;
-            row.set_item("slack", rule.slack())?;
-            row.set_item("holds", rule.holds())?;
-            row.set_item("refused", rule.refused.as_ref().map(ToString::to_string))?;
-            rules.append(row)?;
-        }
-        dict.set_item("rules", rules)?;
-        let check = found.check.as_ref().map(|check| order_check(py, check)).transpose()?;
-        dict.set_item("check", check)?;
-        let explained = found.explanation.as_ref();
-        let explained = explained.map(|own| crate::portfolio::explanation(py, own)).transpose()?;
-        dict.set_item("pool", explained)?;
-        dict.set_item("worst_mark_ticks", found.worst)?;
-        dict.set_item("taker_fee", found.taker.map(|rate| (rate.num(), rate.den())))?;
-        dict.set_item("turn_lots", turns.lots)?;
-        dict.set_item("turn_deposit", turns.deposit)?;
-        dict.set_item("turn_marks", turns.mark.to_vec())?;
-        dict.set_item("card", found.card.to_string())?;
-        dict.set_item("policy", found.policy.to_string())?;
-        dict.set_item("events", found.events)?;
-        dict.set_item("time", found.time)?;
-        Ok(dict)
+        let asked = to_dict(py, &fields)?;
+        decision(py, engine.state(), (event.inner.what.name(), asked), &found)
+    }
+
+    /// The same of the liquidation of a pool.
+    fn decide_liquidation<'py>(
+        &self,
+        py: Python<'py>,
+        place: usize,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let engine = self.lock();
+        let pool = Self::pool(&engine, place)?;
+        let found = engine.decide_liquidation(pool).map_err(raise)?;
+        let asked = PyDict::new(py);
+        asked.set_item("pool", engine.state().ledger().label(pool))?;
+        decision(py, engine.state(), ("liquidation", asked), &found)
     }
 
     /// The same state under another liquidation policy, without a journal.
@@ -722,19 +706,6 @@ impl Engine {
         let why = "an engine is a handle: pickle its events, or open its journal";
         Err(pyo3::exceptions::PyTypeError::new_err(why))
     }
-}
-
-fn order_check<'py>(py: Python<'py>, check: &engine::OrderCheck) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    dict.set_item("passes", check.passes())?;
-    dict.set_item("reduces", check.reduces)?;
-    dict.set_item("equity", check.margin.equity)?;
-    dict.set_item("initial", check.margin.initial)?;
-    dict.set_item("maintenance", check.margin.maintenance)?;
-    dict.set_item("reserved", check.reserved)?;
-    dict.set_item("reserve", check.reserve)?;
-    dict.set_item("free", check.free())?;
-    Ok(dict)
 }
 
 /// Sums over answers of one engine, in the card's settlement asset, in quanta.

@@ -6,6 +6,7 @@ mod answers;
 mod book;
 mod books;
 mod convert;
+mod decision;
 mod engine;
 mod errors;
 mod instrument;

@@ -4,8 +4,9 @@ use super::event::What;
 use super::outcome::{Cancelled, Outcome};
 use super::state::{Account, Standing, State, lost, positive, sum};
 use crate::data::{AssetId, InstrumentId};
-use crate::margin::{Holdings, Leg, LegSide, Payment, PoolId, PoolKey};
+use crate::margin::{Holdings, Leg, LegSide, Payment, PoolId, PoolKey, Withdrawal};
 use crate::numbers::{Error, ErrorKind, Rate, Result};
+use crate::pricing::Prices;
 
 impl State {
     pub(super) fn account_event(&mut self, what: &What, out: &mut Vec<Outcome>) -> Result<()> {
@@ -81,7 +82,7 @@ impl State {
         Ok(())
     }
 
-    fn same_account(&self, from: PoolId, to: PoolId) -> Result<()> {
+    pub(super) fn same_account(&self, from: PoolId, to: PoolId) -> Result<()> {
         let ledger = self.ledger();
         if from != to && ledger.account(from)? == ledger.account(to)? {
             self.unlocked(to)?;
@@ -91,16 +92,33 @@ impl State {
         Err(Error::new(ErrorKind::UnknownAccount, "to", ledger.label(to), limit))
     }
 
+    /// Refuses while the venue is halted.
+    pub(super) fn money_may_leave(&self) -> Result<()> {
+        if !self.halted {
+            return Ok(());
+        }
+        let limit = "is halted: nothing leaves";
+        Err(Error::new(ErrorKind::NotTrading, "venue", self.venue.name(), limit))
+    }
+
+    /// How much of an asset may leave a pool, at prices.
+    pub(super) fn most_leaving(
+        &self,
+        pool: PoolId,
+        asset: AssetId,
+        prices: &Prices,
+    ) -> Result<Withdrawal> {
+        let head = self.ledger().pool(pool)?.head();
+        let kept = [(head.asset, self.reserved(pool))];
+        self.ledger().withdrawable(pool, asset, prices, &kept)
+    }
+
     /// Refuses to let more leave a pool than its requirements and its open orders allow.
     fn may_leave(&self, pool: PoolId, asset: AssetId, amount: i128) -> Result<()> {
-        let head = self.unlocked(pool)?.head();
+        self.unlocked(pool)?;
         self.asset_known(asset)?;
-        if self.halted {
-            let limit = "is halted: nothing leaves";
-            return Err(Error::new(ErrorKind::NotTrading, "venue", self.venue.name(), limit));
-        }
-        let reserved = [(head.asset, self.reserved(pool))];
-        let most = self.ledger().withdrawable(pool, asset, self.prices(), &reserved)?;
+        self.money_may_leave()?;
+        let most = self.most_leaving(pool, asset, self.prices())?;
         if amount <= most.amount {
             return Ok(());
         }

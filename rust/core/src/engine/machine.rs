@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::columns::Columns;
 use super::decision::Decision;
-use super::event::Event;
+use super::event::{Event, What};
 use super::journal::merkle::Hash;
 use super::journal::snapshot::{self, Snapshot};
 use super::journal::{self, Disk, Journal, Options, Reading};
@@ -17,6 +17,7 @@ use super::replay::{Record, replay};
 use super::state::State;
 use super::trade::{OrderCheck, OrderMargin};
 use super::wire::{Reader, Wire};
+use crate::margin::PoolId;
 use crate::numbers::{Digest, Error, ErrorKind, Result};
 
 /// How many rows of columns are events at a time: they stay in the nearest caches.
@@ -276,13 +277,22 @@ impl Engine {
         Ok(())
     }
 
-    /// [`State::decide_order`].
+    /// [`State::decide`].
     ///
     /// # Errors
     /// As there; `invariant_broken` and `read_only` for an engine that takes nothing more.
-    pub fn decide_order(&self, order: &Order) -> Result<Decision> {
+    pub fn decide(&self, what: &What) -> Result<Decision> {
         self.may_take()?;
-        self.state.decide_order(order)
+        self.state.decide(what)
+    }
+
+    /// [`State::decide_liquidation`].
+    ///
+    /// # Errors
+    /// As [`Engine::decide`].
+    pub fn decide_liquidation(&self, pool: PoolId) -> Result<Decision> {
+        self.may_take()?;
+        self.state.decide_liquidation(pool)
     }
 
     /// An engine in the same state under another liquidation policy, without a journal: for comparisons.

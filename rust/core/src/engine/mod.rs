@@ -23,7 +23,7 @@ pub mod trade;
 pub mod wire;
 
 pub use columns::Columns;
-pub use decision::{Decision, Rule, Turns};
+pub use decision::{About, Change, Decision, Rule, Sight, Traded, Turn};
 pub use event::{Ended, Event, Party, Scope, What};
 pub use machine::{Answer, Engine, Recovery, Verified, texts};
 pub use orders::Order;
@@ -31,4 +31,4 @@ pub use outcome::{Cancelled, ForcedOrder, Gate, Outcome};
 pub use policy::Policy;
 pub use state::{Funds, State};
 pub use tally::Tally;
-pub use trade::{OrderCheck, OrderMargin};
+pub use trade::{OrderCheck, OrderMargin, TradeMargin};

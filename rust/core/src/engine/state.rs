@@ -444,7 +444,7 @@ impl State {
         if self.turned.len() > before {
             self.follow(out)?;
         }
-        let decided = self.decide(&event.what, out);
+        let decided = self.take(&event.what, out);
         self.follow(out)?;
         decided
     }
@@ -463,7 +463,7 @@ impl State {
         Ok(event.sequence - last - 1)
     }
 
-    fn decide(&mut self, what: &What, out: &mut Vec<Outcome>) -> Result<()> {
+    fn take(&mut self, what: &What, out: &mut Vec<Outcome>) -> Result<()> {
         match what {
             What::Mark { .. }
             | What::Index { .. }

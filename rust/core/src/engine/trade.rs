@@ -121,17 +121,60 @@ struct Asked {
 
 /// One side of a fill, worked out before anything is changed.
 #[derive(Debug, Clone, Copy)]
-struct Leaf {
-    pool: PoolId,
+pub(super) struct Leaf {
+    pub(super) pool: PoolId,
     /// The verdict on the pool before.
     fired: bool,
     old: Leg,
-    leg: Leg,
-    lots: i64,
-    realised: i128,
-    paid: i128,
-    fee: i128,
+    pub(super) leg: Leg,
+    pub(super) lots: i64,
+    pub(super) realised: i128,
+    pub(super) paid: i128,
+    pub(super) fee: i128,
     filled: Filled,
+}
+
+/// The margin of a pool before and after its side of a trade: what decides whether it may be without an order. Amounts in quanta
+/// of the asset that the pool is checked in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TradeMargin {
+    /// As it is.
+    pub before: PoolMargin,
+    /// As it would be.
+    pub after: PoolMargin,
+    /// What is kept back for its open orders.
+    pub reserved: i128,
+    /// The leg would be no larger.
+    pub shrinks: bool,
+}
+
+impl TradeMargin {
+    /// Equity after the trade less what is kept back: must cover the initial requirement.
+    #[must_use]
+    pub fn free(&self) -> i128 {
+        self.after.equity.saturating_sub(self.reserved)
+    }
+
+    /// Whether the pool would be no riskier than it is, with a leg that is no larger.
+    #[must_use]
+    pub fn is_safer(&self) -> bool {
+        self.shrinks && is_safer(&self.before, &self.after)
+    }
+
+    /// Whether the trade may be.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.free() >= self.after.initial || self.is_safer()
+    }
+
+    /// The same with more money in the pool.
+    #[must_use]
+    pub fn with(&self, more: i128) -> Self {
+        let [mut before, mut after] = [self.before, self.after];
+        before.equity = before.equity.saturating_add(more);
+        after.equity = after.equity.saturating_add(more);
+        Self { before, after, ..*self }
+    }
 }
 
 /// What a fill is of.
@@ -388,6 +431,19 @@ impl State {
         Ok(())
     }
 
+    /// Refuses a fill of nothing, or of a leg with itself.
+    pub(super) fn sane_fill(&self, lots: i64, [buyer, seller]: [&Party; 2]) -> Result<()> {
+        if lots < 1 {
+            return Err(refuse(ErrorKind::OutOfRange, "lots", lots, "must be above 0"));
+        }
+        if (buyer.pool, buyer.leg) == (seller.pool, seller.leg) {
+            let limit = "a leg does not trade with itself";
+            let label = self.ledger().label(seller.pool);
+            return Err(refuse(ErrorKind::BadFill, "seller", label, limit));
+        }
+        Ok(())
+    }
+
     pub(super) fn fill(
         &mut self,
         instrument: InstrumentId,
@@ -397,16 +453,17 @@ impl State {
         taker: Side,
         out: &mut Vec<Outcome>,
     ) -> Result<()> {
-        if lots < 1 {
-            return Err(refuse(ErrorKind::OutOfRange, "lots", lots, "must be above 0"));
-        }
+        self.sane_fill(lots, [buyer, seller])?;
         self.trading(instrument)?;
-        if (buyer.pool, buyer.leg) == (seller.pool, seller.leg) {
-            let limit = "a leg does not trade with itself";
-            return Err(refuse(ErrorKind::BadFill, "seller", seller.pool.index(), limit));
-        }
-        let bought = self.leaf(instrument, price, lots, buyer, taker == Side::Buy)?;
-        let sold = self.leaf(instrument, price, -lots, seller, taker == Side::Sell)?;
+        let side = |lots: i64, party: &Party, takes: bool| {
+            let leaf = self.leaf(instrument, price, lots, party, (takes, self.prices()))?;
+            if party.order.is_none() {
+                self.may_trade(&leaf)?;
+            }
+            Ok(leaf)
+        };
+        let bought = side(lots, buyer, taker == Side::Buy)?;
+        let sold = side(-lots, seller, taker == Side::Sell)?;
         self.exchange(instrument, [&bought, &sold])?;
         self.market_mut(instrument)?.last = Some(price);
         for leaf in [&bought, &sold] {
@@ -421,19 +478,19 @@ impl State {
         Ok(())
     }
 
-    /// What a fill would do to one side of it; refused where the order it names, or the margin, does not allow it.
-    fn leaf(
+    /// What a fill would do to one side of it; refused where the order it names does not allow it.
+    pub(super) fn leaf(
         &self,
         instrument: InstrumentId,
         price: PriceTicks,
         lots: i64,
         party: &Party,
-        takes: bool,
+        (takes, prices): (bool, &Prices),
     ) -> Result<Leaf> {
         let market = self.market(instrument)?;
         let of = market.book.instrument();
         let overflow = || Error::overflow("fill", of.symbol());
-        if self.prices().mark(instrument).is_none() {
+        if prices.mark(instrument).is_none() {
             return Err(refuse(ErrorKind::MissingPrice, "mark", of.symbol(), "has no mark yet"));
         }
         let ticks = mark_ticks(of, price)?;
@@ -453,7 +510,7 @@ impl State {
         };
         if let Some(id) = party.order.filter(|id| *id >= FIRST_FORCED) {
             self.fits_forced(id, &leaf, price, instrument)?;
-            leaf.fee = self.forced_fee(&leaf)?;
+            leaf.fee = self.forced_fee(&leaf, prices)?;
             leaf.filled = Filled::Forced(id);
             return Ok(leaf);
         }
@@ -463,38 +520,47 @@ impl State {
             refuse(ErrorKind::UnknownFee, "fee", of.symbol(), limit)
         })?;
         leaf.fee = fee.of(paid.abs()).ok_or_else(overflow)?;
-        match party.order {
-            Some(id) => {
-                let place = self.orders.place(id)?;
-                fits_order(self.orders.at(place)?, &leaf, price, instrument)?;
-                leaf.filled = Filled::Order(place);
-                let side = if lots > 0 { &mut leaf.leg.bids } else { &mut leaf.leg.asks };
-                *side -= lots.abs(); // at most what the order has, which is in there
-            }
-            None => self.may_trade(&leaf, &old)?,
+        if let Some(id) = party.order {
+            let place = self.orders.place(id)?;
+            fits_order(self.orders.at(place)?, &leaf, price, instrument)?;
+            leaf.filled = Filled::Order(place);
+            let side = if lots > 0 { &mut leaf.leg.bids } else { &mut leaf.leg.asks };
+            *side -= lots.abs(); // at most what the order has, which is in there
         }
         Ok(leaf)
     }
 
-    /// Refuses a trade without an order that leaves a pool short of its requirements, unless it is no riskier then.
-    fn may_trade(&self, leaf: &Leaf, old: &Leg) -> Result<()> {
+    /// The margin of a trade without an order: what decides whether it may be.
+    pub(super) fn trade_margin(&self, leaf: &Leaf, prices: &Prices) -> Result<TradeMargin> {
+        let after = self.after(leaf, prices)?;
+        let reserved = self.reserved(leaf.pool);
+        let before = self.ledger().assess(leaf.pool, prices)?;
+        let shrinks = leaf.leg.lots.unsigned_abs() <= leaf.old.lots.unsigned_abs();
+        Ok(TradeMargin { before, after, reserved, shrinks })
+    }
+
+    /// The margin of a pool after its side of a trade.
+    fn after(&self, leaf: &Leaf, prices: &Prices) -> Result<PoolMargin> {
         self.unlocked(leaf.pool)?;
         let taken = leaf.realised.checked_sub(leaf.fee).ok_or_else(lost)?;
-        let after = self.ledger().assess_with(leaf.pool, self.prices(), &leaf.leg, taken)?;
+        self.ledger().assess_with(leaf.pool, prices, &leaf.leg, taken)
+    }
+
+    /// Refuses a trade without an order that leaves a pool short of its requirements, unless it is no riskier then.
+    fn may_trade(&self, leaf: &Leaf) -> Result<()> {
+        let after = self.after(leaf, self.prices())?;
         if after.equity.saturating_sub(self.reserved(leaf.pool)) >= after.initial {
             return Ok(());
         }
-        let before = self.ledger().assess(leaf.pool, self.prices())?;
-        let reduces = leaf.leg.lots.unsigned_abs() <= old.lots.unsigned_abs();
-        if reduces && is_safer(&before, &after) {
+        let margin = self.trade_margin(leaf, self.prices())?;
+        if margin.passes() {
             return Ok(());
         }
         let limit = format!(
             "must cover the initial requirement, {}, with {} kept for orders, or be no riskier than before",
-            after.initial,
-            self.reserved(leaf.pool),
+            margin.after.initial, margin.reserved,
         );
-        Err(Error::new(ErrorKind::InsufficientMargin, "equity", after.equity, limit))
+        Err(Error::new(ErrorKind::InsufficientMargin, "equity", margin.after.equity, limit))
     }
 
     /// Changes both legs and balances, the funds and the open interest: all or nothing.
@@ -672,10 +738,9 @@ impl State {
     }
 
     /// The liquidation fee of a forced fill: never more than the equity that is left.
-    fn forced_fee(&self, leaf: &Leaf) -> Result<i128> {
+    fn forced_fee(&self, leaf: &Leaf, prices: &Prices) -> Result<i128> {
         let fee = self.policy.fee.of_ceil(leaf.paid.abs()).ok_or_else(lost)?;
-        let after =
-            self.ledger().assess_with(leaf.pool, self.prices(), &leaf.leg, leaf.realised)?;
+        let after = self.ledger().assess_with(leaf.pool, prices, &leaf.leg, leaf.realised)?;
         Ok(fee.min(after.equity).max(0))
     }
 }
