@@ -700,3 +700,41 @@ def test_the_book_answers_within_the_limit_and_loses_what_it_gave() -> None:
     assert engine.pool("alice")["equity"] == 2_000_000_000 - 32_000_000 - 1_819_000_000
     assert engine.native.book("BTC")["bids"] == [(610_000, 9_000)]
     assert engine.forced_orders == []
+
+
+def test_instruments_are_listed_while_others_trade(tmp_path: Path) -> None:
+    engine, source = opened(journal=tmp_path, fsync="none")
+    assert engine.apply(trade(source, "alice", "bob", "0.5"))
+    before = engine.pool("alice")
+    listing = """
+[[instrument]]
+symbol = "NEW"
+kind = "linear"
+price_tick = "0.01"
+mark_tick = "0.01"
+lot = "1"
+[instrument.tiers]
+by = "notional"
+brackets = [{ floor = "0", maintenance = "0.05", max_leverage = "10" }]
+"""
+    card = engine.venue.text + listing
+    refused = engine.apply(source.event("card", time=2, scope="rules", card=card)).refused
+    assert refused is not None
+    assert (refused.code, refused.field) == ("bad_card", "instrument")
+    other = card.replace('maintenance = "0.004"', 'maintenance = "0.003"', 1)
+    assert not engine.apply(source.event("card", time=2, scope="listing", card=other))
+    assert engine.apply(source.event("card", time=2, scope="listing", card=card))
+    assert [own.symbol for own in engine.venue.instruments][-1] == "NEW"
+    assert engine.pool("alice") == before
+    assert engine.apply(source.mark("NEW", 10, time=3))
+    assert engine.apply(source.fees("NEW", taker=0, maker=0, time=3))
+    fields = {"buyer": "alice", "seller": "bob", "taker": "buy", "time": 4}
+    assert engine.apply(source.fill("NEW", 10, 100, **fields))
+    engine.snapshot()
+    assert engine.apply(source.mark("BTC", 60_000, time=5)), "the marks of both are kept apart"
+    assert engine.prices.mark_ticks("NEW") == 1_000
+    told = engine.hash
+    engine.close()
+    with ac.Engine.open(tmp_path) as again:
+        assert again.hash == told
+    assert ac.Journal(tmp_path).verify(recount=True)["state"] == told

@@ -59,7 +59,7 @@ class Told:
     """The rows of a journal and what the core holds at its end, to be altered."""
 
     def __init__(self, root: Path) -> None:
-        self.engine = written(root, LINEAR, BACKSTOP, 5, 1_200)
+        self.engine = written(root, LINEAR, BACKSTOP, 6, 1_200)
         self.of = _core._journal_of(root / "journal")
         self.rows = ac.Journal(root / "journal").rows()
         native = self.engine.native

@@ -92,6 +92,20 @@ brackets = [
   { floor = "1", maintenance = "0.02", max_leverage = "20" },
 ]
 """
+LISTED = """
+[[instrument]]
+symbol = "CCC"
+kind = "linear"
+price_tick = "0.02"
+mark_tick = "0.01"
+lot = "0.1"
+[instrument.tiers]
+by = "size"
+brackets = [
+  { floor = "0", maintenance = "0.01", max_leverage = "40" },
+  { floor = "50", maintenance = "0.05", max_leverage = "10" },
+]
+"""
 BACKSTOP = """
 schema = "aivora-liquidation/0"
 close = "staged"
@@ -317,10 +331,24 @@ class Wild:
             ("index", {"instrument": symbol, "index_ticks": self.marks[symbol]}),
             ("advice", {"pool": pool, "model": "made-up", "score": 900}),
         ]
+        if "CCC" not in self.symbols and not self.dice.randrange(30):
+            return self.list_another()
         if not self.dice.randrange(200):
             rare = [("delist", {"instrument": "BBB", "price_ticks": self.marks["BBB"]})]
         name, fields = self.one(rare)
-        self.tell(name, **fields)
+        return self.tell(name, **fields)
+
+    def list_another(self) -> None:
+        """A third instrument is listed, while the others trade."""
+        card = self.engine.venue.text + LISTED
+        self.tell("card", scope="listing", card=card)
+        if self.engine.venue.text != card:
+            return  # it was not the event's turn
+        self.card = card
+        self.symbols.append("CCC")
+        self.marks["CCC"] = 50_000
+        self.mark("CCC")
+        self.tell("fees", instrument="CCC", taker="0.0005", maker="0.0001")
 
 
 def written(root: Path, card: str, policy: str | None, seed: int, count: int) -> ac.Engine:

@@ -23,6 +23,7 @@ from aivora_core.audit.state import (
     FIRST_FORCED,
     LOTS_MAX,
     Liquidation,
+    Market,
     Order,
     Pool,
     Position,
@@ -36,12 +37,7 @@ from aivora_core.audit.state import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from aivora_core.audit.state import (
-        Forced,
-        Key,
-        Market,
-        Outcome,
-    )
+    from aivora_core.audit.state import Forced, Key, Outcome
 
 __all__ = ["Mismatch", "Recount"]
 
@@ -775,9 +771,11 @@ class Recount(Liquidator):
         """Another card comes into force."""
         old, self.card = self.card, read_card(f["card"])
         self.check_on = check_on(f["card"])
-        for symbol, market in self.markets.items():
-            if market.taker == old.instruments[symbol].taker_fee:
-                market.taker = self.card.instruments[symbol].taker_fee
+        for symbol, instrument in self.card.instruments.items():
+            if symbol not in old.instruments:
+                self.markets[symbol] = Market(instrument.taker_fee)
+            elif self.markets[symbol].taker == old.instruments[symbol].taker_fee:
+                self.markets[symbol].taker = instrument.taker_fee
         self.look_at_all()
 
 

@@ -17,6 +17,8 @@ pub enum Scope {
     Tiers,
     /// Haircuts and liability weights of assets.
     Haircuts,
+    /// Nothing of what is there: instruments are listed behind those that are.
+    Listing,
 }
 
 impl Scope {
@@ -27,6 +29,7 @@ impl Scope {
             Self::Rules => "rules",
             Self::Tiers => "tiers",
             Self::Haircuts => "haircuts",
+            Self::Listing => "listing",
         }
     }
 }
@@ -52,7 +55,7 @@ impl Ended {
 }
 
 words! {
-    Scope, [Scope::Rules, Scope::Tiers, Scope::Haircuts], Scope::name;
+    Scope, [Scope::Rules, Scope::Tiers, Scope::Haircuts, Scope::Listing], Scope::name;
     Ended, [Ended::Expired, Ended::TimedOut], Ended::name;
 }
 
@@ -435,7 +438,7 @@ events! {
         /// The price of settlement.
         price: MarkTicks,
     }
-    /// The rules change: another card comes into force, of the same instruments and assets with the same grids.
+    /// The rules change: another card comes into force, of the same instruments and assets with the same grids; `listing` adds instruments.
     29 Card = "card" {
         /// What it may change.
         scope: Scope,

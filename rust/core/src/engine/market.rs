@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::event::{Scope, What};
 use super::outcome::{Cancelled, Outcome};
-use super::state::{Fee, State, lost, positive, sum, taker_of};
+use super::state::{Fee, Market, State, lost, positive, sum, taker_of};
 use crate::data::{Book, CheckOn, Instrument, InstrumentId, Level, Venue};
 use crate::margin::{Funding, Holdings, PoolId};
 use crate::numbers::{Error, ErrorKind, MarkTicks, Rate, Result};
@@ -242,6 +242,8 @@ impl State {
             }
             market.book = book;
         }
+        let listed = venue.instruments().iter().skip(self.markets.len());
+        self.markets.extend(listed.map(Market::new));
         self.hashes.touch_all();
         self.card = card.into();
         self.venue = venue;
@@ -270,11 +272,20 @@ fn within_scope(old: &Venue, new: &Venue, scope: Scope) -> Result<()> {
         let limit = format!("must be a card of {}", old.name());
         return Err(Error::new(ErrorKind::BadCard, "name", new.name(), limit));
     }
+    let count = |venue: &Venue| venue.instruments().len();
+    if scope != Scope::Listing && count(old) != count(new) {
+        return refuse("instrument");
+    }
     if scope == Scope::Rules {
         return Ok(());
     }
     if old.rules() != new.rules() {
         return refuse("rules");
+    }
+    if scope == Scope::Listing {
+        let kept = new.instruments().get(..old.instruments().len());
+        let as_it_was = kept == Some(old.instruments()) && old.assets() == new.assets();
+        return if as_it_was { Ok(()) } else { refuse("instrument") };
     }
     if scope == Scope::Tiers && old.assets() != new.assets() {
         return refuse("asset");

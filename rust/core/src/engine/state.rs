@@ -50,6 +50,25 @@ pub(super) struct Market {
     pub(super) short: i128,
 }
 
+impl Market {
+    /// Nothing is known of it yet.
+    pub(super) fn new(instrument: &Instrument) -> Self {
+        Self {
+            taker: taker_of(instrument),
+            book: Book::new(Arc::new(instrument.clone())),
+            index: None,
+            last: None,
+            sources: BTreeMap::new(),
+            funding: None,
+            maker: None,
+            halted: false,
+            delisted: false,
+            long: 0,
+            short: 0,
+        }
+    }
+}
+
 /// What the venue has in one asset, in quanta. What pools have beside it is in their balances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Funds {
@@ -148,23 +167,10 @@ impl State {
             "" => Policy::default(),
             text => Policy::from_toml(text)?,
         };
-        let market = |instrument: &Instrument| Market {
-            taker: taker_of(instrument),
-            book: Book::new(Arc::new(instrument.clone())),
-            index: None,
-            last: None,
-            sources: BTreeMap::new(),
-            funding: None,
-            maker: None,
-            halted: false,
-            delisted: false,
-            long: 0,
-            short: 0,
-        };
         let prices = Prices::new(Arc::clone(&venue));
         Ok(Self {
             watch: Watch::new(Ledger::new(Arc::clone(&venue)), prices)?,
-            markets: venue.instruments().iter().map(market).collect(),
+            markets: venue.instruments().iter().map(Market::new).collect(),
             funds: vec![Funds::default(); venue.assets().len()],
             policy,
             standings: Vec::new(),

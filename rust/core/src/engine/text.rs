@@ -269,7 +269,7 @@ impl Writer<'_> {
                 self.field(&format!("{name}_order"), "Option<u64>")?;
             }
             "Arc<[Level]>" => self.levels(name)?,
-            "Scope" => self.word(name, &["rules", "tiers", "haircuts"])?,
+            "Scope" => self.word(name, &["rules", "tiers", "haircuts", "listing"])?,
             "Ended" => self.word(name, &["expired", "timed_out"])?,
             "u16" => self.number::<u16>(name)?.put(&mut self.bytes),
             "u64" => self.number::<u64>(name)?.put(&mut self.bytes),

@@ -17,7 +17,7 @@ use super::leg::{Leg, LegSide, PoolKind};
 use super::names::Names;
 use super::portfolio::{Balance, PoolId, Portfolio};
 use super::requirement::terms;
-use super::update::{Position, same_grids};
+use super::update::{Position, same_grids_of};
 
 /// One pool: what it is, and what it holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -480,12 +480,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// The same pools under another card of the same instruments and assets.
+    /// The same pools under another card of the same instruments and assets, with perhaps more instruments behind them.
     ///
     /// # Errors
     /// `bad_card` for a card of others.
     pub fn under(&self, venue: Arc<Venue>) -> Result<Self> {
-        same_grids(&self.venue, &venue)?;
+        same_grids_of(&self.venue, &venue)?;
         Ok(Self { venue, ..self.clone() })
     }
 

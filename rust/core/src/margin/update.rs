@@ -332,17 +332,27 @@ impl Portfolio {
     }
 }
 
+fn other_grids(field: &str, value: &str) -> Error {
+    let limit = "must have the instruments and assets of the card in force, with their grids";
+    Error::new(ErrorKind::BadCard, field, value, limit)
+}
+
 /// Refuses a card under which a lot, a tick or a quantum would be another.
 pub(super) fn same_grids(old: &Venue, new: &Venue) -> Result<()> {
-    let other = |field: &str, value: &str| {
-        let limit = "must have the instruments and assets of the card in force, with their grids";
-        Err(Error::new(ErrorKind::BadCard, field, value, limit))
-    };
+    if old.instruments().len() != new.instruments().len() {
+        return Err(other_grids("instrument", &new.instruments().len().to_string()));
+    }
+    same_grids_of(old, new)
+}
+
+/// The same of those that the card in force has; the other may list more instruments behind them.
+pub(super) fn same_grids_of(old: &Venue, new: &Venue) -> Result<()> {
+    let other = |field: &str, value: &str| Err(other_grids(field, value));
     let of = |i: &Instrument| {
         let ticks = (i.price_tick(), i.mark_tick(), i.lot());
         (i.symbol().to_owned(), i.contract(), ticks, i.settlement(), i.quantum())
     };
-    if old.instruments().len() != new.instruments().len() {
+    if old.instruments().len() > new.instruments().len() {
         return other("instrument", &new.instruments().len().to_string());
     }
     for (a, b) in old.instruments().iter().zip(new.instruments()) {

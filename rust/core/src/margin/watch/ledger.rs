@@ -214,7 +214,7 @@ impl Watch<Ledger> {
         Ok(watch)
     }
 
-    /// Another card comes into force.
+    /// Another card comes into force, which may list instruments behind those that are.
     ///
     /// # Errors
     /// `bad_card` for a card of other instruments or assets; those of [`Watch::new`]. The card in force is as it was then.

@@ -117,8 +117,12 @@ impl<H: Holdings> Watch<H> {
     /// Watches other holdings of the same pools, under another card.
     pub(super) fn replace(&mut self, portfolio: H, venue: &Arc<Venue>) -> Result<Changes> {
         let mut prices = Prices::new(Arc::clone(venue));
+        // Instruments may be listed behind those that are; the places of assets follow them.
+        let listed = self.portfolio.venue().instruments().len();
+        let more = venue.instruments().len().checked_sub(listed).ok_or_else(broken)?;
         for place in 0..self.prices.places() {
-            prices.put(place, self.prices.ticks(place))?;
+            let to = if place < listed { place } else { place + more };
+            prices.put(to, self.prices.ticks(place))?;
         }
         let new = Self::new(portfolio, prices)?;
         let mut changes = Changes::default();
