@@ -673,6 +673,24 @@ def test_policies_are_compared_on_one_state(capsys: pytest.CaptureFixture[str]) 
     assert rows["minimal"]["closed"] <= rows["full"]["closed"]
 
 
+def test_policies_are_compared_on_what_a_journal_ends_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = str(tmp_path / "day")
+    with ac.Engine("demo", journal=root, fsync="none") as engine:
+        for _ in day(engine, 400, accounts=30):
+            pass
+    assert main(["liquidate", "--compare", "--journal", root, "--drop", "9", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["state"], found["journal"]) == (engine.hash, root)
+    rows = {row["policy"]: row for row in found["policies"]}
+    # The day has no books: who is liquidated is deleveraged.
+    assert all(row["started"] == row["finished"] > 0 for row in rows.values())
+    assert rows["full"]["deleveraged"] > 0
+    assert main(["liquidate", "--journal", root, "--counterparty", "nobody"]) == 2
+    assert "no such pool" in capsys.readouterr().err
+
+
 def test_a_fork_is_told_nothing_of_the_other() -> None:
     engine, source = opened()
     before = engine.hash

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -46,6 +47,8 @@ multiplier = "10"
 by = "notional"
 brackets = [{ floor = "0", maintenance = "0.005", max_leverage = "50" }]
 """
+
+HARDER = 'maintenance = "0.5", max_leverage = "1"'
 
 
 class World:
@@ -293,3 +296,21 @@ def test_amounts_of_two_assets_are_not_compared() -> None:
     refused = engine.apply(order).refused
     assert refused is not None
     assert refused.code == "bad_collateral"
+
+
+def test_a_long_and_a_short_that_are_both_liquidated_meet() -> None:
+    world = World(None, alice=2_000, bob=2_000)
+    world.trade("alice", "bob", 1)
+    text = ac.Venue.load("demo").text
+    harder = re.sub(r'maintenance = "[^"]+", max_leverage = "\d+"', HARDER, text)
+    told = world.tell(world.source.event("card", time=1, scope="tiers", card=harder))
+    assert told.names.count("forced_order") == 2, "nobody covers that"
+    first_end = world.expire(told)
+    assert first(first_end, "liquidation_held")["gate"] == "no_counterparty"
+    others = world.engine.forced_orders
+    assert [order["pool"] for order in others] == ["bob/cross"]
+    event = world.source.event("forced_end", time=3, order=others[0]["order"], reason="expired")
+    met = world.tell(event)
+    assert first(met, "deleveraged")["counterparty"] == "alice/cross"
+    assert world.engine.forced_orders == []
+    assert world.engine.pool("alice")["legs"] == world.engine.pool("bob")["legs"] == []

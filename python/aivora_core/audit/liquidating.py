@@ -63,10 +63,13 @@ class Liquidator(State):
 
     def go_on(self) -> None:
         """Make the steps that are due, pool by pool."""
-        waiting = [label for label, own in self.liquidations.items() if own.order is None]
-        for pool in sorted(
-            (self.pools[label] for label in waiting), key=lambda own: (own.account, own.name)
-        ):
+        waiting = [
+            (own.missed is None, self.pools[label].account, self.pools[label].name, label)
+            for label, own in self.liquidations.items()
+            if own.order is None
+        ]
+        for *_, label in sorted(waiting):
+            pool = self.pools[label]
             for _ in range(STEPS_MAX):
                 own = self.liquidations.get(pool.label)
                 if own is None or own.order is not None:

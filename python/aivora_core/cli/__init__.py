@@ -78,6 +78,7 @@ def _journal_commands(
 ) -> None:
     """The commands that read a journal."""
     from aivora_core.cli import journal
+    from aivora_core.day import MAKER
 
     replay = sub.add_parser("replay", parents=[shared], help="take a journal's events again")
     replay.add_argument("journal", metavar="DIR")
@@ -99,6 +100,10 @@ def _journal_commands(
     liquidate.add_argument("--compare", action="store_true", help="all of them (the default)")
     liquidate.add_argument("--venue", help="built-in card or path of a TOML card")
     liquidate.add_argument("--policy", action="append", default=[], metavar="FILE", help="one more")
+    liquidate.add_argument("--journal", metavar="DIR", help="the state that a journal ends with")
+    liquidate.add_argument(
+        "--counterparty", default=MAKER, metavar="POOL", help=f"who takes the other side ({MAKER})"
+    )
     liquidate.add_argument("--drop", type=int, default=5, help="by how many percent marks fall (5)")
     liquidate.add_argument("--accounts", type=int, default=200)
     liquidate.add_argument("--seed", type=int, default=20251010)

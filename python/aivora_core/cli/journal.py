@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aivora_core import _core
 from aivora_core.cli.answer import Answer
-from aivora_core.day import MAKER, day, shocked
+from aivora_core.day import day, shocked
 from aivora_core.engine import Engine, Journal
 from aivora_core.errors import InvariantBroken, JournalError, Refused
 from aivora_core.explain import amount
@@ -90,12 +90,25 @@ def _given(engine: Engine, path: str) -> Iterator[Any]:
 
 
 def liquidate(a: argparse.Namespace) -> Answer:
-    """Run every liquidation policy on the same made-up state and books, after the same fall."""
-    engine, marks = shocked(a.venue or "demo", a.accounts, a.drop, a.seed)
+    """Run every liquidation policy on the same state and books, after the same fall."""
+    if a.journal:
+        engine = Journal(a.journal).replay()
+        known = {
+            own.symbol: engine.prices.mark_ticks(own.symbol) for own in engine.venue.instruments
+        }
+        marks = {
+            symbol: (ticks - ticks * a.drop // 100) * engine.venue[symbol].mark_tick
+            for symbol, ticks in known.items()
+            if ticks is not None
+        }
+        what = f"{engine.native.pool_count():,} pools at the end of {a.journal}"
+    else:
+        engine, marks = shocked(a.venue or "demo", a.accounts, a.drop, a.seed)
+        what = f"{a.accounts:,} accounts (made up, seed {a.seed}; no figure is anybody's)"
     policies = dict(POLICIES)
     for path in a.policy:
         policies[Path(path).stem] = Path(path).read_text("utf-8")
-    rows = compare(engine, marks, MAKER, policies=policies)
+    rows = compare(engine, marks, a.counterparty, policies=policies)
     quantum = engine.venue.assets[engine.venue.settlement]["quantum"]
 
     def shown(row: dict[str, Any], name: str) -> str:
@@ -108,9 +121,8 @@ def liquidate(a: argparse.Namespace) -> Answer:
         for row in rows
     ]
     head = ("policy", "pools", "orders", "adl", "closed", "left", "fees", "insured", "shared")
-    made = f"{a.accounts:,} accounts (made up, seed {a.seed}; no figure is anybody's)"
     lines = [
-        f"{made}, marks down by {a.drop}%",
+        f"{what}, marks down by {a.drop}%",
         f"the same state and books for each; in {engine.venue.settlement}, with a fee of 0.5%",
         "",
         table(cells, head),
@@ -118,7 +130,9 @@ def liquidate(a: argparse.Namespace) -> Answer:
         "  closed: by forced orders, at the mark; left: to the pools when it was over;",
         "  insured: paid by the fund; shared: borne by others' profits",
     ]
-    data = {"accounts": a.accounts, "drop_percent": a.drop, "seed": a.seed, "policies": rows}
+    state = {"journal": a.journal, "state": engine.hash}
+    made = {"accounts": a.accounts, "seed": a.seed}
+    data = (state if a.journal else made) | {"drop_percent": a.drop, "policies": rows}
     return Answer(data, "\n".join(lines))
 
 

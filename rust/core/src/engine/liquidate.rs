@@ -73,10 +73,13 @@ impl State {
             return Ok(());
         }
         let waits = |(_, own): &(&PoolId, &Liquidation)| own.order.is_none();
-        let waiting = self.liquidations.iter().filter(waits).map(|(pool, _)| *pool);
-        let mut waiting: Vec<PoolId> = waiting.collect();
-        self.by_name(&mut waiting, |pool| *pool);
-        for pool in waiting {
+        let waiting = self.liquidations.iter().filter(waits);
+        let mut waiting: Vec<_> =
+            waiting.map(|(pool, own)| (*pool, own.missed.is_none())).collect();
+        self.by_name(&mut waiting, |(pool, _)| *pool);
+        // What a book did not take is deleveraged before others ask it again: a pool with an order out is nobody's counterparty.
+        waiting.sort_by_key(|(_, asks)| *asks);
+        for (pool, _) in waiting {
             for _ in 0..STEPS_MAX {
                 // An order may be out by now, or the liquidation be over.
                 if self.liquidations.get(&pool).is_none_or(|own| own.order.is_some()) {
