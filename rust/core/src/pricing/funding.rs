@@ -1,0 +1,210 @@
+//! The premium of a sample, and the funding rate of an interval. `docs/spec/pricing.md`, "Funding".
+
+use crate::numbers::rounding::div_round;
+use crate::numbers::{Error, ErrorKind, MarkTicks, Rate, Result, Rounding};
+
+/// A premium or a rate is a whole number of these parts of one: 10^-12.
+pub const UNIT: i64 = 1_000_000_000_000;
+
+/// The most samples of an interval.
+pub const SAMPLES_MAX: u32 = 1 << 20;
+
+/// The largest premium or rate either way: a hundred times the price.
+pub const RATE_MAX: i64 = 100 * UNIT;
+
+/// How much each sample counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Average {
+    /// All alike.
+    Mean,
+    /// The n-th as much as n of the first.
+    Rising,
+}
+
+/// What of the average and the interest is the rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// `average + clamp(interest − average, ±most)`; without a most `average + interest`.
+    Interest {
+        /// The interest of an interval.
+        interest: i64,
+        /// The most that it moves the average by.
+        clamp: Option<i64>,
+    },
+    /// What of the average is beyond the band.
+    DeadBand(i64),
+}
+
+/// How a funding rate is made; rates in parts of [`UNIT`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FundingRule {
+    /// How samples are weighed.
+    pub average: Average,
+    /// What becomes of the average.
+    pub shape: Shape,
+    /// The lowest and the highest rate, before it is scaled.
+    pub bounds: Option<(i64, i64)>,
+    /// What part of it one payment is.
+    pub scale: Rate,
+    /// How many decimals it has; the others are rounded.
+    pub decimals: u32,
+    /// How.
+    pub rounding: Rounding,
+}
+
+impl FundingRule {
+    /// Refuses a rule that is none.
+    ///
+    /// # Errors
+    /// `out_of_range` for rates past a hundred times the price, a band or clamp below 0, bounds that cross, more than 12 decimals.
+    pub fn check(&self) -> Result<()> {
+        let within = |field: &str, value: i64, low: i64| {
+            if (low..=RATE_MAX).contains(&value) {
+                return Ok(());
+            }
+            let limit = format!("must be {low} to {RATE_MAX} parts of {UNIT}");
+            Err(Error::new(ErrorKind::OutOfRange, field, value, limit))
+        };
+        match self.shape {
+            Shape::Interest { interest, clamp } => {
+                within("interest", interest, -RATE_MAX)?;
+                within("clamp", clamp.unwrap_or(0), 0)?;
+            }
+            Shape::DeadBand(band) => within("dead_band", band, 0)?,
+        }
+        if let Some((floor, cap)) = self.bounds {
+            within("floor", floor, -RATE_MAX)?;
+            within("cap", cap, floor)?;
+        }
+        if self.decimals > 12 {
+            let limit = "must be 0 to 12";
+            return Err(Error::new(ErrorKind::OutOfRange, "decimals", self.decimals, limit));
+        }
+        Ok(())
+    }
+
+    /// The rate of an interval, in parts of [`UNIT`]; none without a sample. Exact until its last division, which rounds to the
+    /// decimals.
+    ///
+    /// # Errors
+    /// `overflow`; `off_grid` where the rounding is `exact` and it is not.
+    pub fn rate(&self, samples: &Samples) -> Result<Option<i64>> {
+        let (sum, weight) = samples.weighed(self.average);
+        if weight == 0 {
+            return Ok(None);
+        }
+        let whole = |rate: i64| i128::from(rate) * weight;
+        let shaped = match self.shape {
+            Shape::Interest { interest, clamp: None } => sum + whole(interest),
+            Shape::Interest { interest, clamp: Some(most) } => {
+                sum + (whole(interest) - sum).clamp(-whole(most), whole(most))
+            }
+            Shape::DeadBand(band) => sum - sum.clamp(-whole(band), whole(band)),
+        };
+        let bound = self.bounds.map_or(shaped, |(low, high)| shaped.clamp(whole(low), whole(high)));
+        let step = 10_i128.pow(12 - self.decimals.min(12));
+        let overflow = || Error::overflow("funding rate", bound);
+        let scaled = bound.checked_mul(i128::from(self.scale.num())).ok_or_else(overflow)?;
+        let parts = weight * i128::from(self.scale.den()) * step;
+        let rounded = div_round(scaled, parts, self.rounding).ok_or_else(|| {
+            let limit = format!("has more than {} decimals", self.decimals);
+            Error::new(ErrorKind::OffGrid, "funding rate", bound, limit)
+        })?;
+        i64::try_from(rounded * step).map(Some).map_err(|_| overflow())
+    }
+}
+
+/// The samples of an interval, as far as a rate needs them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Samples {
+    count: u32,
+    sum: i128,
+    rising: i128,
+    weight: i128,
+}
+
+impl Samples {
+    /// Adds the premium of the n-th sample, from 1: one that is missing leaves its place out.
+    ///
+    /// # Errors
+    /// `out_of_range` for a premium past a hundred times the price, or a place that is none.
+    #[inline]
+    pub fn add(&mut self, place: u32, premium: i64) -> Result<()> {
+        if premium.unsigned_abs() > RATE_MAX.unsigned_abs() || !(1..=SAMPLES_MAX).contains(&place) {
+            return Err(refused(place, premium));
+        }
+        self.count += 1;
+        self.sum += i128::from(premium);
+        self.rising += i128::from(premium) * i128::from(place);
+        self.weight += i128::from(place);
+        Ok(())
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    fn weighed(&self, average: Average) -> (i128, i128) {
+        match average {
+            Average::Mean => (self.sum, self.count.into()),
+            Average::Rising => (self.rising, self.weight),
+        }
+    }
+}
+
+#[cold]
+fn refused(place: u32, premium: i64) -> Error {
+    if (1..=SAMPLES_MAX).contains(&place) {
+        let limit = format!("must be within {RATE_MAX} parts of {UNIT} either way");
+        return Error::new(ErrorKind::OutOfRange, "premium", premium, limit);
+    }
+    Error::new(ErrorKind::OutOfRange, "sample", place, format!("must be 1 to {SAMPLES_MAX}"))
+}
+
+/// The premium of one sample: how far the prices at which the book would fill a given size are beyond the index, as a part of it,
+/// in parts of [`UNIT`], `half_even`.
+///
+/// ```
+/// # use aivora::numbers::MarkTicks;
+/// # use aivora::pricing::funding::premium;
+/// let ticks = |ticks| MarkTicks::new(ticks, "price");
+/// assert_eq!(premium(ticks(10_010)?, ticks(10_020)?, ticks(10_000)?)?, 1_000_000_000);
+/// assert_eq!(premium(ticks(9_990)?, ticks(10_020)?, ticks(10_000)?)?, 0);
+/// # Ok::<(), aivora::numbers::Error>(())
+/// ```
+///
+/// # Errors
+/// `overflow` for a premium past a hundred times the index.
+pub fn premium(impact_bid: MarkTicks, impact_ask: MarkTicks, index: MarkTicks) -> Result<i64> {
+    let (bid, ask, index) = (impact_bid.get(), impact_ask.get(), index.get());
+    let beyond = (bid - index).max(0) - (index - ask).max(0);
+    let found = div_round(i128::from(beyond) * i128::from(UNIT), index.into(), Rounding::HalfEven);
+    let found = found.and_then(|found| i64::try_from(found).ok());
+    let within = found.filter(|found| found.unsigned_abs() <= RATE_MAX.unsigned_abs());
+    within.ok_or_else(|| Error::overflow("premium", beyond))
+}
+
+/// The rates of intervals of so many samples each, one after the other; a rest that fills none is left out.
+///
+/// # Errors
+/// Those of [`FundingRule::check`], [`FundingRule::rate`] and [`Samples::add`]; `out_of_range` for an interval without samples.
+pub fn rates(
+    rule: &FundingRule,
+    premiums: &[i64],
+    interval: u32,
+    out: &mut Vec<i64>,
+) -> Result<()> {
+    rule.check()?;
+    let size = usize::try_from(interval).ok().filter(|_| (1..=SAMPLES_MAX).contains(&interval));
+    let size = size.ok_or_else(|| refused(interval, 0))?;
+    for chunk in premiums.chunks_exact(size) {
+        let mut samples = Samples::default();
+        for (place, premium) in (1..).zip(chunk) {
+            samples.add(place, *premium)?;
+        }
+        out.extend(rule.rate(&samples)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,432 @@
+//! An index of several sources. `docs/spec/pricing.md`, "Sources" and "The index".
+
+use crate::numbers::limits::TICKS_MAX;
+use crate::numbers::rounding::div_round;
+use crate::numbers::{Error, ErrorKind, MarkTicks, Rate, Result, Rounding};
+
+/// The most sources that an index may have.
+pub const SOURCES_MAX: usize = 64;
+
+/// One source of an index. Prices in mark ticks, times in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its weight, at least 1.
+    pub weight: u32,
+    /// How old its price may be.
+    pub max_age: i64,
+    /// How long its price may be told without a change.
+    pub frozen_after: Option<i64>,
+    /// The lowest price that it can tell.
+    pub floor: Option<i64>,
+    /// The highest.
+    pub cap: Option<i64>,
+}
+
+/// How the prices of live sources become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blend {
+    /// The one in the middle.
+    Median,
+    /// The one at which half of the weight is reached.
+    WeightedMedian,
+    /// Their mean by weight.
+    WeightedMean,
+}
+
+/// What becomes of a source that is too far from the median.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnOutlier {
+    /// It is left out.
+    Exclude,
+    /// It counts at the edge of what is near enough.
+    Clamp,
+}
+
+/// How an index is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexRule {
+    /// Of what.
+    pub sources: Vec<Source>,
+    /// How.
+    pub blend: Blend,
+    /// How far from the median, as a part of it, is too far.
+    pub outlier: Option<(Rate, OnOutlier)>,
+    /// The fewest live sources.
+    pub min_live: usize,
+}
+
+/// What a source is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceState {
+    /// It has told nothing.
+    Missing,
+    /// Its price is not above 0.
+    NonPositive,
+    /// It can tell no price beyond this.
+    Clamped,
+    /// Its price is too old.
+    Stale,
+    /// Its price does not change.
+    Frozen,
+    /// It is too far from the others.
+    Outlier,
+    /// It counts.
+    Live,
+}
+
+impl SourceState {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::NonPositive => "non_positive",
+            Self::Clamped => "clamped",
+            Self::Stale => "stale",
+            Self::Frozen => "frozen",
+            Self::Outlier => "outlier",
+            Self::Live => "live",
+        }
+    }
+}
+
+/// What a source has told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Told {
+    price: i64,
+    /// When it was told, and when it last was another.
+    time: i64,
+    changed: i64,
+}
+
+/// An index and the sources that it was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IndexValue {
+    /// The index; none with too few live sources.
+    pub price: Option<MarkTicks>,
+    /// How many sources count.
+    pub live: usize,
+    /// The time of the oldest price among them.
+    pub oldest: Option<i64>,
+}
+
+/// A price that counts, with its weight.
+type Weighed = (i64, u32);
+
+/// An index, as its sources tell their prices.
+///
+/// ```
+/// # use aivora::pricing::index::{Blend, Index, IndexRule, Source};
+/// let source = |name: &str| Source {
+///     name: name.into(), weight: 1, max_age: 10_000, frozen_after: None, floor: None, cap: None,
+/// };
+/// let rule = IndexRule {
+///     sources: vec![source("a"), source("b"), source("c")],
+///     blend: Blend::Median, outlier: None, min_live: 2,
+/// };
+/// let mut index = Index::new(rule)?;
+/// for (place, price) in [6_400_000, 6_400_300, 9_000_000].into_iter().enumerate() {
+///     index.observe(place, price, 1_000)?;
+/// }
+/// assert_eq!(index.value(2_000).price.map(|price| price.get()), Some(6_400_300));
+/// assert_eq!(index.value(20_000).price, None);
+/// # Ok::<(), aivora::numbers::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    rule: IndexRule,
+    told: Vec<Option<Told>>,
+}
+
+impl Index {
+    /// Nothing is told yet.
+    ///
+    /// # Errors
+    /// `out_of_range` for no sources or too many, a weight of 0, an age below 0, bounds that cross, more live sources than there
+    /// are; `duplicate_key` for two of a name.
+    pub fn new(rule: IndexRule) -> Result<Self> {
+        check(&rule)?;
+        let told = vec![None; rule.sources.len()];
+        Ok(Self { rule, told })
+    }
+
+    /// How it is made.
+    #[must_use]
+    pub fn rule(&self) -> &IndexRule {
+        &self.rule
+    }
+
+    /// A source tells a price, in mark ticks; one that is not above 0 is kept, and its source does not count.
+    ///
+    /// # Errors
+    /// `unknown_name` for a place that is none; `stale_event` for a time before that of its last price; `out_of_range` for a price
+    /// beyond the bounds of floor 0. Nothing is changed then.
+    pub fn observe(&mut self, source: usize, price: i64, time: i64) -> Result<()> {
+        let of = self.rule.sources.len();
+        let known = self.told.get_mut(source).ok_or_else(|| {
+            let limit = format!("must be 0 to {}", of - 1);
+            Error::new(ErrorKind::OutOfRange, "source", source, limit)
+        })?;
+        if price.unsigned_abs() > TICKS_MAX.unsigned_abs() {
+            let limit = format!("at most {TICKS_MAX} mark ticks either way");
+            return Err(Error::new(ErrorKind::OutOfRange, "price", price, limit));
+        }
+        let last = *known;
+        if let Some(last) = last.filter(|last| time < last.time) {
+            let limit = format!("time does not go back: its last price is of {} ms", last.time);
+            return Err(Error::new(ErrorKind::StaleEvent, "time", time, limit));
+        }
+        let same = last.filter(|last| last.price == price);
+        *known = Some(Told { price, time, changed: same.map_or(time, |last| last.changed) });
+        Ok(())
+    }
+
+    /// The state of each source.
+    #[must_use]
+    pub fn states(&self, now: i64) -> Vec<SourceState> {
+        let mut found: Vec<_> = (0..self.told.len()).map(|place| self.alone(place, now)).collect();
+        let band = self.band(now, None);
+        for (state, told) in found.iter_mut().zip(&self.told) {
+            let far = told.is_some_and(|told| band.is_some_and(|band| band.is_outside(told.price)));
+            if *state == SourceState::Live && far {
+                *state = SourceState::Outlier;
+            }
+        }
+        found
+    }
+
+    /// The index at a time.
+    #[must_use]
+    pub fn value(&self, now: i64) -> IndexValue {
+        self.value_with(now, None)
+    }
+
+    /// Between what and what the index is, whatever one source tells, and where it tells nothing that counts; none where there may
+    /// be no index then.
+    #[must_use]
+    pub fn reach(&self, source: usize, now: i64) -> Option<(MarkTicks, MarkTicks)> {
+        let others = self.candidates(now, Some((source, None)));
+        let mut found: Option<(MarkTicks, MarkTicks)> = None;
+        for price in std::iter::once(None).chain(self.turns(&others).into_iter().map(Some)) {
+            let price = self.value_with(now, Some((source, price))).price?;
+            let (low, high) = found.unwrap_or((price, price));
+            found = Some((low.min(price), high.max(price)));
+        }
+        found
+    }
+
+    /// The prices of one source, beside others, at which the index may turn: where it passes another, where it leaves the band, and
+    /// where it takes another out of the band by moving the median. Between two of them the index only rises with it.
+    fn turns(&self, others: &[Weighed]) -> Vec<i64> {
+        let mut turns = vec![1, TICKS_MAX];
+        let mut near = |price: i128| {
+            for price in price - 2..=price + 2 {
+                turns.extend(i64::try_from(price.clamp(1, TICKS_MAX.into())));
+            }
+        };
+        for (price, _) in others {
+            near(i128::from(*price));
+        }
+        let Some((outlier, _)) = self.rule.outlier else { return turns };
+        let (num, den) = (i128::from(outlier.num()), i128::from(outlier.den()));
+        let ratio =
+            |price: i128, num: i128, den: i128| div_round(price * num, den, Rounding::Floor);
+        let prices = || others.iter().map(|(price, _)| i128::from(*price));
+        for one in prices() {
+            // It is the median, or one of the two beside it.
+            let edges = [ratio(one, den, den + num), ratio(one, den, den - num)];
+            for median in edges.into_iter().flatten() {
+                near(median);
+                prices().for_each(|other| near(2 * median - other));
+            }
+            let own = [ratio(one, den + num, den - num), ratio(one, den - num, den + num)];
+            own.into_iter().flatten().for_each(&mut near);
+            // The median is of two others.
+            for other in prices() {
+                for part in [den - num, den + num] {
+                    ratio(one + other, part, 2 * den).into_iter().for_each(&mut near);
+                }
+            }
+        }
+        turns.sort_unstable();
+        turns.dedup();
+        turns
+    }
+
+    /// The state of a source, but for how far it is from the others.
+    fn alone(&self, place: usize, now: i64) -> SourceState {
+        let (Some(of), Some(told)) =
+            (self.rule.sources.get(place), self.told.get(place).copied().flatten())
+        else {
+            return SourceState::Missing;
+        };
+        let Told { price, time, changed } = told;
+        if price <= 0 {
+            SourceState::NonPositive
+        } else if of.floor.is_some_and(|floor| price <= floor)
+            || of.cap.is_some_and(|cap| price >= cap)
+        {
+            SourceState::Clamped
+        } else if now.saturating_sub(time) > of.max_age {
+            SourceState::Stale
+        } else if of.frozen_after.is_some_and(|after| time.saturating_sub(changed) > after) {
+            SourceState::Frozen
+        } else {
+            SourceState::Live
+        }
+    }
+
+    /// The prices that may count, by height; one source may be told to be at another price, or away.
+    fn candidates(&self, now: i64, other: Option<(usize, Option<i64>)>) -> Vec<Weighed> {
+        let mut found = Vec::with_capacity(self.told.len());
+        for (place, of) in self.rule.sources.iter().enumerate() {
+            if let Some((_, price)) = other.filter(|(source, _)| *source == place) {
+                found.extend(price.map(|price| (price, of.weight)));
+            } else if self.alone(place, now) == SourceState::Live {
+                let price = self.told.get(place).copied().flatten().map(|told| told.price);
+                found.extend(price.map(|price| (price, of.weight)));
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
+    fn band(&self, now: i64, other: Option<(usize, Option<i64>)>) -> Option<Band> {
+        let (outlier, _) = self.rule.outlier?;
+        Some(Band { twice: twice_median(&self.candidates(now, other))?, outlier })
+    }
+
+    fn value_with(&self, now: i64, other: Option<(usize, Option<i64>)>) -> IndexValue {
+        let mut prices = self.candidates(now, other);
+        if let Some((outlier, action)) = self.rule.outlier
+            && let Some(twice) = twice_median(&prices)
+        {
+            let band = Band { twice, outlier };
+            match action {
+                OnOutlier::Exclude => prices.retain(|(price, _)| !band.is_outside(*price)),
+                OnOutlier::Clamp => {
+                    let (low, high) = band.edges();
+                    for (price, _) in &mut prices {
+                        *price = (*price).clamp(low, high);
+                    }
+                    prices.sort_unstable();
+                }
+            }
+        }
+        let live = prices.len();
+        let enough = live >= self.rule.min_live;
+        let found = if enough { blended(&prices, self.rule.blend) } else { None };
+        let price = found.and_then(|price| MarkTicks::new(price, "index").ok());
+        IndexValue { price, live, oldest: self.oldest(now) }
+    }
+
+    fn oldest(&self, now: i64) -> Option<i64> {
+        let states = self.states(now);
+        let told = self.told.iter().zip(states);
+        let live = told.filter(|(_, state)| *state == SourceState::Live);
+        live.filter_map(|(told, _)| told.map(|told| told.time)).min()
+    }
+}
+
+/// What is near enough to a median: `|price − m| ≤ outlier × m`, with `2m` whole.
+#[derive(Debug, Clone, Copy)]
+struct Band {
+    twice: i128,
+    outlier: Rate,
+}
+
+impl Band {
+    fn is_outside(self, price: i64) -> bool {
+        let off = (2 * i128::from(price) - self.twice).abs();
+        off * i128::from(self.outlier.den()) > i128::from(self.outlier.num()) * self.twice
+    }
+
+    /// `m × (1 ∓ outlier)`, the last tick inside.
+    fn edge(self, up: bool) -> i64 {
+        let (num, den) = (i128::from(self.outlier.num()), i128::from(self.outlier.den()));
+        let (part, rounding) =
+            if up { (den + num, Rounding::Floor) } else { (den - num, Rounding::Ceil) };
+        let edge = div_round(self.twice * part, 2 * den, rounding).unwrap_or(0);
+        i64::try_from(edge.clamp(1, TICKS_MAX.into())).unwrap_or(TICKS_MAX)
+    }
+
+    /// Both edges; where no tick is inside, the ticks on either side.
+    fn edges(self) -> (i64, i64) {
+        let (low, high) = (self.edge(false), self.edge(true));
+        (low.min(high), low.max(high))
+    }
+}
+
+/// Twice the median of prices by height.
+fn twice_median(prices: &[Weighed]) -> Option<i128> {
+    let (last, half) = (prices.len().checked_sub(1)?, prices.len() / 2);
+    let (low, high) = (prices.get(last / 2)?.0, prices.get(half)?.0);
+    Some(i128::from(low) + i128::from(high))
+}
+
+fn blended(prices: &[Weighed], blend: Blend) -> Option<i128> {
+    let half = |twice: i128| div_round(twice, 2, Rounding::HalfEven);
+    match blend {
+        Blend::Median => half(twice_median(prices)?),
+        Blend::WeightedMedian => {
+            let all: u64 = prices.iter().map(|(_, weight)| u64::from(*weight)).sum();
+            let mut reached = 0;
+            for (place, (price, weight)) in prices.iter().enumerate() {
+                reached += u64::from(*weight);
+                if 2 * reached == all {
+                    let next = prices.get(place + 1)?.0;
+                    return half(i128::from(*price) + i128::from(next));
+                }
+                if 2 * reached > all {
+                    return Some(i128::from(*price));
+                }
+            }
+            None
+        }
+        Blend::WeightedMean => {
+            let (mut sum, mut all) = (0_i128, 0_i128);
+            for (price, weight) in prices {
+                sum += i128::from(*price) * i128::from(*weight);
+                all += i128::from(*weight);
+            }
+            div_round(sum, all, Rounding::HalfEven)
+        }
+    }
+}
+
+fn check(rule: &IndexRule) -> Result<()> {
+    let refuse = |field: String, value: String, limit: &str| {
+        Err(Error::new(ErrorKind::OutOfRange, field, value, limit))
+    };
+    let count = rule.sources.len();
+    if !(1..=SOURCES_MAX).contains(&count) {
+        return refuse("source".to_owned(), count.to_string(), "must be 1 to 64 sources");
+    }
+    if !(1..=count).contains(&rule.min_live) {
+        let limit = "must be 1 to the number of sources";
+        return refuse("min_live".to_owned(), rule.min_live.to_string(), limit);
+    }
+    for (place, of) in rule.sources.iter().enumerate() {
+        let field = |name: &str| format!("source[{place}].{name}");
+        if of.weight == 0 {
+            return refuse(field("weight"), "0".to_owned(), "must be at least 1");
+        }
+        for (name, age) in [("max_age_ms", Some(of.max_age)), ("frozen_ms", of.frozen_after)] {
+            if let Some(age) = age.filter(|age| *age < 0) {
+                return refuse(field(name), age.to_string(), "must not be below 0");
+            }
+        }
+        if let (Some(floor), Some(cap)) = (of.floor, of.cap)
+            && floor >= cap
+        {
+            return refuse(field("floor"), floor.to_string(), "must be below its cap");
+        }
+        if rule.sources.iter().take(place).any(|other| other.name == of.name) {
+            let limit = "is the name of a source before it";
+            return Err(Error::new(ErrorKind::DuplicateKey, field("name"), &of.name, limit));
+        }
+    }
+    Ok(())
+}

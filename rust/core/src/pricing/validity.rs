@@ -1,0 +1,178 @@
+//! May a price be believed, and for what? `docs/spec/pricing.md`, "Validity".
+
+use crate::numbers::Rate;
+
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $each:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$of])* $each,)+ }
+
+        impl $name {
+            /// All of them, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$each,)+];
+
+            /// Its name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$each => $text,)+ }
+            }
+        }
+    };
+}
+
+named! {
+    /// What a price is, the worst first.
+    Validity {
+        /// It is not above 0.
+        NonPositive = "non_positive",
+        /// It is too far from its average.
+        TooVolatile = "too_volatile",
+        /// What is known of it is too wide.
+        TooUncertain = "too_uncertain",
+        /// It is too old to require margin by.
+        StaleForMargin = "stale_for_margin",
+        /// Too few sources tell it.
+        TooFewSources = "too_few_sources",
+        /// It is old.
+        Stale = "stale",
+        /// None of these.
+        Valid = "valid",
+    }
+}
+
+named! {
+    /// What a price is asked for.
+    Action {
+        /// Is a pool to be liquidated?
+        Liquidate = "liquidate",
+        /// Has a stop been reached?
+        Trigger = "trigger",
+        /// May two orders trade?
+        Fill = "fill",
+        /// What does a pool need?
+        Margin = "margin",
+        /// What is a profit that is paid?
+        Settle = "settle",
+        /// What does funding cost?
+        Funding = "funding",
+        /// May money leave?
+        Withdraw = "withdraw",
+        /// What is the average?
+        Average = "average",
+    }
+}
+
+/// A price, and what is known of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quote {
+    /// In mark ticks.
+    pub price: i64,
+    /// Its average over a while, in mark ticks.
+    pub average: Option<i64>,
+    /// How far off it may be, in mark ticks.
+    pub confidence: Option<i64>,
+    /// How old it is, in milliseconds.
+    pub age: i64,
+    /// How many sources tell it.
+    pub live: Option<usize>,
+}
+
+/// From where on a price is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// The largest ratio of a price to its average, or of that to it, as numerator and denominator.
+    pub volatile: Option<(u32, u32)>,
+    /// The widest confidence, as a part of the price.
+    pub uncertain: Option<Rate>,
+    /// The age from which no margin is required by it, in milliseconds.
+    pub stale_for_margin: Option<i64>,
+    /// The fewest sources.
+    pub min_live: Option<usize>,
+    /// The age from which it is old.
+    pub stale: Option<i64>,
+}
+
+impl Limits {
+    /// The class of a price: the first that holds. Nothing is divided.
+    #[must_use]
+    pub fn class(&self, quote: &Quote) -> Validity {
+        let Quote { price, average, confidence, age, live } = *quote;
+        if price <= 0 {
+            return Validity::NonPositive;
+        }
+        let volatile = |average: i64, (num, den): (u32, u32)| {
+            let (high, low) = (i128::from(price.max(average)), i128::from(price.min(average)));
+            average <= 0 || high * i128::from(den) > low * i128::from(num)
+        };
+        if average.zip(self.volatile).is_some_and(|(average, ratio)| volatile(average, ratio)) {
+            return Validity::TooVolatile;
+        }
+        let uncertain = |confidence: i64, most: Rate| {
+            i128::from(confidence) * i128::from(most.den())
+                > i128::from(most.num()) * i128::from(price)
+        };
+        if confidence.zip(self.uncertain).is_some_and(|(own, most)| uncertain(own, most)) {
+            return Validity::TooUncertain;
+        }
+        if self.stale_for_margin.is_some_and(|most| age > most) {
+            return Validity::StaleForMargin;
+        }
+        if live.zip(self.min_live).is_some_and(|(live, least)| live < least) {
+            return Validity::TooFewSources;
+        }
+        if self.stale.is_some_and(|most| age > most) {
+            return Validity::Stale;
+        }
+        Validity::Valid
+    }
+}
+
+/// What may be done with a price of each class: a bit for each class, an action a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Permits([u8; 8]);
+
+impl Default for Permits {
+    fn default() -> Self {
+        use Validity::{NonPositive, StaleForMargin, TooUncertain, TooVolatile};
+        let mut table = Self([0; 8]);
+        for action in Action::ALL {
+            let refused: &[Validity] = match action {
+                Action::Liquidate | Action::Trigger => &[NonPositive, TooVolatile],
+                Action::Fill | Action::Settle | Action::Funding => {
+                    &[NonPositive, TooVolatile, TooUncertain]
+                }
+                Action::Margin => &[NonPositive, TooVolatile, TooUncertain, StaleForMargin],
+                Action::Withdraw => Validity::ALL.split_last().map_or(&[], |(_, rest)| rest),
+                Action::Average => &[NonPositive],
+            };
+            for class in Validity::ALL {
+                table.set(*action, *class, !refused.contains(class));
+            }
+        }
+        table
+    }
+}
+
+impl Permits {
+    /// Whether a price of this class may be used for this.
+    #[must_use]
+    pub fn allows(&self, action: Action, class: Validity) -> bool {
+        self.0.get(place(Action::ALL, action)).is_some_and(|row| row & bit(class) != 0)
+    }
+
+    /// Says whether it may.
+    pub fn set(&mut self, action: Action, class: Validity, allowed: bool) {
+        if let Some(row) = self.0.get_mut(place(Action::ALL, action)) {
+            *row = if allowed { *row | bit(class) } else { *row & !bit(class) };
+        }
+    }
+}
+
+fn place<T: PartialEq + Copy>(all: &[T], one: T) -> usize {
+    all.iter().position(|own| *own == one).unwrap_or(0)
+}
+
+fn bit(class: Validity) -> u8 {
+    1 << place(Validity::ALL, class)
+}
