@@ -37,19 +37,23 @@ __all__ = [
     "Venue",
     "Walk",
     "Watch",
+    "_Index",
     "__version__",
     "_empty",
     "_error",
     "_error_kinds",
     "_event",
+    "_funding_rates",
     "_instrument",
     "_journal",
     "_journal_of",
     "_kinds",
     "_pack_deltas",
+    "_premium",
     "_raise_error",
     "_tally",
     "_venue",
+    "_whole",
     "walk_many",
 ]
 
@@ -560,3 +564,30 @@ def _error_kinds() -> list[tuple[str, str]]: ...
 def _raise_error(code: str) -> Never: ...
 def _instrument(text: str, symbol: str) -> Instrument: ...
 def _venue(text: str) -> Venue: ...
+def _whole(value: object, unit: object, field: str) -> int: ...
+def _premium(impact_bid: int, impact_ask: int, index: int) -> int: ...
+def _funding_rates(
+    premiums: _Int64,
+    interval: int,
+    average: str,
+    interest: tuple[int, int | None] | None,
+    dead_band: int,
+    bounds: tuple[int, int] | None,
+    scale: str,
+    decimals: int,
+    rounding: str,
+) -> _Int64: ...
+
+@final
+class _Index:
+    def __new__(
+        cls,
+        sources: list[tuple[str, int, int, int | None, int | None, int | None]],
+        blend: str,
+        outlier: tuple[str, str] | None,
+        min_live: int,
+    ) -> Self: ...
+    def observe(self, source: int, price: int, time: int) -> None: ...
+    def value(self, now: int) -> tuple[int | None, int, int | None]: ...
+    def states(self, now: int) -> list[str]: ...
+    def reach(self, source: int, now: int) -> tuple[int, int] | None: ...

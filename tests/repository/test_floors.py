@@ -39,6 +39,7 @@ PYTHON = {
     "aivora_core.audit.deciding": "numbers",
     "aivora_core.audit.liquidating": "numbers",
     "aivora_core.audit.oracle": "numbers",
+    "aivora_core.audit.pricing": "numbers",
     "aivora_core.audit.recount": "numbers",
     "aivora_core.audit.state": "numbers",
     "aivora_core.bench": "roof",
@@ -57,6 +58,7 @@ PYTHON = {
     "aivora_core.frames": "data",
     "aivora_core.liquidation": "engine",
     "aivora_core.portfolio": "margin",
+    "aivora_core.pricing": "pricing",
     "aivora_core.render": "roof",
     "aivora_core.watch": "margin",
 }

@@ -12,6 +12,7 @@ mod errors;
 mod instrument;
 mod portfolio;
 mod prices;
+mod pricing;
 mod tables;
 mod venue;
 mod walk;
@@ -38,6 +39,8 @@ mod _core {
     use crate::portfolio::Portfolio;
     #[pymodule_export]
     use crate::prices::Prices;
+    #[pymodule_export]
+    use crate::pricing::{_funding_rates, _premium, _whole, Index};
     #[pymodule_export]
     use crate::venue::{_venue, Venue};
     #[pymodule_export]

@@ -83,6 +83,8 @@ error_kinds! {
     UnknownLeg = "unknown_leg", Lookup;
     /// The venue has no such asset, or gives it no price.
     UnknownAsset = "unknown_asset", Lookup;
+    /// An index has no source of that name.
+    UnknownSource = "unknown_source", Lookup;
     /// A key that may stand once stands twice.
     DuplicateKey = "duplicate_key", Table;
     /// Columns of one table have different lengths.

@@ -408,6 +408,9 @@ fn check(rule: &IndexRule) -> Result<()> {
         let limit = "must be 1 to the number of sources";
         return refuse("min_live".to_owned(), rule.min_live.to_string(), limit);
     }
+    if let Some((outlier, _)) = rule.outlier.filter(|(outlier, _)| *outlier > Rate::ONE) {
+        return refuse("outlier".to_owned(), outlier.to_string(), "must be 0 to 1");
+    }
     for (place, of) in rule.sources.iter().enumerate() {
         let field = |name: &str| format!("source[{place}].{name}");
         if of.weight == 0 {

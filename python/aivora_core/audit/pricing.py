@@ -1,0 +1,179 @@
+"""Index, validity and funding, once more, in exact fractions: ``docs/spec/pricing.md``.
+
+Like the oracle of the margin it imports nothing of the core, and is slow on purpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Source", "Told", "clamp", "funding_rate", "half_even", "index", "premium", "states"]
+
+UNIT = 10**12
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source of an index: prices in mark ticks, times in milliseconds."""
+
+    weight: int = 1
+    max_age: int = 10_000
+    frozen_after: int | None = None
+    floor: int | None = None
+    cap: int | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a source has told: its last price, when, and since when it is that."""
+
+    price: int
+    time: int
+    changed: int
+
+
+def half_even(value: Fraction) -> int:
+    """Round to the nearest whole number, ties to even."""
+    return round(value)
+
+
+def clamp(value: Fraction, low: Fraction, high: Fraction) -> Fraction:
+    """Bring a value between two others."""
+    return min(max(value, low), high)
+
+
+def _median(prices: Sequence[int]) -> Fraction:
+    ordered = sorted(prices)
+    count = len(ordered)
+    return Fraction(ordered[(count - 1) // 2] + ordered[count // 2], 2)
+
+
+def _state(source: Source, told: Told | None, now: int) -> str:
+    if told is None:
+        return "missing"
+    if told.price <= 0:
+        return "non_positive"
+    at_floor = source.floor is not None and told.price <= source.floor
+    at_cap = source.cap is not None and told.price >= source.cap
+    if at_floor or at_cap:
+        return "clamped"
+    if now - told.time > source.max_age:
+        return "stale"
+    if source.frozen_after is not None and told.time - told.changed > source.frozen_after:
+        return "frozen"
+    return "live"
+
+
+def states(
+    sources: Sequence[Source], told: Sequence[Told | None], now: int, outlier: Fraction | None
+) -> list[str]:
+    """Find the state of each source.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        What they are.
+    told : sequence of Told or None
+        What each has told.
+    now : int
+        The time.
+    outlier : Fraction or None
+        How far from the median, as a part of it, is too far.
+
+    Returns
+    -------
+    list of str
+        By the names of the specification.
+    """
+    found = [_state(source, own, now) for source, own in zip(sources, told, strict=True)]
+    live = [own.price for own, state in zip(told, found, strict=True) if own and state == "live"]
+    if outlier is None or not live:
+        return found
+    middle = _median(live)
+    return [
+        "outlier"
+        if own is not None and state == "live" and abs(own.price - middle) > outlier * middle
+        else state
+        for own, state in zip(told, found, strict=True)
+    ]
+
+
+def index(
+    sources: Sequence[Source],
+    told: Sequence[Told | None],
+    now: int,
+    *,
+    blend: str,
+    outlier: Fraction | None,
+    on_outlier: str,
+    min_live: int,
+) -> int | None:
+    """Find the index, in mark ticks; None with too few sources."""
+    found = states(sources, told, now, outlier)
+    counts = {"live", "outlier"} if on_outlier == "clamp" else {"live"}
+    used = [
+        (own.price, source.weight, state)
+        for own, source, state in zip(told, sources, found, strict=True)
+        if own is not None and state in counts
+    ]
+    if len(used) < min_live:
+        return None
+    near = [own.price for own, state in zip(told, found, strict=True) if own and state in counts]
+    if outlier is not None and on_outlier == "clamp":
+        middle = _median(near)
+        low, high = ceil(middle * (1 - outlier)), floor(middle * (1 + outlier))
+        low, high = max(1, min(low, high)), max(1, low, high)
+        used = [(min(max(price, low), high), weight, state) for price, weight, state in used]
+    return _blended([(price, weight) for price, weight, _ in used], blend)
+
+
+def _blended(prices: list[tuple[int, int]], blend: str) -> int:
+    if blend == "median":
+        return half_even(_median([price for price, _ in prices]))
+    weights = sum(weight for _, weight in prices)
+    if blend == "weighted_mean":
+        return half_even(Fraction(sum(price * weight for price, weight in prices), weights))
+    # The smallest price at which half of the weight is reached, from below and from above.
+    half = Fraction(weights, 2)
+    below = min(p for p, _ in prices if sum(w for q, w in prices if q <= p) >= half)
+    above = max(p for p, _ in prices if sum(w for q, w in prices if q >= p) >= half)
+    return half_even(Fraction(below + above, 2))
+
+
+def premium(impact_bid: int, impact_ask: int, index_price: int) -> int:
+    """Find the premium of a sample, in parts of 10^-12."""
+    beyond = max(0, impact_bid - index_price) - max(0, index_price - impact_ask)
+    return half_even(Fraction(beyond * UNIT, index_price))
+
+
+def funding_rate(
+    premiums: Sequence[int],
+    *,
+    average: str,
+    interest: int = 0,
+    limit: int | None = None,
+    dead_band: int | None = None,
+    bounds: tuple[int, int] | None = None,
+    scale: Fraction = Fraction(1),
+    decimals: int = 12,
+) -> int:
+    """Find the rate of an interval in parts of 10^-12, rounded ``half_even`` to the decimals."""
+    weights = range(1, len(premiums) + 1) if average == "rising" else [1] * len(premiums)
+    total = sum(weight * own for weight, own in zip(weights, premiums, strict=True))
+    mean = Fraction(total, sum(weights))
+    if dead_band is not None:
+        found = mean - clamp(mean, Fraction(-dead_band), Fraction(dead_band))
+    elif limit is not None:
+        found = mean + clamp(interest - mean, Fraction(-limit), Fraction(limit))
+    else:
+        found = mean + interest
+    if bounds is not None:
+        found = clamp(found, Fraction(bounds[0]), Fraction(bounds[1]))
+    step: int = 10 ** (12 - decimals)
+    return half_even(found * scale / step) * step

@@ -1,0 +1,335 @@
+"""Which price counts for what: an index of several sources, premium and funding rate.
+
+What each state, blend and average means stands in ``docs/spec/pricing.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aivora_core import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from aivora_core._core import Instrument
+
+    Number = int | str | Decimal
+
+__all__ = ["Index", "IndexValue", "Source", "funding_rates", "premium"]
+
+#: A premium and a rate are whole numbers of this.
+_UNIT = "0.000000000001"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source of an index.
+
+    Attributes
+    ----------
+    name : str
+        Its name.
+    weight : int
+        What it counts, at least 1.
+    max_age_ms : int
+        How old its price may be.
+    frozen_ms : int, optional
+        For how long its price may be told without a change.
+    floor, cap : int, str or Decimal, optional
+        The lowest and the highest price that it can tell: one that is there tells nothing.
+    """
+
+    name: str
+    weight: int = 1
+    max_age_ms: int = 10_000
+    frozen_ms: int | None = None
+    floor: Number | None = None
+    cap: Number | None = None
+
+
+@dataclass(frozen=True)
+class IndexValue:
+    """An index, and what it was made of.
+
+    Attributes
+    ----------
+    price : Decimal or None
+        The index; None with too few sources.
+    ticks : int or None
+        The same in mark ticks.
+    live : int
+        How many sources count.
+    oldest : int or None
+        The time of the oldest price among them, in milliseconds.
+    states : dict of str to str
+        The state of each source.
+    """
+
+    price: Decimal | None
+    ticks: int | None
+    live: int
+    oldest: int | None
+    states: dict[str, str]
+
+    def __bool__(self) -> bool:
+        """Whether there is an index."""
+        return self.price is not None
+
+
+class Index:
+    """The index of an instrument, as its sources tell their prices.
+
+    Parameters
+    ----------
+    instrument : Instrument
+        Whose mark tick the prices are whole numbers of.
+    sources : iterable of Source
+        Of what it is made: 1 to 64.
+    blend : str
+        ``median``, ``weighted_median`` or ``weighted_mean``.
+    outlier : int, str or Decimal, optional
+        How far from the median, as a part of it, is too far.
+    on_outlier : str
+        What becomes of a source that is: ``exclude`` or ``clamp``.
+    min_live : int
+        The fewest sources.
+
+    Raises
+    ------
+    AivoraError
+        ``out_of_range``, ``duplicate_key``, ``off_grid``, ``float_given``.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> from aivora_core import pricing
+    >>> sources = [pricing.Source(name) for name in "abc"]
+    >>> btc = ac.Venue.load("demo")["BTC"]
+    >>> index = pricing.Index(btc, sources, outlier="0.03", min_live=2)
+    >>> for name, price in (("a", "64000"), ("b", "64003"), ("c", "90000")):
+    ...     index.observe(name, price, time=1_000)
+    >>> found = index.value(2_000)
+    >>> str(found.price), found.states["c"]
+    ('64001.50', 'outlier')
+    >>> [str(price) for price in index.reach("b", 2_000)]
+    ['62725.32', '65275.16']
+    """
+
+    __slots__ = ("_native", "instrument", "sources")
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        sources: Iterable[Source],
+        *,
+        blend: str = "median",
+        outlier: Number | None = None,
+        on_outlier: str = "exclude",
+        min_live: int = 1,
+    ) -> None:
+        self.instrument = instrument
+        self.sources = tuple(sources)
+        rows = [self._row(own) for own in self.sources]
+        given = None if outlier is None else (str(outlier), on_outlier)
+        self._native = _core._Index(rows, blend, given, min_live)
+
+    def __repr__(self) -> str:
+        """Name the instrument and the sources."""
+        names = ", ".join(own.name for own in self.sources)
+        return f"Index({self.instrument.symbol} of {names})"
+
+    def _row(self, own: Source) -> tuple[str, int, int, int | None, int | None, int | None]:
+        floor = None if own.floor is None else self._ticks(own.floor, "floor")
+        cap = None if own.cap is None else self._ticks(own.cap, "cap")
+        return own.name, own.weight, own.max_age_ms, own.frozen_ms, floor, cap
+
+    def _ticks(self, price: Number, field: str) -> int:
+        return _core._whole(price, self.instrument.mark_tick, field)
+
+    def _price(self, ticks: int) -> Decimal:
+        return ticks * self.instrument.mark_tick
+
+    def _place(self, name: str) -> int:
+        for place, own in enumerate(self.sources):
+            if own.name == name:
+                return place
+        limit = f"must be one of {', '.join(own.name for own in self.sources)}"
+        raise _core._error("unknown_source", "source", name, limit, None)
+
+    def observe(self, source: str, price: Number, *, time: int) -> None:
+        """Tell the price of a source.
+
+        Parameters
+        ----------
+        source : str
+            Its name.
+        price : int, str or Decimal
+            A whole number of mark ticks. One that is not above 0 is kept, and does not count.
+        time : int
+            Its time in milliseconds.
+
+        Raises
+        ------
+        AivoraError
+            ``unknown_source``, ``off_grid``, ``float_given``, ``out_of_range``; ``stale_event``
+            for a time before that of its last price. Nothing is changed then.
+        """
+        self._native.observe(self._place(source), self._ticks(price, "price"), time)
+
+    def value(self, now: int) -> IndexValue:
+        """Give the index at a time.
+
+        Parameters
+        ----------
+        now : int
+            In milliseconds.
+
+        Returns
+        -------
+        IndexValue
+            With the state of each source.
+        """
+        ticks, live, oldest = self._native.value(now)
+        names = (own.name for own in self.sources)
+        states = dict(zip(names, self._native.states(now), strict=True))
+        price = None if ticks is None else self._price(ticks)
+        return IndexValue(price, ticks, live, oldest, states)
+
+    def reach(self, source: str, now: int) -> tuple[Decimal, Decimal] | None:
+        """Give between what and what the index is, whatever one source tells.
+
+        Parameters
+        ----------
+        source : str
+            Its name.
+        now : int
+            In milliseconds.
+
+        Returns
+        -------
+        tuple of Decimal, or None
+            The lowest and the highest index; None where there may be none.
+        """
+        found = self._native.reach(self._place(source), now)
+        return None if found is None else (self._price(found[0]), self._price(found[1]))
+
+
+def premium(
+    instrument: Instrument, *, impact_bid: Number, impact_ask: Number, index: Number
+) -> Decimal:
+    """Give the premium of one sample: how far the book is beyond the index, as a part of it.
+
+    Parameters
+    ----------
+    instrument : Instrument
+        Whose mark tick the prices are whole numbers of.
+    impact_bid, impact_ask : int, str or Decimal
+        The average prices at which the book would fill a given size.
+    index : int, str or Decimal
+        The index.
+
+    Returns
+    -------
+    Decimal
+        Twelve decimals, rounded ``half_even``.
+
+    Raises
+    ------
+    AivoraError
+        ``off_grid``, ``float_given``, ``out_of_range``; ``overflow`` past a hundred times it.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> from aivora_core import pricing
+    >>> btc = ac.Venue.load("demo")["BTC"]
+    >>> str(pricing.premium(btc, impact_bid=64064, impact_ask=64065, index=64000))
+    '0.001000000000'
+    """
+    named = (("impact_bid", impact_bid), ("impact_ask", impact_ask), ("index", index))
+    ticks = [_core._whole(price, instrument.mark_tick, name) for name, price in named]
+    return _core._premium(*ticks) * Decimal(_UNIT)
+
+
+def funding_rates(  # noqa: PLR0913 - a rule has so many parts
+    premiums: ArrayLike,
+    interval: int,
+    *,
+    average: str = "rising",
+    interest: Number = 0,
+    clamp: Number | None = None,
+    dead_band: Number | None = None,
+    bounds: tuple[Number, Number] | None = None,
+    scale: Number = 1,
+    decimals: int = 12,
+    rounding: str = "half_even",
+) -> NDArray[np.int64]:
+    """Give the funding rates of intervals that follow one another.
+
+    Parameters
+    ----------
+    premiums : array of int64, shape (..., samples)
+        Premiums of samples in parts of 10^-12, oldest first; each row by itself.
+    interval : int
+        How many samples an interval has. A rest that fills none is left out.
+    average : str
+        ``rising``: the n-th sample weighs n times the first; or ``mean``.
+    interest : int, str or Decimal
+        The interest of an interval.
+    clamp : int, str or Decimal, optional
+        The most by which the interest moves the average.
+    dead_band : int, str or Decimal, optional
+        Instead of interest: the part of the average that is not paid.
+    bounds : (low, high), optional
+        Between what the rate is.
+    scale : int, str or Decimal
+        What part of it one payment is; ``"1/8"`` too.
+    decimals : int
+        How many it has; it is exact until it is rounded to them.
+    rounding : str
+        How, by the names of ``docs/spec/numbers.md``.
+
+    Returns
+    -------
+    array of int64, shape (..., intervals)
+        Rates in parts of 10^-12.
+
+    Raises
+    ------
+    AivoraError
+        ``out_of_range``, ``off_grid``, ``float_given``; ``bad_column`` for another array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from aivora_core import pricing
+    >>> flat = np.zeros(480, dtype=np.int64)
+    >>> pricing.funding_rates(flat, 480, interest="0.0001", clamp="0.0005", decimals=8)
+    array([100000000])
+    """
+    given = np.ascontiguousarray(premiums)
+    if given.dtype != np.int64 or given.ndim == 0:
+        limit = "must be int64, in parts of 10^-12, samples along the last axis"
+        raise _core._error("bad_column", "premiums", str(given.dtype), limit, None)
+
+    def parts(value: Any, field: str) -> int:
+        return _core._whole(value, _UNIT, field)
+
+    pulled = None
+    if dead_band is None:
+        most = None if clamp is None else parts(clamp, "clamp")
+        pulled = (parts(interest, "interest"), most)
+    band = 0 if dead_band is None else parts(dead_band, "dead_band")
+    ends = None if bounds is None else (parts(bounds[0], "floor"), parts(bounds[1], "cap"))
+    rows = given.reshape(-1, given.shape[-1])
+    rule = (interval, average, pulled, band, ends, str(scale), decimals, rounding)
+    found = [_core._funding_rates(row, *rule) for row in rows]
+    count = given.shape[-1] // interval if interval > 0 else 0
+    return np.array(found, dtype=np.int64).reshape(*given.shape[:-1], count)

@@ -1,0 +1,155 @@
+//! Indexes and funding rates, in whole ticks and parts of 10^-12: `aivora_core.pricing` gives them units.
+
+use std::sync::{Mutex, PoisonError};
+
+use aivora::numbers::{Error, ErrorKind, MarkTicks, Rate, Rounding};
+use aivora::pricing::funding::{self, Average, FundingRule, Shape};
+use aivora::pricing::index::{self, Blend, IndexRule, OnOutlier, Source};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
+use pyo3::prelude::*;
+
+use crate::convert::decimal;
+use crate::errors::raise;
+
+/// Name, weight, the oldest age, how long unchanged, floor, cap.
+type GivenSource = (String, u32, i64, Option<i64>, Option<i64>, Option<i64>);
+
+/// An index as its sources tell their prices, in mark ticks.
+#[pyclass(frozen, name = "_Index", module = "aivora_core._core")]
+pub(crate) struct Index {
+    inner: Mutex<index::Index>,
+}
+
+impl Index {
+    fn with<T>(&self, of: impl FnOnce(&mut index::Index) -> T) -> T {
+        of(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn one_of<T: Copy>(field: &str, given: &str, all: &[(&str, T)]) -> PyResult<T> {
+    let found = all.iter().find(|(name, _)| *name == given).map(|(_, own)| *own);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();
+        raise(Error::new(
+            ErrorKind::OutOfRange,
+            field,
+            given,
+            format!("must be one of {}", names.join(", ")),
+        ))
+    })
+}
+
+#[pymethods]
+impl Index {
+    #[new]
+    fn new(
+        sources: Vec<GivenSource>,
+        blend: &str,
+        outlier: Option<(String, String)>,
+        min_live: usize,
+    ) -> PyResult<Self> {
+        let blends = [
+            ("median", Blend::Median),
+            ("weighted_median", Blend::WeightedMedian),
+            ("weighted_mean", Blend::WeightedMean),
+        ];
+        let actions = [("exclude", OnOutlier::Exclude), ("clamp", OnOutlier::Clamp)];
+        let outlier = outlier.map(|(rate, action)| {
+            let rate = Rate::parse(&rate, "outlier").map_err(raise)?;
+            Ok::<_, PyErr>((rate, one_of("on_outlier", &action, &actions)?))
+        });
+        let source = |(name, weight, max_age, frozen_after, floor, cap): GivenSource| Source {
+            name: name.into(),
+            weight,
+            max_age,
+            frozen_after,
+            floor,
+            cap,
+        };
+        let rule = IndexRule {
+            sources: sources.into_iter().map(source).collect(),
+            blend: one_of("blend", blend, &blends)?,
+            outlier: outlier.transpose()?,
+            min_live,
+        };
+        let inner = Mutex::new(index::Index::new(rule).map_err(raise)?);
+        Ok(Self { inner })
+    }
+
+    /// A source tells a price.
+    fn observe(&self, source: usize, price: i64, time: i64) -> PyResult<()> {
+        self.with(|index| index.observe(source, price, time)).map_err(raise)
+    }
+
+    /// The index, how many sources count, the time of the oldest price among them.
+    fn value(&self, now: i64) -> (Option<i64>, usize, Option<i64>) {
+        let found = self.with(|index| index.value(now));
+        (found.price.map(MarkTicks::get), found.live, found.oldest)
+    }
+
+    /// The state of each source.
+    fn states(&self, now: i64) -> Vec<&'static str> {
+        let found = self.with(|index| index.states(now));
+        found.into_iter().map(index::SourceState::name).collect()
+    }
+
+    /// Between what and what the index is, whatever one source tells.
+    fn reach(&self, py: Python<'_>, source: usize, now: i64) -> Option<(i64, i64)> {
+        let found = py.detach(|| self.with(|index| index.reach(source, now)));
+        found.map(|(low, high)| (low.get(), high.get()))
+    }
+}
+
+/// A number in whole units of another: an integer, a string or a `Decimal`, exact.
+#[pyfunction]
+pub(crate) fn _whole(
+    value: &Bound<'_, PyAny>,
+    unit: &Bound<'_, PyAny>,
+    field: &str,
+) -> PyResult<i128> {
+    let unit = decimal(unit, field).map_err(raise)?;
+    decimal(value, field).and_then(|value| value.whole(unit, field)).map_err(raise)
+}
+
+/// The premium of one sample, in parts of 10^-12.
+#[pyfunction]
+pub(crate) fn _premium(impact_bid: i64, impact_ask: i64, index: i64) -> PyResult<i64> {
+    let ticks = |field: &str, ticks: i64| MarkTicks::new(ticks.into(), field).map_err(raise);
+    let (bid, ask) = (ticks("impact_bid", impact_bid)?, ticks("impact_ask", impact_ask)?);
+    funding::premium(bid, ask, ticks("index", index)?).map_err(raise)
+}
+
+/// The rates of intervals that follow one another, in parts of 10^-12.
+#[pyfunction]
+#[allow(clippy::too_many_arguments)] // a rule has so many parts
+pub(crate) fn _funding_rates<'py>(
+    py: Python<'py>,
+    premiums: &Bound<'py, PyArray1<i64>>,
+    interval: u32,
+    average: &str,
+    interest: Option<(i64, Option<i64>)>,
+    dead_band: i64,
+    bounds: Option<(i64, i64)>,
+    scale: &str,
+    decimals: u32,
+    rounding: &str,
+) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    let averages = [("mean", Average::Mean), ("rising", Average::Rising)];
+    let shape = interest.map_or(Shape::DeadBand(dead_band), |(interest, clamp)| Shape::Interest {
+        interest,
+        clamp,
+    });
+    let rule = FundingRule {
+        average: one_of("average", average, &averages)?,
+        shape,
+        bounds,
+        scale: Rate::parse(scale, "scale").map_err(raise)?,
+        decimals,
+        rounding: Rounding::from_name(rounding).map_err(raise)?,
+    };
+    let given = premiums.readonly();
+    let given = given.as_slice()?;
+    let mut found = Vec::new();
+    py.detach(|| funding::rates(&rule, given, interval, &mut found)).map_err(raise)?;
+    Ok(found.into_pyarray(py))
+}

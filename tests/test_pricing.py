@@ -1,0 +1,205 @@
+"""Index, premium and funding against the oracle, which is written from ``docs/spec/pricing.md``."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import aivora_core as ac
+from aivora_core import pricing
+from aivora_core.audit import pricing as oracle
+
+BTC = ac.Venue.load("demo")["BTC"]
+
+SOURCE = st.builds(
+    oracle.Source,
+    weight=st.integers(1, 6),
+    max_age=st.integers(0, 40),
+    frozen_after=st.none() | st.integers(0, 20),
+    floor=st.none() | st.integers(-2, 30),
+    cap=st.none() | st.integers(31, 200),
+)
+TOLD = st.lists(st.tuples(st.integers(0, 15), st.integers(-5, 220)), max_size=4)
+OUTLIER = st.none() | st.integers(0, 100).map(lambda part: Fraction(part, 100))
+
+
+def units(ticks: int | None) -> Decimal | None:
+    return None if ticks is None else ticks * BTC.mark_tick
+
+
+@given(
+    st.lists(st.tuples(SOURCE, TOLD), min_size=1, max_size=7),
+    st.sampled_from(["median", "weighted_median", "weighted_mean"]),
+    OUTLIER,
+    st.sampled_from(["exclude", "clamp"]),
+    st.integers(1, 7),
+    st.integers(0, 60),
+)
+def test_the_index_is_that_of_the_oracle(
+    drawn: list[tuple[oracle.Source, list[tuple[int, int]]]],
+    blend: str,
+    outlier: Fraction | None,
+    on_outlier: str,
+    least: int,
+    later: int,
+) -> None:
+    least = min(least, len(drawn))
+    sources = [
+        pricing.Source(
+            f"s{place}", of.weight, of.max_age, of.frozen_after, units(of.floor), units(of.cap)
+        )
+        for place, (of, _) in enumerate(drawn)
+    ]
+    near = None if outlier is None else f"{outlier.numerator}/{outlier.denominator}"
+    index = pricing.Index(
+        BTC, sources, blend=blend, outlier=near, on_outlier=on_outlier, min_live=least
+    )
+    told: list[oracle.Told | None] = []
+    for place, (_, prices) in enumerate(drawn):
+        time, last = 0, None
+        for by, price in prices:
+            time += by
+            index.observe(f"s{place}", price * BTC.mark_tick, time=time)
+            changed = last.changed if last is not None and last.price == price else time
+            last = oracle.Told(price, time, changed)
+        told.append(last)
+    found = index.value(later)
+    rules = [of for of, _ in drawn]
+    mine = oracle.index(
+        rules, told, later, blend=blend, outlier=outlier, on_outlier=on_outlier, min_live=least
+    )
+    assert found.ticks == mine
+    assert list(found.states.values()) == oracle.states(rules, told, later, outlier)
+    assert found.price == units(mine)
+
+
+PREMIUM = st.integers(-(10**12), 10**12)
+
+
+@given(
+    st.lists(PREMIUM, min_size=1, max_size=60),
+    st.sampled_from(["mean", "rising"]),
+    st.one_of(
+        st.fixed_dictionaries({"interest": PREMIUM, "clamp": st.integers(0, 10**12)}),
+        st.fixed_dictionaries({"interest": PREMIUM}),
+        st.fixed_dictionaries({"dead_band": st.integers(0, 10**12)}),
+    ),
+    st.none() | st.tuples(st.integers(-(10**12), 0), st.integers(0, 10**12)),
+    st.fractions(0, 1, max_denominator=24),
+    st.integers(0, 12),
+)
+def test_the_rate_is_that_of_the_oracle(
+    premiums: list[int],
+    average: str,
+    shape: dict[str, int],
+    bounds: tuple[int, int] | None,
+    scale: Fraction,
+    decimals: int,
+) -> None:
+    unit = Decimal("1e-12")
+    fields: dict[str, Any] = {name: value * unit for name, value in shape.items()}
+    if bounds is not None:
+        fields["bounds"] = (bounds[0] * unit, bounds[1] * unit)
+    found = pricing.funding_rates(
+        np.array(premiums, dtype=np.int64),
+        len(premiums),
+        average=average,
+        scale=f"{scale.numerator}/{scale.denominator}",
+        decimals=decimals,
+        **fields,
+    )
+    named = {"clamp": "limit"}
+    mine = oracle.funding_rate(
+        premiums,
+        average=average,
+        bounds=bounds,
+        scale=scale,
+        decimals=decimals,
+        **{named.get(name, name): value for name, value in shape.items()},
+    )
+    assert found.tolist() == [mine]
+
+
+@given(st.integers(1, 10**7), st.integers(0, 10**5), st.integers(1, 10**7))
+def test_the_premium_is_that_of_the_oracle(bid: int, more: int, index: int) -> None:
+    prices = {"impact_bid": bid, "impact_ask": bid + more, "index": index}
+    mine = oracle.premium(*prices.values())
+    fields = {name: ticks * BTC.mark_tick for name, ticks in prices.items()}
+    if abs(mine) > 100 * 10**12:
+        with pytest.raises(ac.AivoraError, match="overflow"):
+            pricing.premium(BTC, **fields)
+    else:
+        assert pricing.premium(BTC, **fields) == mine * Decimal("1e-12")
+
+
+def test_rows_are_apart() -> None:
+    premiums = np.arange(2 * 3 * 10, dtype=np.int64).reshape(2, 3, 10) * 10**6
+    found = pricing.funding_rates(premiums, 4)
+    assert found.shape == (2, 3, 2)
+    for row in np.ndindex(2, 3):
+        assert (found[row] == pricing.funding_rates(premiums[row], 4)).all()
+    assert pricing.funding_rates(premiums[:, :, :3], 4).shape == (2, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "field"),
+    [
+        ({"sources": []}, "out_of_range", "source"),
+        ({"sources": [pricing.Source("a", weight=0)]}, "out_of_range", "source[0].weight"),
+        ({"sources": [pricing.Source("a")] * 2}, "duplicate_key", "source[1].name"),
+        ({"min_live": 2}, "out_of_range", "min_live"),
+        ({"blend": "mode"}, "out_of_range", "blend"),
+        ({"outlier": "0.1", "on_outlier": "hide"}, "out_of_range", "on_outlier"),
+        ({"outlier": "1.5"}, "out_of_range", "outlier"),
+        ({"sources": [pricing.Source("a", floor="0.001")]}, "off_grid", "floor"),
+        ({"sources": [pricing.Source("a", floor=2, cap=1)]}, "out_of_range", "source[0].floor"),
+    ],
+)
+def test_an_index_that_is_none_is_refused(given: dict[str, Any], code: str, field: str) -> None:
+    fields = {"sources": [pricing.Source("a")]} | given
+    with pytest.raises(ac.AivoraError) as found:
+        pricing.Index(BTC, **fields)
+    assert (found.value.code, found.value.field) == (code, field)
+
+
+def test_a_price_that_cannot_be_changes_nothing() -> None:
+    index = pricing.Index(BTC, [pricing.Source("a")])
+    index.observe("a", 64_000, time=10)
+    before = index.value(10)
+    for price, time, code in (
+        (64_001, 9, "stale_event"),
+        ("64000.001", 11, "off_grid"),
+        (64_000.5, 11, "float_given"),
+        (10**16, 11, "out_of_range"),
+    ):
+        with pytest.raises(ac.AivoraError) as found:
+            index.observe("a", price, time=time)
+        assert found.value.code == code
+        assert index.value(10) == before
+    with pytest.raises(ac.UnknownNameError, match="must be one of a"):
+        index.observe("b", 64_000, time=11)
+
+
+def test_a_rate_that_is_none_is_refused() -> None:
+    flat = np.zeros(4, dtype=np.int64)
+    for fields, code in (
+        ({"interval": 0}, "out_of_range"),
+        ({"average": "falling"}, "out_of_range"),
+        ({"decimals": 13}, "out_of_range"),
+        ({"interest": 0.1}, "float_given"),
+        ({"interest": "0.0000000000001"}, "off_grid"),
+        ({"bounds": (1, 0)}, "out_of_range"),
+        ({"clamp": -1}, "out_of_range"),
+        ({"premiums": np.zeros(4)}, "bad_column"),
+        ({"premiums": np.array([10**15])}, "out_of_range"),
+    ):
+        given = {"premiums": flat, "interval": 1} | fields
+        with pytest.raises(ac.AivoraError) as found:
+            pricing.funding_rates(given.pop("premiums"), given.pop("interval"), **given)
+        assert found.value.code == code, fields
