@@ -203,3 +203,128 @@ def test_a_rate_that_is_none_is_refused() -> None:
         with pytest.raises(ac.AivoraError) as found:
             pricing.funding_rates(given.pop("premiums"), given.pop("interval"), **given)
         assert found.value.code == code, fields
+
+
+# --- the mark ------------------------------------------------------------------------------------
+
+OF = st.sampled_from(["mid", "impact_mid", "last"])
+TERM = st.one_of(
+    st.sampled_from(["index", "last", "mid", "impact_mid", "book_median", "outside"]).map(
+        lambda rule: {"rule": rule}
+    ),
+    st.builds(
+        lambda interval, step: {"rule": "fair", "interval_ms": interval, "step_ms": step},
+        st.integers(1, 60),
+        st.integers(1, 7),
+    ),
+    st.builds(
+        lambda of, samples, every: {
+            "rule": "basis", "of": of, "samples": samples, "every_ms": every,
+        },
+        OF, st.integers(1, 6), st.integers(1, 9),
+    ),
+    st.builds(
+        lambda of, window, every: {"rule": "ema", "of": of, "window_ms": window, "every_ms": every},
+        OF, st.integers(1, 40), st.integers(1, 9),
+    ),
+)  # fmt: skip
+PRICE = st.integers(1, 900)
+PAIR = st.tuples(PRICE, st.integers(0, 40)).map(lambda own: (own[0], own[0] + own[1]))
+SEEN = st.one_of(
+    *(st.tuples(st.just(kind), st.tuples(PRICE)) for kind in ("index", "last", "outside")),
+    *(st.tuples(st.just(kind), PAIR) for kind in ("best", "impact")),
+    st.tuples(st.just("funding"), st.tuples(PREMIUM, st.integers(0, 200))),
+    st.tuples(st.just("update"), st.just(())),
+    st.tuples(st.just("update"), st.just(())),
+)
+STORY = st.lists(st.tuples(st.sampled_from([0, 0, 1, 2, 5, 11, 60]), SEEN), max_size=25)
+
+
+@given(
+    st.lists(TERM, min_size=1, max_size=4),
+    STORY,
+    st.integers(1, 4),
+    st.none() | st.fractions(Fraction(1, 50), 1, max_denominator=50),
+)
+def test_the_mark_is_that_of_the_oracle(
+    terms: list[dict[str, Any]],
+    drawn: list[tuple[int, tuple[str, tuple[int, ...]]]],
+    least: int,
+    step: Fraction | None,
+) -> None:
+    least = min(least, len(terms))
+    each = None if step is None else f"{step.numerator}/{step.denominator}"
+    rule = [pricing.Term(**term) for term in terms]
+    mark = pricing.Mark(BTC, rule, min_terms=least, step=each)
+    now, story, found = 0, [], []
+    for by, (kind, numbers) in drawn:
+        now += by
+        story.append((now, kind, numbers))
+        if kind == "update":
+            found.append(mark.update(now))
+        elif kind == "funding":
+            mark.see(now, funding=(numbers[0] * Decimal("1e-12"), numbers[1]))
+        else:
+            prices = tuple(ticks * BTC.mark_tick for ticks in numbers)
+            seen: dict[str, Any] = {kind: prices if len(prices) == 2 else prices[0]}
+            mark.see(now, **seen)
+    mine = oracle.marks(terms, story, min_terms=least, step=step)
+    assert found == [units(ticks) for ticks in mine]
+
+
+def test_the_average_that_forgets_comes_to_what_stays() -> None:
+    mark = pricing.Mark(BTC, [pricing.Term("ema", window_ms=150_000, every_ms=1_000)])
+    mark.see(0, index=64_000, best=(64_000, 64_000))
+    assert mark.update(5_000) == 64_000
+    mark.see(5_000, best=(64_100, 64_100))
+    # Eleven samples: 100 x (1 - (150/151)^11).
+    assert mark.update(16_000) == Decimal("64007.05")
+    assert mark.update(10_000_000) == 64_100
+
+
+def test_the_fair_price_of_a_payload() -> None:
+    """BitMEX's XBTUSD at 23:33:19, funding at 04:00: the basis is of whole minutes."""
+    mark = pricing.Mark(BTC, [pricing.Term("fair", interval_ms=28_800_000, step_ms=60_000)])
+    midnight = 1_732_406_400_000 + 86_400_000
+    mark.see(midnight - 1_601_000, index="97843.77", funding=("0.00011", midnight + 14_400_000))
+    assert mark.update(midnight - 1_601_000) == Decimal("97849.76")
+
+
+def test_a_mark_that_steps_moves_by_a_step_at_most() -> None:
+    mark = pricing.Mark(BTC, [pricing.Term("last")], step="0.01")
+    mark.see(0, last=64_000)
+    assert mark.update(0) == 64_000
+    mark.see(1, last=90_000)
+    assert mark.update(1) == 64_640
+    mark.see(2, last=1)
+    assert mark.update(2) == Decimal("63993.60")
+    assert mark.parts == [Decimal(1)]
+
+
+@pytest.mark.parametrize(
+    ("terms", "fields", "code", "field"),
+    [
+        ([], {}, "out_of_range", "terms"),
+        ([pricing.Term("fair")], {}, "out_of_range", "terms[0].interval_ms"),
+        ([pricing.Term("mean")], {}, "out_of_range", "rule"),
+        ([pricing.Term("basis", samples=0, every_ms=1)], {}, "out_of_range", "terms[0].samples"),
+        ([pricing.Term("basis", "ask", 1, 1)], {}, "out_of_range", "of"),
+        ([pricing.Term("ema", every_ms=1)], {}, "out_of_range", "terms[0].window_ms"),
+        ([pricing.Term("last")], {"min_terms": 2}, "out_of_range", "min_terms"),
+        ([pricing.Term("last")], {"step": 0}, "out_of_range", "step"),
+    ],
+)
+def test_a_mark_that_is_none_is_refused(
+    terms: list[pricing.Term], fields: dict[str, Any], code: str, field: str
+) -> None:
+    with pytest.raises(ac.AivoraError) as found:
+        pricing.Mark(BTC, terms, **fields)
+    assert (found.value.code, found.value.field) == (code, field)
+    mark = pricing.Mark(BTC, [pricing.Term("last")])
+    mark.see(5, last=1)
+    for seen in ({"best": (2, 1)}, {"last": 0}, {"funding": (101, 0)}):
+        with pytest.raises(ac.AivoraError):
+            mark.see(6, **seen)
+    with pytest.raises(ac.AivoraError, match="stale_event"):
+        mark.see(4, last=2)
+    assert mark.update(5) == 1

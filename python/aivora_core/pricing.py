@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Number = int | str | Decimal
 
-__all__ = ["Index", "IndexValue", "Source", "funding_rates", "premium"]
+__all__ = ["Index", "IndexValue", "Mark", "Source", "Term", "funding_rates", "premium"]
 
 #: A premium and a rate are whole numbers of this.
 _UNIT = "0.000000000001"
@@ -219,6 +219,173 @@ class Index:
         """
         found = self._native.reach(self._place(source), now)
         return None if found is None else (self._price(found[0]), self._price(found[1]))
+
+
+@dataclass(frozen=True)
+class Term:
+    """One price that a mark may be made of.
+
+    Attributes
+    ----------
+    rule : str
+        ``index``, ``last``, ``mid``, ``impact_mid``, ``book_median``, ``outside``, ``fair``,
+        ``basis`` or ``ema``.
+    of : str
+        Of ``basis`` and ``ema``: of which price, ``mid``, ``impact_mid`` or ``last``.
+    samples : int, optional
+        Of ``basis``: of how many.
+    every_ms : int, optional
+        Of ``basis`` and ``ema``: how far apart.
+    window_ms : int, optional
+        Of ``ema``: how long it remembers.
+    interval_ms : int, optional
+        Of ``fair``: between two payments of funding.
+    step_ms : int
+        Of ``fair``: in what steps time goes.
+    """
+
+    rule: str
+    of: str = "mid"
+    samples: int | None = None
+    every_ms: int | None = None
+    window_ms: int | None = None
+    interval_ms: int | None = None
+    step_ms: int = 1
+
+    def _row(self) -> tuple[str, str, int, int]:
+        first, second = {
+            "fair": (self.interval_ms, self.step_ms),
+            "basis": (self.every_ms, self.samples),
+            "ema": (self.every_ms, self.window_ms),
+        }.get(self.rule, (None, None))
+        return self.rule, self.of, first or 0, second or 0
+
+
+class Mark:
+    """The mark of an instrument, as its market goes on.
+
+    Parameters
+    ----------
+    instrument : Instrument
+        Whose mark tick the prices are whole numbers of.
+    terms : iterable of Term
+        One price, or several of which the median counts.
+    min_terms : int, optional
+        The fewest that must be known; all without it.
+    step : int, str or Decimal, optional
+        How far it may move with one update, as a part of it.
+
+    Raises
+    ------
+    AivoraError
+        ``out_of_range``.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> from aivora_core import pricing
+    >>> fair = pricing.Term("fair", interval_ms=28_800_000)
+    >>> basis = pricing.Term("basis", samples=30, every_ms=5_000)
+    >>> btc = ac.Venue.load("demo")["BTC"]
+    >>> mark = pricing.Mark(btc, [fair, basis, pricing.Term("last")])
+    >>> mark.see(0, index=64_000, best=(64_009, 64_011), last=64_020)
+    >>> mark.see(0, funding=("0.0001", 28_800_000))
+    >>> str(mark.update(10_000))
+    '64010.00'
+    """
+
+    __slots__ = ("_native", "instrument", "terms")
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        terms: Iterable[Term],
+        *,
+        min_terms: int | None = None,
+        step: Number | None = None,
+    ) -> None:
+        self.instrument = instrument
+        self.terms = tuple(terms)
+        rows = [own._row() for own in self.terms]  # noqa: SLF001 - of this module
+        least = max(1, len(rows)) if min_terms is None else min_terms
+        self._native = _core._Mark(rows, least, None if step is None else str(step))
+
+    def __repr__(self) -> str:
+        """Name the instrument and the terms."""
+        names = ", ".join(own.rule for own in self.terms)
+        return f"Mark({self.instrument.symbol} of {names})"
+
+    def _ticks(self, price: Number, field: str) -> int:
+        return _core._whole(price, self.instrument.mark_tick, field)
+
+    def see(
+        self,
+        time: int,
+        *,
+        index: Number | None = None,
+        best: tuple[Number, Number] | None = None,
+        impact: tuple[Number, Number] | None = None,
+        last: Number | None = None,
+        outside: Number | None = None,
+        funding: tuple[Number, int] | None = None,
+    ) -> None:
+        """Tell what is seen of the market.
+
+        Parameters
+        ----------
+        time : int
+            In milliseconds.
+        index, last, outside : int, str or Decimal, optional
+            The index, the last trade, the median of marks elsewhere.
+        best, impact : (bid, ask), optional
+            Best prices, and those at which the book would fill a given size.
+        funding : (rate, time), optional
+            The rate of the interval, and when it is paid.
+
+        Raises
+        ------
+        AivoraError
+            ``off_grid``, ``float_given``, ``out_of_range``; ``stale_event`` for a time before the
+            last. What was read before it is told.
+        """
+        rows: list[tuple[str, int, int]] = []
+        for name, price in (("index", index), ("last", last), ("outside", outside)):
+            if price is not None:
+                rows.append((name, self._ticks(price, name), 0))
+        for name, both in (("best", best), ("impact", impact)):
+            if both is not None:
+                rows.append((name, self._ticks(both[0], "bid"), self._ticks(both[1], "ask")))
+        if funding is not None:
+            rows.append(("funding", _core._whole(funding[0], _UNIT, "rate"), funding[1]))
+        for row in rows:
+            self._native.see(*row, time)
+
+    def update(self, now: int) -> Decimal | None:
+        """Give the mark at a time; the next is at most a step from it.
+
+        Parameters
+        ----------
+        now : int
+            In milliseconds.
+
+        Returns
+        -------
+        Decimal or None
+            None where too little is known.
+
+        Raises
+        ------
+        AivoraError
+            ``stale_event`` for a time before the last.
+        """
+        ticks = self._native.update(now)
+        return None if ticks is None else ticks * self.instrument.mark_tick
+
+    @property
+    def parts(self) -> list[Decimal | None]:
+        """What each term is at the last time; None where it is not known."""
+        tick = self.instrument.mark_tick
+        return [None if ticks is None else ticks * tick for ticks in self._native.terms()]
 
 
 def premium(

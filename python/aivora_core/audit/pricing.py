@@ -8,12 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["Source", "Told", "clamp", "funding_rate", "half_even", "index", "premium", "states"]
+__all__ = [
+    "Source",
+    "Told",
+    "clamp",
+    "funding_rate",
+    "half_even",
+    "index",
+    "marks",
+    "premium",
+    "states",
+]
 
 UNIT = 10**12
 
@@ -177,3 +187,129 @@ def funding_rate(
         found = clamp(found, Fraction(bounds[0]), Fraction(bounds[1]))
     step: int = 10 ** (12 - decimals)
     return half_even(found * scale / step) * step
+
+
+# --- the mark ------------------------------------------------------------------------------------
+
+
+def _known(story: Sequence[tuple[int, str, tuple[int, ...]]], before: int) -> dict[str, Any]:
+    """Give what had been seen before a time, the last of each kind."""
+    return {kind: seen for time, kind, seen in story if time < before and kind != "update"}
+
+
+def _basis(known: Mapping[str, Any], of: str) -> Fraction | None:
+    name = {"mid": "best", "impact_mid": "impact", "last": "last"}[of]
+    if name not in known or "index" not in known:
+        return None
+    prices: tuple[int, ...] = known[name]
+    index_price: int = known["index"][0]
+    return Fraction(sum(prices), len(prices)) - index_price
+
+
+def _samples(
+    story: Sequence[tuple[int, str, tuple[int, ...]]], term: Mapping[str, Any], now: int
+) -> list[Fraction]:
+    """Give the samples at whole multiples, from the first time that anything was told."""
+    every = term["every_ms"]
+    first = story[0][0] // every + 1
+    found = (_basis(_known(story, n * every), term["of"]) for n in range(first, now // every + 1))
+    return [basis for basis in found if basis is not None]
+
+
+def _average(samples: Sequence[Fraction], term: Mapping[str, Any]) -> Fraction:
+    """Give the average that forgets, in whole 2^-21 of a tick."""
+    part = Fraction(1, 2**21)
+    most = 64 * (term["window_ms"] // term["every_ms"] + 1)
+    alpha = Fraction(term["every_ms"], term["window_ms"] + term["every_ms"])
+    average, alike, last = samples[0], 0, None
+    for basis in samples:
+        alike = alike + 1 if basis == last else 1
+        last = basis
+        if alike > most:
+            average = basis
+        else:
+            average += half_even((basis - average) * alpha / part) * part
+    return average
+
+
+def _term(  # noqa: PLR0911 - a line each
+    story: Sequence[tuple[int, str, tuple[int, ...]]],
+    known: Mapping[str, Any],
+    term: Mapping[str, Any],
+    now: int,
+) -> Fraction | None:
+    """Give a term before it is rounded; None where it is not known."""
+    kind = term["rule"]
+    direct = {"index": "index", "last": "last", "outside": "outside", "mid": "best"}
+    direct["impact_mid"] = "impact"
+    if kind in direct:
+        own = known.get(direct[kind])
+        return None if own is None else Fraction(sum(own), len(own))
+    if kind == "book_median":
+        if "best" not in known or "last" not in known:
+            return None
+        return Fraction(sorted((*known["best"], *known["last"]))[1])
+    if "index" not in known:
+        return None
+    price: int = known["index"][0]
+    if kind == "fair":
+        if "funding" not in known:
+            return None
+        rate, at = known["funding"]
+        left: int = min(max(at - now // term["step_ms"] * term["step_ms"], 0), term["interval_ms"])
+        return price * (1 + Fraction(rate, UNIT) * Fraction(left, term["interval_ms"]))
+    basis = _basis(known, term["of"])
+    samples = _samples(story, term, now)
+    if kind == "basis":
+        samples = samples[-term["samples"] :]
+        mean = Fraction(sum(samples), len(samples)) if samples else basis
+    else:
+        mean = _average(samples, term) if samples else basis
+    return None if mean is None else Fraction(price + half_even(mean))
+
+
+def marks(
+    terms: Sequence[Mapping[str, Any]],
+    story: Sequence[tuple[int, str, tuple[int, ...]]],
+    *,
+    min_terms: int,
+    step: Fraction | None,
+) -> list[int | None]:
+    """Give the mark of each update of a story.
+
+    Parameters
+    ----------
+    terms : sequence of mapping
+        ``rule`` and its parameters, by the names of the specification.
+    story : sequence of (time, kind, numbers)
+        ``index``, ``best``, ``impact``, ``last``, ``outside`` (mark ticks), ``funding`` (parts of
+        10^-12, time) and ``update``, in order of time.
+    min_terms : int
+        The fewest that must be known.
+    step : Fraction or None
+        How far the mark may move.
+
+    Returns
+    -------
+    list of int or None
+        In mark ticks.
+    """
+    found: list[int | None] = []
+    last: int | None = None
+    for place, (now, kind, _) in enumerate(story):
+        if kind != "update":
+            continue
+        told = story[: place + 1]
+        known = _known(told, now + 1)
+        all_terms = (_term(told, known, term, now) for term in terms)
+        ticks = [half_even(own) for own in all_terms if own is not None]
+        ticks = [own for own in ticks if own >= 1]
+        if len(ticks) < min_terms:
+            found.append(None)
+            continue
+        mark = half_even(_median(ticks))
+        if step is not None and last is not None:
+            mark = min(max(mark, ceil(last * (1 - step)), 1), floor(last * (1 + step)))
+        found.append(mark)
+        last = mark
+    return found

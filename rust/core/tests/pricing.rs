@@ -259,4 +259,14 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn many_samples_are_as_one_by_one(all in prop::collection::vec(-UNIT..UNIT, 1..60), by in 0_u32..8, mean: bool) {
+        let premiums: Vec<i64> = all.iter().map(|own| own * 100 / 10_i64.pow(by)).collect();
+        let average = if mean { Average::Mean } else { Average::Rising };
+        let plain = FundingRule { average, shape: Shape::DeadBand(0), bounds: None, ..rule() };
+        let mut found = Vec::new();
+        rates(&plain, &premiums, u32::try_from(premiums.len()).unwrap(), &mut found).unwrap();
+        prop_assert_eq!(found, [rate(&plain, &premiums).unwrap()]);
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use aivora::numbers::{Error, ErrorKind, MarkTicks, Rate, Rounding};
 use aivora::pricing::funding::{self, Average, FundingRule, Shape};
 use aivora::pricing::index::{self, Blend, IndexRule, OnOutlier, Source};
+use aivora::pricing::mark::{self, MarkRule, Of, Seen, Term};
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 
@@ -97,6 +98,87 @@ impl Index {
     fn reach(&self, py: Python<'_>, source: usize, now: i64) -> Option<(i64, i64)> {
         let found = py.detach(|| self.with(|index| index.reach(source, now)));
         found.map(|(low, high)| (low.get(), high.get()))
+    }
+}
+
+/// A mark as its market goes on, in mark ticks.
+#[pyclass(frozen, name = "_Mark", module = "aivora_core._core")]
+pub(crate) struct Mark {
+    inner: Mutex<mark::Mark>,
+}
+
+impl Mark {
+    fn with<T>(&self, of: impl FnOnce(&mut mark::Mark) -> T) -> T {
+        of(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+const OF: [(&str, Of); 3] = [("mid", Of::Mid), ("impact_mid", Of::ImpactMid), ("last", Of::Last)];
+
+/// Terms, by their names; those that are made of something with zeros for it.
+const TERMS: [(&str, Term); 9] = [
+    ("index", Term::Index),
+    ("last", Term::Last),
+    ("mid", Term::Mid),
+    ("impact_mid", Term::ImpactMid),
+    ("book_median", Term::BookMedian),
+    ("outside", Term::Outside),
+    ("fair", Term::Fair { interval: 0, step: 0 }),
+    ("basis", Term::Basis { of: Of::Mid, samples: 0, every: 0 }),
+    ("ema", Term::Ema { of: Of::Mid, window: 0, every: 0 }),
+];
+
+/// A term from its name, what a basis is of, and two numbers.
+fn term((rule, of, first, second): (String, String, i64, i64)) -> PyResult<Term> {
+    let of = || one_of("of", &of, &OF);
+    Ok(match one_of("rule", &rule, &TERMS)? {
+        Term::Fair { .. } => Term::Fair { interval: first, step: second },
+        Term::Basis { .. } => {
+            let samples = usize::try_from(second).unwrap_or(0);
+            Term::Basis { of: of()?, samples, every: first }
+        }
+        Term::Ema { .. } => Term::Ema { of: of()?, window: second, every: first },
+        plain => plain,
+    })
+}
+
+#[pymethods]
+impl Mark {
+    #[new]
+    fn new(
+        terms: Vec<(String, String, i64, i64)>,
+        min_terms: usize,
+        step: Option<String>,
+    ) -> PyResult<Self> {
+        let step = step.map(|step| Rate::parse(&step, "step").map_err(raise)).transpose()?;
+        let terms = terms.into_iter().map(term).collect::<PyResult<_>>()?;
+        let rule = MarkRule { terms, min_terms, step };
+        let inner = Mutex::new(mark::Mark::new(rule).map_err(raise)?);
+        Ok(Self { inner })
+    }
+
+    /// Something is seen: a price, two, or a rate and a time.
+    fn see(&self, kind: &str, first: i64, second: i64, time: i64) -> PyResult<()> {
+        let kinds = [
+            ("index", Seen::Index(first)),
+            ("last", Seen::Last(first)),
+            ("outside", Seen::Outside(first)),
+            ("best", Seen::Best(first, second)),
+            ("impact", Seen::Impact(first, second)),
+            ("funding", Seen::Funding(first, second)),
+        ];
+        let seen = one_of("seen", kind, &kinds)?;
+        self.with(|mark| mark.see(seen, time)).map_err(raise)
+    }
+
+    /// The mark at a time.
+    fn update(&self, now: i64) -> PyResult<Option<i64>> {
+        self.with(|mark| mark.update(now)).map(|found| found.map(MarkTicks::get)).map_err(raise)
+    }
+
+    /// What each term is.
+    fn terms(&self) -> Vec<Option<i64>> {
+        self.with(|mark| mark.terms())
     }
 }
 

@@ -31,10 +31,12 @@ mod ahead;
 mod flags;
 mod kernel;
 mod path;
+mod sums;
 mod table;
 
 pub use ahead::read_ahead;
 pub use flags::flags;
 pub use kernel::{Columns, Group, Held, Leg, OrderLeg};
 pub use path::Path;
+pub use sums::sums;
 pub use table::{BRACKETS, Bracket, Lot, POISON, Rate, Schedule, Table};

@@ -1,5 +1,7 @@
 //! The premium of a sample, and the funding rate of an interval. `docs/spec/pricing.md`, "Funding".
 
+use aivora_simd::{Path, sums};
+
 use crate::numbers::rounding::div_round;
 use crate::numbers::{Error, ErrorKind, MarkTicks, Rate, Result, Rounding};
 
@@ -140,6 +142,27 @@ impl Samples {
         Ok(())
     }
 
+    /// All samples of an interval, one by one.
+    fn wide(premiums: &[i64]) -> Result<Self> {
+        let mut samples = Self::default();
+        for (place, premium) in (1..).zip(premiums) {
+            samples.add(place, *premium)?;
+        }
+        Ok(samples)
+    }
+
+    /// The same in 64 bits, some at a time; none where a sum could leave them.
+    fn narrow(path: Path, premiums: &[i64]) -> Option<Self> {
+        let count = u32::try_from(premiums.len()).ok().filter(|count| *count <= SAMPLES_MAX)?;
+        let weight = u64::from(count) * (u64::from(count) + 1) / 2;
+        // Premiums of so many bits either way: no sum of them leaves 62.
+        let bits = (weight + 1).leading_zeros().saturating_sub(2).min(46);
+        let above = 1_i64 << bits;
+        let (sum, rising, seen) = sums(path, above, premiums);
+        let fits = (0..2 * above).contains(&seen);
+        fits.then(|| Self { count, sum: sum.into(), rising: rising.into(), weight: weight.into() })
+    }
+
     /// How many.
     #[must_use]
     pub fn count(&self) -> u32 {
@@ -199,11 +222,12 @@ pub fn rates(
     rule.check()?;
     let size = usize::try_from(interval).ok().filter(|_| (1..=SAMPLES_MAX).contains(&interval));
     let size = size.ok_or_else(|| refused(interval, 0))?;
+    let path = Path::in_use();
     for chunk in premiums.chunks_exact(size) {
-        let mut samples = Samples::default();
-        for (place, premium) in (1..).zip(chunk) {
-            samples.add(place, *premium)?;
-        }
+        let samples = match Samples::narrow(path, chunk) {
+            Some(samples) => samples,
+            None => Samples::wide(chunk)?,
+        };
         out.extend(rule.rate(&samples)?);
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 pub mod funding;
 pub mod index;
+pub mod mark;
 mod prices;
 pub mod validity;
 

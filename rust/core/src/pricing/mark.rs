@@ -1,0 +1,425 @@
+//! Mark rules. `docs/spec/pricing.md`, "The mark".
+
+use std::collections::VecDeque;
+
+use super::funding::{RATE_MAX, UNIT};
+use crate::numbers::limits::TICKS_MAX;
+use crate::numbers::rounding::div_round;
+use crate::numbers::{Error, ErrorKind, MarkTicks, Rate, Result, Rounding};
+
+/// The most terms of a rule, and the most samples of an average.
+pub const TERMS_MAX: usize = 8;
+/// See there.
+pub const SAMPLES_MAX: usize = 10_000;
+
+/// A price of the own market that a basis is taken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// The middle of the best bid and ask.
+    Mid,
+    /// The middle of the prices at which the book would fill a given size.
+    ImpactMid,
+    /// The last trade.
+    Last,
+}
+
+/// One price that a mark may be made of. Times in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Term {
+    /// The index.
+    Index,
+    /// The last trade.
+    Last,
+    /// A middle.
+    Mid,
+    /// The same of the prices at which the book would fill a given size.
+    ImpactMid,
+    /// The median of best bid, best ask and last trade.
+    BookMedian,
+    /// The median of marks elsewhere.
+    Outside,
+    /// `index × (1 + rate × time to funding / interval)`, the time being that of the last whole `step`.
+    Fair {
+        /// The time between two payments.
+        interval: i64,
+        /// In what steps time goes.
+        step: i64,
+    },
+    /// `index + mean of the last samples of (price − index)`.
+    Basis {
+        /// Of which price.
+        of: Of,
+        /// Of how many samples.
+        samples: usize,
+        /// How far apart.
+        every: i64,
+    },
+    /// `index + average of (price − index)` that forgets: with each sample it moves by `every / (window + every)` of what it is off.
+    Ema {
+        /// Of which price.
+        of: Of,
+        /// How long it remembers.
+        window: i64,
+        /// How far apart samples are.
+        every: i64,
+    },
+}
+
+/// How a mark is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkRule {
+    /// Of what: one price, or the median of several.
+    pub terms: Vec<Term>,
+    /// The fewest that must be known.
+    pub min_terms: usize,
+    /// How far it may move with one update, as a part of it.
+    pub step: Option<Rate>,
+}
+
+/// What is known of a market.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// The index, in mark ticks.
+    Index(i64),
+    /// The best bid and ask.
+    Best(i64, i64),
+    /// The prices at which the book would fill a given size.
+    Impact(i64, i64),
+    /// The last trade.
+    Last(i64),
+    /// The median of marks elsewhere.
+    Outside(i64),
+    /// The funding rate of the interval, in parts of 10^-12, and when it is paid.
+    Funding(i64, i64),
+}
+
+/// The longest time of a rule: twelve days.
+pub const TIME_MAX: i64 = 1 << 30;
+
+/// Parts of half a tick that an average is kept in.
+const PARTS: i128 = 1 << 20;
+
+/// The samples of one average, or what it has come to. Twice the basis, which is a whole number.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Kept {
+    samples: VecDeque<i64>,
+    sum: i128,
+    /// The average that forgets, in parts of half a tick.
+    ema: Option<i128>,
+    /// The last sample of it, and how many before it were the same.
+    alike: Option<(i64, i64)>,
+}
+
+/// A mark, as its market goes on.
+///
+/// ```
+/// # use aivora::pricing::mark::{Mark, MarkRule, Of, Seen, Term};
+/// let basis = Term::Basis { of: Of::Mid, samples: 30, every: 5_000 };
+/// let fair = Term::Fair { interval: 28_800_000, step: 1 };
+/// let rule = MarkRule { terms: vec![fair, basis, Term::Last], min_terms: 3, step: None };
+/// let mut mark = Mark::new(rule)?;
+/// for seen in [
+///     Seen::Index(6_400_000), Seen::Best(6_400_900, 6_401_100), Seen::Last(6_402_000),
+///     Seen::Funding(100_000_000, 28_800_000),
+/// ] {
+///     mark.see(seen, 0)?;
+/// }
+/// // 64,000 + 0.01% of it, 64,000 + 10, 64,020: the one in the middle.
+/// assert_eq!(mark.update(10_000)?.map(|mark| mark.get()), Some(6_401_000));
+/// # Ok::<(), aivora::numbers::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    rule: MarkRule,
+    index: Option<i64>,
+    best: Option<(i64, i64)>,
+    impact: Option<(i64, i64)>,
+    last: Option<i64>,
+    outside: Option<i64>,
+    funding: Option<(i64, i64)>,
+    kept: Vec<Kept>,
+    time: Option<i64>,
+    /// The last mark.
+    set: Option<i64>,
+}
+
+impl Mark {
+    /// Nothing is known yet.
+    ///
+    /// # Errors
+    /// `out_of_range` for no terms or too many, more that must be known than there are, times that are not above 0, too many samples,
+    /// a step of 0 or above 1.
+    pub fn new(rule: MarkRule) -> Result<Self> {
+        check(&rule)?;
+        let kept = vec![Kept::default(); rule.terms.len()];
+        Ok(Self {
+            rule,
+            index: None,
+            best: None,
+            impact: None,
+            last: None,
+            outside: None,
+            funding: None,
+            kept,
+            time: None,
+            set: None,
+        })
+    }
+
+    /// How it is made.
+    #[must_use]
+    pub fn rule(&self) -> &MarkRule {
+        &self.rule
+    }
+
+    /// Something is seen of the market. Averages are brought to its time first: what they are of until then is what was known before.
+    ///
+    /// # Errors
+    /// `stale_event` for a time before the last; `out_of_range` for a price or rate beyond its bounds, or a bid above its ask. Nothing
+    /// is changed then.
+    pub fn see(&mut self, seen: Seen, time: i64) -> Result<()> {
+        let price =
+            |field: &str, ticks: i64| MarkTicks::new(ticks.into(), field).map(MarkTicks::get);
+        let pair = |bid: i64, ask: i64| {
+            let both = (price("bid", bid)?, price("ask", ask)?);
+            if bid <= ask {
+                return Ok(both);
+            }
+            let limit = format!("must not be above the ask, {ask}");
+            Err(Error::new(ErrorKind::OutOfRange, "bid", bid, limit))
+        };
+        let checked = match seen {
+            Seen::Index(ticks) => Seen::Index(price("index", ticks)?),
+            Seen::Last(ticks) => Seen::Last(price("last", ticks)?),
+            Seen::Outside(ticks) => Seen::Outside(price("outside", ticks)?),
+            Seen::Best(bid, ask) => pair(bid, ask).map(|(bid, ask)| Seen::Best(bid, ask))?,
+            Seen::Impact(bid, ask) => pair(bid, ask).map(|(bid, ask)| Seen::Impact(bid, ask))?,
+            Seen::Funding(rate, at) => {
+                if rate.unsigned_abs() > RATE_MAX.unsigned_abs() {
+                    let limit = format!("must be within {RATE_MAX} parts of {UNIT} either way");
+                    return Err(Error::new(ErrorKind::OutOfRange, "rate", rate, limit));
+                }
+                Seen::Funding(rate, at)
+            }
+        };
+        self.advance(time)?;
+        match checked {
+            Seen::Index(ticks) => self.index = Some(ticks),
+            Seen::Last(ticks) => self.last = Some(ticks),
+            Seen::Outside(ticks) => self.outside = Some(ticks),
+            Seen::Best(bid, ask) => self.best = Some((bid, ask)),
+            Seen::Impact(bid, ask) => self.impact = Some((bid, ask)),
+            Seen::Funding(rate, at) => self.funding = Some((rate, at)),
+        }
+        Ok(())
+    }
+
+    /// The mark at a time, from which the next is at most a step away; none where too little is known.
+    ///
+    /// # Errors
+    /// `stale_event` for a time before the last.
+    pub fn update(&mut self, now: i64) -> Result<Option<MarkTicks>> {
+        self.advance(now)?;
+        let mut known: Vec<i64> =
+            (0..self.rule.terms.len()).filter_map(|at| self.term(at, now)).collect();
+        if known.len() < self.rule.min_terms {
+            return Ok(None);
+        }
+        known.sort_unstable();
+        let (last, half) = (known.len().saturating_sub(1) / 2, known.len() / 2);
+        let (Some(low), Some(high)) = (known.get(last), known.get(half)) else { return Ok(None) };
+        let middle = halved(i128::from(*low) + i128::from(*high));
+        let mark = middle.map(|middle| self.stepped(middle));
+        let mark = mark.and_then(|mark| MarkTicks::new(mark.into(), "mark").ok());
+        if let Some(mark) = mark {
+            self.set = Some(mark.get());
+        }
+        Ok(mark)
+    }
+
+    /// What each term is at the last time, in mark ticks.
+    #[must_use]
+    pub fn terms(&self) -> Vec<Option<i64>> {
+        let now = self.time.unwrap_or(0);
+        (0..self.rule.terms.len()).map(|at| self.term(at, now)).collect()
+    }
+
+    /// Not further from the last mark than a step.
+    fn stepped(&self, price: i64) -> i64 {
+        let (Some(step), Some(last)) = (self.rule.step, self.set) else { return price };
+        let (num, den, last) = (i128::from(step.num()), i128::from(step.den()), i128::from(last));
+        let edge = |part: i128, rounding| {
+            let found = div_round(last * part, den, rounding).and_then(|e| i64::try_from(e).ok());
+            found.unwrap_or(price)
+        };
+        let (low, high) = (edge(den - num, Rounding::Ceil), edge(den + num, Rounding::Floor));
+        price.clamp(low.max(1), high)
+    }
+
+    /// Twice the basis of a price of the own market.
+    fn twice_basis(&self, of: Of) -> Option<i64> {
+        let twice = match of {
+            Of::Mid => self.best.map(|(bid, ask)| bid + ask),
+            Of::ImpactMid => self.impact.map(|(bid, ask)| bid + ask),
+            Of::Last => self.last.map(|last| 2 * last),
+        };
+        Some(twice? - 2 * self.index?)
+    }
+
+    fn advance(&mut self, now: i64) -> Result<()> {
+        if let Some(last) = self.time.filter(|last| now < *last) {
+            let limit = format!("time does not go back: it is {last} ms");
+            return Err(Error::new(ErrorKind::StaleEvent, "time", now, limit));
+        }
+        for at in 0..self.rule.terms.len() {
+            let (of, every) = match self.rule.terms.get(at) {
+                Some(Term::Basis { of, every, .. } | Term::Ema { of, every, .. }) => (*of, *every),
+                _ => continue,
+            };
+            let due = self.time.map_or(0, |time| now.div_euclid(every) - time.div_euclid(every));
+            let (Some(basis), 1..) = (self.twice_basis(of), due) else { continue };
+            match (self.rule.terms.get(at), self.kept.get_mut(at)) {
+                (Some(Term::Basis { samples, .. }), Some(kept)) => {
+                    kept.sample(basis, due, *samples);
+                }
+                (Some(Term::Ema { window, .. }), Some(kept)) => {
+                    kept.forget(basis, due, *window, every);
+                }
+                _ => {}
+            }
+        }
+        self.time = Some(now);
+        Ok(())
+    }
+
+    /// A term in mark ticks, `half_even`.
+    fn term(&self, at: usize, now: i64) -> Option<i64> {
+        let index = || self.index.map(i128::from);
+        let middle = |both: Option<(i64, i64)>| {
+            both.and_then(|(bid, ask)| halved(i128::from(bid) + i128::from(ask)))
+        };
+        let found = match *self.rule.terms.get(at)? {
+            Term::Index => self.index?.into(),
+            Term::Last => self.last?.into(),
+            Term::Outside => self.outside?.into(),
+            Term::Mid => middle(self.best)?.into(),
+            Term::ImpactMid => middle(self.impact)?.into(),
+            Term::BookMedian => {
+                let (bid, ask) = self.best?;
+                self.last?.clamp(bid, ask).into()
+            }
+            Term::Fair { interval, step } => {
+                let (rate, at) = self.funding?;
+                let left = (at - now.div_euclid(step) * step).clamp(0, interval);
+                let whole = i128::from(UNIT) * i128::from(interval);
+                let part = whole + i128::from(rate) * i128::from(left);
+                times(index()?, part, whole)?
+            }
+            Term::Basis { of, .. } => {
+                let kept = self.kept.get(at)?;
+                let (sum, count) = match kept.samples.len() {
+                    0 => (i128::from(self.twice_basis(of)?), 1), // none is due yet
+                    count => (kept.sum, i128::try_from(count).ok()?),
+                };
+                index()? + div_round(sum, 2 * count, Rounding::HalfEven)?
+            }
+            Term::Ema { of, .. } => {
+                let average = match self.kept.get(at)?.ema {
+                    Some(average) => average,
+                    None => i128::from(self.twice_basis(of)?) * PARTS,
+                };
+                index()? + div_round(average, 2 * PARTS, Rounding::HalfEven)?
+            }
+        };
+        i64::try_from(found).ok().filter(|ticks| (1..=TICKS_MAX).contains(ticks))
+    }
+}
+
+impl Kept {
+    /// Takes samples that fell due, of what was known before.
+    fn sample(&mut self, basis: i64, due: i64, most: usize) {
+        // Those before the last so many are forgotten at once.
+        for _ in 0..usize::try_from(due).unwrap_or(most).min(most) {
+            if self.samples.len() == most
+                && let Some(oldest) = self.samples.pop_front()
+            {
+                self.sum -= i128::from(oldest);
+            }
+            self.samples.push_back(basis);
+            self.sum += i128::from(basis);
+        }
+    }
+
+    /// Moves the average towards samples that fell due. Where so many were alike it has come to them.
+    fn forget(&mut self, basis: i64, due: i64, window: i64, every: i64) {
+        let alike = self.alike.filter(|(last, _)| *last == basis).map_or(0, |(_, count)| count);
+        let alike = due.saturating_add(alike);
+        self.alike = Some((basis, alike));
+        let basis = i128::from(basis) * PARTS;
+        let mut average = self.ema.unwrap_or(basis);
+        if alike > 64 * (window / every + 1) {
+            average = basis;
+        } else {
+            let (every, all) = (i128::from(every), i128::from(window) + i128::from(every));
+            for _ in 0..due {
+                average +=
+                    div_round((basis - average) * every, all, Rounding::HalfEven).unwrap_or(0);
+            }
+        }
+        self.ema = Some(average);
+    }
+}
+
+fn halved(twice: i128) -> Option<i64> {
+    div_round(twice, 2, Rounding::HalfEven).and_then(|half| i64::try_from(half).ok())
+}
+
+/// `a × b / c`, `half_even`, for `c > 0`; none where a part of it overflows.
+fn times(a: i128, b: i128, c: i128) -> Option<i128> {
+    let rest = a.checked_mul(b.rem_euclid(c))?;
+    let floor = a.checked_mul(b.div_euclid(c))?.checked_add(rest.div_euclid(c))?;
+    // What is left is rounded as a part of an even or of an odd number.
+    let odd = floor.rem_euclid(2);
+    let rounded = div_round(odd * c + rest.rem_euclid(c), c, Rounding::HalfEven)?;
+    floor.checked_add(rounded - odd)
+}
+
+fn check(rule: &MarkRule) -> Result<()> {
+    let refuse = |field: String, value: String, limit: String| {
+        Err(Error::new(ErrorKind::OutOfRange, field, value, limit))
+    };
+    let count = rule.terms.len();
+    if !(1..=TERMS_MAX).contains(&count) {
+        let limit = format!("must be 1 to {TERMS_MAX}");
+        return refuse("terms".to_owned(), count.to_string(), limit);
+    }
+    if !(1..=count).contains(&rule.min_terms) {
+        let limit = "must be 1 to the number of terms".to_owned();
+        return refuse("min_terms".to_owned(), rule.min_terms.to_string(), limit);
+    }
+    if let Some(step) = rule.step.filter(|step| step.is_zero() || *step > Rate::ONE) {
+        let limit = "must be above 0, at most 1".to_owned();
+        return refuse("step".to_owned(), step.to_string(), limit);
+    }
+    for (place, term) in rule.terms.iter().enumerate() {
+        let times: &[(&str, i64)] = match term {
+            Term::Fair { interval, step } => &[("interval_ms", *interval), ("step_ms", *step)],
+            Term::Basis { every, .. } => &[("every_ms", *every)],
+            Term::Ema { window, every, .. } => &[("window_ms", *window), ("every_ms", *every)],
+            _ => &[],
+        };
+        for (name, time) in times {
+            if !(1..=TIME_MAX).contains(time) {
+                let limit = format!("must be 1 to {TIME_MAX} milliseconds");
+                return refuse(format!("terms[{place}].{name}"), time.to_string(), limit);
+            }
+        }
+        if let Term::Basis { samples, .. } = term
+            && !(1..=SAMPLES_MAX).contains(samples)
+        {
+            let limit = format!("must be 1 to {SAMPLES_MAX}");
+            return refuse(format!("terms[{place}].samples"), samples.to_string(), limit);
+        }
+    }
+    Ok(())
+}
