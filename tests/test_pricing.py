@@ -328,3 +328,90 @@ def test_a_mark_that_is_none_is_refused(
     with pytest.raises(ac.AivoraError, match="stale_event"):
         mark.see(4, last=2)
     assert mark.update(5) == 1
+
+
+# --- validity ------------------------------------------------------------------------------------
+
+TICKS = st.integers(-3, 60)
+
+
+@given(
+    TICKS,
+    st.none() | TICKS,
+    st.none() | st.integers(0, 30),
+    st.integers(0, 12),
+    st.none() | st.integers(0, 5),
+    st.none() | st.fractions(1, 6, max_denominator=4),
+    st.none() | st.fractions(0, 1, max_denominator=9),
+    st.tuples(*(st.none() | st.integers(0, 10) for _ in range(3))),
+)
+def test_the_class_is_that_of_the_oracle(
+    price: int,
+    average: int | None,
+    confidence: int | None,
+    age: int,
+    live: int | None,
+    volatile: Fraction | None,
+    uncertain: Fraction | None,
+    whole: tuple[int | None, int | None, int | None],
+) -> None:
+    rate = None if uncertain is None else f"{uncertain.numerator}/{uncertain.denominator}"
+    limits = pricing.Limits(volatile, rate, *whole)
+    found = limits.validity(
+        BTC,
+        units(price) or 0,
+        average=units(average),
+        confidence=units(confidence),
+        age_ms=age,
+        live=live,
+    )
+    quote = {"price": price, "average": average, "confidence": confidence, "age": age, "live": live}
+    named = dict(zip(("stale_for_margin", "too_few_sources", "stale"), whole, strict=True))
+    assert found == oracle.validity(quote, {"volatile": volatile, "uncertain": uncertain, **named})
+
+
+@pytest.mark.parametrize("ratio", ["0.9", "much", 2.5, -1, 2**32])
+def test_a_ratio_that_is_none_is_refused(ratio: Any) -> None:
+    with pytest.raises(ac.AivoraError, match="volatile") as found:
+        pricing.Limits(volatile=ratio).validity(BTC, 1, average=1)
+    assert found.value.code == "out_of_range"
+
+
+def test_what_is_allowed_stands_in_the_specification() -> None:
+    """The table of ``docs/spec/pricing.md``, typed again."""
+    worst = {"non_positive", "too_volatile"}
+    refused = {
+        "liquidate": worst,
+        "trigger": worst,
+        "fill": worst | {"too_uncertain"},
+        "settle": worst | {"too_uncertain"},
+        "funding": worst | {"too_uncertain"},
+        "margin": worst | {"too_uncertain", "stale_for_margin"},
+        "withdraw": worst | {"too_uncertain", "stale_for_margin", "too_few_sources", "stale"},
+        "average": {"non_positive"},
+    }
+    classes = refused["withdraw"] | {"valid"}
+    assert {action: classes - allowed for action, allowed in pricing.PERMITS.items()} == refused
+
+
+# --- published figures ---------------------------------------------------------------------------
+
+
+def test_the_example_of_hyperliquid() -> None:
+    """Impact bid 10,100, oracle 10,000, interest 0.01%: premium 1%, rate 0.95%."""
+    found = pricing.premium(BTC, impact_bid=10_100, impact_ask=10_101, index=10_000)
+    assert found == Decimal("0.01")
+    one = np.array([int(found * 10**12)])
+    rate = pricing.funding_rates(one, 1, average="mean", interest="0.0001", clamp="0.0005")
+    assert rate.tolist() == [9_500_000_000]
+    hourly = pricing.funding_rates(
+        one, 1, average="mean", interest="0.0001", clamp="0.0005", scale="1/8"
+    )
+    assert hourly.tolist() == [1_187_500_000]
+
+
+@pytest.mark.parametrize(("premium", "rate"), [("0.0002", 0), ("-0.0002", 0), ("0.001", "0.00075")])
+def test_a_dead_band_as_deribit_has_one(premium: str, rate: str | int) -> None:
+    one = np.array([int(Decimal(premium) * 10**12)])
+    found = pricing.funding_rates(one, 1, dead_band="0.00025")
+    assert found.tolist() == [int(Decimal(rate) * 10**12)]

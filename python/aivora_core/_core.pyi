@@ -50,9 +50,11 @@ __all__ = [
     "_journal_of",
     "_kinds",
     "_pack_deltas",
+    "_permits",
     "_premium",
     "_raise_error",
     "_tally",
+    "_validity",
     "_venue",
     "_whole",
     "walk_many",
@@ -601,3 +603,9 @@ class _Mark:
     def see(self, kind: str, first: int, second: int, time: int) -> None: ...
     def update(self, now: int) -> int | None: ...
     def terms(self) -> list[int | None]: ...
+
+def _validity(
+    quote: tuple[int, int | None, int | None, int, int | None],
+    limits: tuple[tuple[int, int] | None, str | None, int | None, int | None, int | None],
+) -> str: ...
+def _permits() -> list[tuple[str, list[str]]]: ...

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
 
     Number = int | str | Decimal
 
-__all__ = ["Index", "IndexValue", "Mark", "Source", "Term", "funding_rates", "premium"]
+__all__ = [
+    "PERMITS",
+    "Index",
+    "IndexValue",
+    "Limits",
+    "Mark",
+    "Source",
+    "Term",
+    "funding_rates",
+    "premium",
+]
 
 #: A premium and a rate are whole numbers of this.
 _UNIT = "0.000000000001"
@@ -386,6 +397,103 @@ class Mark:
         """What each term is at the last time; None where it is not known."""
         tick = self.instrument.mark_tick
         return [None if ticks is None else ticks * tick for ticks in self._native.terms()]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From where on a price is not believed. What is left out is not asked.
+
+    Attributes
+    ----------
+    volatile : int, str or Fraction, optional
+        The largest ratio of a price to its average, or of that to it: ``5``, ``"5/2"``.
+    uncertain : int, str or Decimal, optional
+        The widest confidence, as a part of the price.
+    stale_for_margin_ms : int, optional
+        The age from which no margin is required by it.
+    min_live : int, optional
+        The fewest sources.
+    stale_ms : int, optional
+        The age from which it is old.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> from aivora_core import pricing
+    >>> limits = pricing.Limits(volatile=5, uncertain="0.02", stale_for_margin_ms=60_000)
+    >>> btc = ac.Venue.load("demo")["BTC"]
+    >>> limits.validity(btc, 64_000, average=63_900, confidence=10, age_ms=61_000)
+    'stale_for_margin'
+    >>> "stale_for_margin" in pricing.PERMITS["liquidate"]
+    True
+    >>> limits.validity(btc, 0, average=0, confidence=10)
+    'non_positive'
+    """
+
+    volatile: int | str | Fraction | None = None
+    uncertain: Number | None = None
+    stale_for_margin_ms: int | None = None
+    min_live: int | None = None
+    stale_ms: int | None = None
+
+    def validity(
+        self,
+        instrument: Instrument,
+        price: Number,
+        *,
+        average: Number | None = None,
+        confidence: Number | None = None,
+        age_ms: int = 0,
+        live: int | None = None,
+    ) -> str:
+        """Give the class of a price: the first that holds; nothing is divided.
+
+        Parameters
+        ----------
+        instrument : Instrument
+            Whose mark tick the prices are whole numbers of.
+        price, average, confidence : int, str or Decimal
+            The price, its average over a while, and how far off it may be.
+        age_ms : int
+            How old it is.
+        live : int, optional
+            How many sources tell it.
+
+        Returns
+        -------
+        str
+            By the names of ``docs/spec/pricing.md``.
+
+        Raises
+        ------
+        AivoraError
+            ``off_grid``, ``float_given``, ``not_a_number``, ``out_of_range``.
+        """
+        tick = instrument.mark_tick
+        given = (("price", price), ("average", average), ("confidence", confidence))
+        ticks = [None if own is None else _core._whole(own, tick, name) for name, own in given]
+        ratio = None if self.volatile is None else _ratio(self.volatile)
+        uncertain = None if self.uncertain is None else str(self.uncertain)
+        limits = (ratio, uncertain, self.stale_for_margin_ms, self.min_live, self.stale_ms)
+        return _core._validity((ticks[0] or 0, ticks[1], ticks[2], age_ms, live), limits)
+
+
+def _ratio(value: int | str | Fraction) -> tuple[int, int]:
+    """Read a ratio of at least 1."""
+    try:
+        found = None if isinstance(value, float) else Fraction(str(value))
+    except ValueError:
+        found = None
+    if found is None or found < 1 or found.numerator >= 1 << 32:
+        limit = "must be a ratio from 1 to 2^32, exact: 5, '5/2', '2.5'"
+        raise _core._error("out_of_range", "volatile", str(value), limit, None)
+    return found.numerator, found.denominator
+
+
+#: The classes of a price that each action allows, unless a card says otherwise.
+PERMITS: Final[dict[str, frozenset[str]]] = {
+    action: frozenset(classes) for action, classes in _core._permits()
+}
 
 
 def premium(

@@ -23,6 +23,7 @@ __all__ = [
     "marks",
     "premium",
     "states",
+    "validity",
 ]
 
 UNIT = 10**12
@@ -313,3 +314,27 @@ def marks(
         found.append(mark)
         last = mark
     return found
+
+
+def validity(quote: Mapping[str, int | None], limits: Mapping[str, Fraction | int | None]) -> str:
+    """Find the class of a price: ``price``, ``average``, ``confidence``, ``age``, ``live``."""
+    price, average, confidence = quote["price"], quote["average"], quote["confidence"]
+    if price is None or price <= 0:
+        return "non_positive"
+    most = limits["volatile"]
+    if average is not None and most is not None:
+        ratio = None if average <= 0 else Fraction(max(price, average), min(price, average))
+        if ratio is None or ratio > most:
+            return "too_volatile"
+    most = limits["uncertain"]
+    if confidence is not None and most is not None and Fraction(confidence, price) > most:
+        return "too_uncertain"
+    for name, figure, worse in (
+        ("stale_for_margin", "age", 1),
+        ("too_few_sources", "live", -1),
+        ("stale", "age", 1),
+    ):
+        limit, own = limits[name], quote[figure]
+        if limit is not None and own is not None and (own - limit) * worse > 0:
+            return name
+    return "valid"

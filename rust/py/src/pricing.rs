@@ -6,6 +6,7 @@ use aivora::numbers::{Error, ErrorKind, MarkTicks, Rate, Rounding};
 use aivora::pricing::funding::{self, Average, FundingRule, Shape};
 use aivora::pricing::index::{self, Blend, IndexRule, OnOutlier, Source};
 use aivora::pricing::mark::{self, MarkRule, Of, Seen, Term};
+use aivora::pricing::validity::{Action, Limits, Permits, Quote, Validity};
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
 
@@ -191,6 +192,33 @@ pub(crate) fn _whole(
 ) -> PyResult<i128> {
     let unit = decimal(unit, field).map_err(raise)?;
     decimal(value, field).and_then(|value| value.whole(unit, field)).map_err(raise)
+}
+
+/// Price, average, confidence, age, sources.
+type GivenQuote = (i64, Option<i64>, Option<i64>, i64, Option<usize>);
+/// The largest ratio to the average, the widest confidence, the age for margin, the fewest sources, the age.
+type GivenLimits = (Option<(u32, u32)>, Option<String>, Option<i64>, Option<usize>, Option<i64>);
+
+/// The class of a price.
+#[pyfunction]
+pub(crate) fn _validity(quote: GivenQuote, limits: GivenLimits) -> PyResult<&'static str> {
+    let (price, average, confidence, age, live) = quote;
+    let (volatile, uncertain, stale_for_margin, min_live, stale) = limits;
+    let uncertain = uncertain.map(|rate| Rate::parse(&rate, "uncertain").map_err(raise));
+    let uncertain = uncertain.transpose()?;
+    let limits = Limits { volatile, uncertain, stale_for_margin, min_live, stale };
+    Ok(limits.class(&Quote { price, average, confidence, age, live }).name())
+}
+
+/// The classes that each action allows, by default.
+#[pyfunction]
+pub(crate) fn _permits() -> Vec<(&'static str, Vec<&'static str>)> {
+    let permits = Permits::default();
+    let allowed = |action: &Action| {
+        let classes = Validity::ALL.iter().filter(|class| permits.allows(*action, **class));
+        (action.name(), classes.map(|class| class.name()).collect())
+    };
+    Action::ALL.iter().map(allowed).collect()
 }
 
 /// The premium of one sample, in parts of 10^-12.
