@@ -272,6 +272,76 @@ def test_the_mark_is_that_of_the_oracle(
     assert found == [units(ticks) for ticks in mine]
 
 
+PATH = st.lists(
+    st.tuples(
+        st.sampled_from([0, 0, 1, 2, 5, 30]),
+        st.one_of(
+            st.tuples(st.just("source"), st.tuples(st.integers(0, 2), st.integers(-2, 900))),
+            st.tuples(st.sampled_from(["last", "index"]), st.tuples(PRICE, st.just(0))),
+            st.tuples(st.sampled_from(["best", "impact"]), PAIR),
+            st.tuples(st.just("funding"), st.tuples(PREMIUM, st.integers(0, 200))),
+            st.tuples(st.just("clock"), st.just((0, 0))),
+        ),
+    ),
+    max_size=40,
+)
+
+
+@given(st.lists(TERM, min_size=1, max_size=3), PATH)
+def test_a_path_is_its_rows_one_by_one(
+    terms: list[dict[str, Any]], drawn: list[tuple[int, tuple[str, tuple[int, int]]]]
+) -> None:
+    def made() -> tuple[pricing.Index, pricing.Mark]:
+        sources = [pricing.Source(name, max_age_ms=40, frozen_ms=30) for name in "abc"]
+        index = pricing.Index(BTC, sources, outlier="0.1", min_live=2)
+        return index, pricing.Mark(BTC, [pricing.Term(**term) for term in terms], min_terms=1)
+
+    times = np.cumsum([by for by, _ in drawn], dtype=np.int64)
+    index, mark = made()
+    found = []
+    for time, (_, (kind, (first, second))) in zip(times.tolist(), drawn, strict=True):
+        one, two = first * BTC.mark_tick, second * BTC.mark_tick
+        if kind == "source":
+            index.observe("abc"[first], two, time=time)
+            price = index.value(time).price
+            if price is not None:
+                mark.see(time, index=price)
+        elif kind == "funding":
+            mark.see(time, funding=(first * Decimal("1e-12"), second))
+        elif kind != "clock":
+            seen: dict[str, Any] = {kind: (one, two) if kind in ("best", "impact") else one}
+            mark.see(time, **seen)
+        found.append(mark.update(time))
+    columns = {
+        "seen": np.array([kind for _, (kind, _) in drawn]),
+        "first": np.array([own[0] for _, (_, own) in drawn], dtype=np.int64),
+        "second": np.array([own[1] for _, (_, own) in drawn], dtype=np.int64),
+        "time": times,
+    }
+    index, mark = made()
+    assert mark.run(index, columns).tolist() == [
+        0 if price is None else int(price / BTC.mark_tick) for price in found
+    ]
+
+
+def test_a_path_that_is_none_is_refused() -> None:
+    index = pricing.Index(BTC, [pricing.Source("a")])
+    mark = pricing.Mark(BTC, [pricing.Term("last")])
+    one = {name: np.array([1], dtype=np.int64) for name in ("first", "second", "time")}
+    for columns, code in (
+        ({"seen": ["price"]}, "bad_column"),
+        ({"seen": ["last"], "first": np.array([1.5])}, "bad_column"),
+        ({"seen": ["last"], "time": np.array([1, 2])}, "bad_column"),
+        ({"seen": ["source"]}, "out_of_range"),
+        ({"seen": ["last"], "first": np.array([0])}, "out_of_range"),
+        ({"seen": np.array([9], dtype=np.uint8)}, "bad_column"),
+    ):
+        with pytest.raises(ac.AivoraError) as found:
+            mark.run(index, one | columns)
+        assert found.value.code == code, columns
+    assert mark.update(1) is None
+
+
 def test_the_average_that_forgets_comes_to_what_stays() -> None:
     mark = pricing.Mark(BTC, [pricing.Term("ema", window_ms=150_000, every_ms=1_000)])
     mark.see(0, index=64_000, best=(64_000, 64_000))

@@ -15,7 +15,7 @@ import numpy as np
 from aivora_core import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PERMITS",
+    "SEEN",
     "Index",
     "IndexValue",
     "Limits",
@@ -35,6 +36,8 @@ __all__ = [
     "premium",
 ]
 
+#: What a row of a path may be.
+SEEN = ("source", "index", "last", "outside", "best", "impact", "funding", "clock")
 #: A premium and a rate are whole numbers of this.
 _UNIT = "0.000000000001"
 
@@ -78,7 +81,7 @@ class IndexValue:
     live : int
         How many sources count.
     oldest : int or None
-        The time of the oldest price among them, in milliseconds.
+        The time of the oldest price that might count, an outlier's too, in milliseconds.
     states : dict of str to str
         The state of each source.
     """
@@ -391,6 +394,64 @@ class Mark:
         """
         ticks = self._native.update(now)
         return None if ticks is None else ticks * self.instrument.mark_tick
+
+    def run(self, index: Index, columns: Mapping[str, ArrayLike]) -> NDArray[np.int64]:
+        """Take a path: what is seen, row by row, and the mark after each.
+
+        Where a source of the index tells a price, the index is worked out again and seen; where
+        there is none then, the last stands.
+
+        Parameters
+        ----------
+        index : Index
+            Of which the mark is made.
+        columns : mapping
+            ``seen``: names, or their places in `SEEN` as uint8. ``first`` and ``second``, int64:
+            of ``source`` its place and its price; a price; bid and ask; a rate in parts of 10^-12
+            and a time. ``time``, int64, in milliseconds. Prices in mark ticks.
+
+        Returns
+        -------
+        array of int64
+            The mark after each row, in mark ticks; 0 where too little is known.
+
+        Raises
+        ------
+        AivoraError
+            ``bad_column``; those of `Index.observe` and `see`, naming the row: rows before it are
+            taken.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> from aivora_core import pricing
+        >>> btc = ac.Venue.load("demo")["BTC"]
+        >>> index = pricing.Index(btc, [pricing.Source("a"), pricing.Source("b")])
+        >>> mark = pricing.Mark(btc, [pricing.Term("index"), pricing.Term("last")], min_terms=1)
+        >>> mark.run(index, {
+        ...     "seen": ["source", "source", "last"],
+        ...     "first": [0, 1, 6_400_900],
+        ...     "second": [6_400_000, 6_400_200, 0],
+        ...     "time": [0, 10, 20],
+        ... })
+        array([6400000, 6400100, 6400500])
+        """
+        seen = np.asarray(columns["seen"])
+        if seen.dtype != np.uint8:
+            places = {name: place for place, name in enumerate(SEEN)}
+            unknown = next((str(name) for name in seen.tolist() if name not in places), None)
+            if unknown is not None:
+                limit = f"must be one of {', '.join(SEEN)}"
+                raise _core._error("bad_column", "seen", unknown, limit, None)
+            seen = np.array([places[name] for name in seen.tolist()], dtype=np.uint8)
+        numbers = []
+        for name in ("first", "second", "time"):
+            own = np.ascontiguousarray(columns[name])
+            if own.dtype != np.int64 or own.shape != seen.shape or own.ndim != 1:
+                limit = f"must be int64, {len(seen)} rows"
+                raise _core._error("bad_column", name, f"{own.dtype}, {own.shape}", limit, None)
+            numbers.append(own)
+        return self._native.run(index._native, np.ascontiguousarray(seen), *numbers)  # noqa: SLF001 - of this module
 
     @property
     def parts(self) -> list[Decimal | None]:

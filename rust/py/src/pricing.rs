@@ -6,6 +6,7 @@ use aivora::numbers::{Error, ErrorKind, MarkTicks, Rate, Rounding};
 use aivora::pricing::funding::{self, Average, FundingRule, Shape};
 use aivora::pricing::index::{self, Blend, IndexRule, OnOutlier, Source};
 use aivora::pricing::mark::{self, MarkRule, Of, Seen, Term};
+use aivora::pricing::path::{self, Row};
 use aivora::pricing::validity::{Action, Limits, Permits, Quote, Validity};
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
@@ -143,6 +144,20 @@ fn term((rule, of, first, second): (String, String, i64, i64)) -> PyResult<Term>
     })
 }
 
+/// What is seen, by its number: that of `SEEN` in Python.
+fn row(kind: u8, first: i64, second: i64) -> Row {
+    match kind {
+        0 => Row::Source(usize::try_from(first).unwrap_or(usize::MAX), second),
+        1 => Row::Seen(Seen::Index(first)),
+        2 => Row::Seen(Seen::Last(first)),
+        3 => Row::Seen(Seen::Outside(first)),
+        4 => Row::Seen(Seen::Best(first, second)),
+        5 => Row::Seen(Seen::Impact(first, second)),
+        6 => Row::Seen(Seen::Funding(first, second)),
+        _ => Row::Clock,
+    }
+}
+
 #[pymethods]
 impl Mark {
     #[new]
@@ -175,6 +190,30 @@ impl Mark {
     /// The mark at a time.
     fn update(&self, now: i64) -> PyResult<Option<i64>> {
         self.with(|mark| mark.update(now)).map(|found| found.map(MarkTicks::get)).map_err(raise)
+    }
+
+    /// Takes the rows of a path: what is seen, two numbers, a time; the mark after each, 0 where there is none.
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        index: &Bound<'py, Index>,
+        seen: &Bound<'py, PyArray1<u8>>,
+        first: &Bound<'py, PyArray1<i64>>,
+        second: &Bound<'py, PyArray1<i64>>,
+        time: &Bound<'py, PyArray1<i64>>,
+    ) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let (seen, first) = (seen.readonly(), first.readonly());
+        let (second, time) = (second.readonly(), time.readonly());
+        let (kinds, first) = (seen.as_slice()?, first.as_slice()?);
+        let (second, time) = (second.as_slice()?, time.as_slice()?);
+        let rows = kinds.iter().zip(first).zip(second).zip(time);
+        let rows = rows.map(|(((kind, first), second), time)| (row(*kind, *first, *second), *time));
+        let (index, mut out) = (index.get(), Vec::with_capacity(kinds.len()));
+        let done = py.detach(|| {
+            index.with(|index| self.with(|mark| path::run(index, mark, rows, &mut out)))
+        });
+        done.map_err(|(place, error)| raise(error.at_row(place)))?;
+        Ok(out.into_pyarray(py))
     }
 
     /// What each term is.

@@ -73,7 +73,10 @@ pub const fn div_round(a: i128, b: i128, rounding: Rounding) -> Option<i128> {
     if b <= 0 {
         return None;
     }
-    let (floor, rem) = (a.div_euclid(b), a.rem_euclid(b));
+    let (floor, rem) = match short_floor(a, b) {
+        Some(found) => found,
+        None => (a.div_euclid(b), a.rem_euclid(b)),
+    };
     if rem == 0 {
         return Some(floor);
     }
@@ -87,6 +90,17 @@ pub const fn div_round(a: i128, b: i128, rounding: Rounding) -> Option<i128> {
         Rounding::HalfEven => rem > b - rem || (rem == b - rem && floor.rem_euclid(2) == 1),
     };
     Some(if up { floor.saturating_add(1) } else { floor })
+}
+
+/// Quotient and remainder, down, for `b > 0`, where 64 bits are enough: a fraction of the time of the wide ones.
+#[must_use]
+#[allow(clippy::as_conversions, clippy::cast_possible_truncation)] // compared with their bounds
+const fn short_floor(a: i128, b: i128) -> Option<(i128, i128)> {
+    if a != a as i64 as i128 || b > i64::MAX as i128 {
+        return None;
+    }
+    let (a, b) = (a as i64, b as i64);
+    Some((a.div_euclid(b) as i128, a.rem_euclid(b) as i128))
 }
 
 /// `ceil(a / b)` for `b > 0`, where the quotient of 64 bits is enough: a fraction of the time of the wide one.

@@ -108,12 +108,12 @@ pub struct IndexValue {
     pub price: Option<MarkTicks>,
     /// How many sources count.
     pub live: usize,
-    /// The time of the oldest price among them.
+    /// The time of the oldest price among those that are not away, an outlier's too.
     pub oldest: Option<i64>,
 }
 
 /// A price that counts, with its weight.
-type Weighed = (i64, u32);
+pub type Weighed = (i64, u32);
 
 /// An index, as its sources tell their prices.
 ///
@@ -186,8 +186,12 @@ impl Index {
     /// The state of each source.
     #[must_use]
     pub fn states(&self, now: i64) -> Vec<SourceState> {
-        let mut found: Vec<_> = (0..self.told.len()).map(|place| self.alone(place, now)).collect();
-        let band = self.band(now, None);
+        let all = self.rule.sources.iter().zip(&self.told);
+        let state = |(of, told): (&Source, &Option<Told>)| {
+            told.map_or(SourceState::Missing, |told| alone(of, told, now))
+        };
+        let mut found: Vec<_> = all.map(state).collect();
+        let band = self.band(now);
         for (state, told) in found.iter_mut().zip(&self.told) {
             let far = told.is_some_and(|told| band.is_some_and(|band| band.is_outside(told.price)));
             if *state == SourceState::Live && far {
@@ -200,14 +204,22 @@ impl Index {
     /// The index at a time.
     #[must_use]
     pub fn value(&self, now: i64) -> IndexValue {
-        self.value_with(now, None)
+        self.value_in(now, &mut Vec::new())
+    }
+
+    /// The same, with memory that is used again.
+    #[must_use]
+    pub fn value_in(&self, now: i64, memory: &mut Vec<Weighed>) -> IndexValue {
+        let oldest = self.candidates(now, None, memory);
+        self.of(memory, oldest)
     }
 
     /// Between what and what the index is, whatever one source tells, and where it tells nothing that counts; none where there may
     /// be no index then.
     #[must_use]
     pub fn reach(&self, source: usize, now: i64) -> Option<(MarkTicks, MarkTicks)> {
-        let others = self.candidates(now, Some((source, None)));
+        let mut others = Vec::new();
+        self.candidates(now, Some((source, None)), &mut others);
         let mut found: Option<(MarkTicks, MarkTicks)> = None;
         for price in std::iter::once(None).chain(self.turns(&others).into_iter().map(Some)) {
             let price = self.value_with(now, Some((source, price))).price?;
@@ -255,78 +267,93 @@ impl Index {
         turns
     }
 
-    /// The state of a source, but for how far it is from the others.
-    fn alone(&self, place: usize, now: i64) -> SourceState {
-        let (Some(of), Some(told)) =
-            (self.rule.sources.get(place), self.told.get(place).copied().flatten())
-        else {
-            return SourceState::Missing;
-        };
-        let Told { price, time, changed } = told;
-        if price <= 0 {
-            SourceState::NonPositive
-        } else if of.floor.is_some_and(|floor| price <= floor)
-            || of.cap.is_some_and(|cap| price >= cap)
-        {
-            SourceState::Clamped
-        } else if now.saturating_sub(time) > of.max_age {
-            SourceState::Stale
-        } else if of.frozen_after.is_some_and(|after| time.saturating_sub(changed) > after) {
-            SourceState::Frozen
-        } else {
-            SourceState::Live
-        }
-    }
-
-    /// The prices that may count, by height; one source may be told to be at another price, or away.
-    fn candidates(&self, now: i64, other: Option<(usize, Option<i64>)>) -> Vec<Weighed> {
-        let mut found = Vec::with_capacity(self.told.len());
-        for (place, of) in self.rule.sources.iter().enumerate() {
+    /// The prices that may count, by height, and the oldest time of them; one source may be told to be at another price, or away.
+    fn candidates(
+        &self,
+        now: i64,
+        other: Option<(usize, Option<i64>)>,
+        found: &mut Vec<Weighed>,
+    ) -> Option<i64> {
+        found.clear();
+        let mut oldest: Option<i64> = None;
+        for (place, (of, told)) in self.rule.sources.iter().zip(&self.told).enumerate() {
             if let Some((_, price)) = other.filter(|(source, _)| *source == place) {
                 found.extend(price.map(|price| (price, of.weight)));
-            } else if self.alone(place, now) == SourceState::Live {
-                let price = self.told.get(place).copied().flatten().map(|told| told.price);
-                found.extend(price.map(|price| (price, of.weight)));
+            } else if let Some(told) = told
+                && alone(of, *told, now) == SourceState::Live
+            {
+                found.push((told.price, of.weight));
+                oldest = Some(oldest.map_or(told.time, |oldest| oldest.min(told.time)));
             }
         }
-        found.sort_unstable();
-        found
+        sort(found);
+        oldest
     }
 
-    fn band(&self, now: i64, other: Option<(usize, Option<i64>)>) -> Option<Band> {
+    fn band(&self, now: i64) -> Option<Band> {
         let (outlier, _) = self.rule.outlier?;
-        Some(Band { twice: twice_median(&self.candidates(now, other))?, outlier })
+        let mut prices = Vec::new();
+        self.candidates(now, None, &mut prices);
+        Some(Band { twice: twice_median(&prices)?, outlier })
     }
 
     fn value_with(&self, now: i64, other: Option<(usize, Option<i64>)>) -> IndexValue {
-        let mut prices = self.candidates(now, other);
+        let mut prices = Vec::new();
+        let oldest = self.candidates(now, other, &mut prices);
+        self.of(&mut prices, oldest)
+    }
+
+    /// The index of prices by height.
+    fn of(&self, prices: &mut Vec<Weighed>, oldest: Option<i64>) -> IndexValue {
         if let Some((outlier, action)) = self.rule.outlier
-            && let Some(twice) = twice_median(&prices)
+            && let Some(twice) = twice_median(prices)
         {
             let band = Band { twice, outlier };
             match action {
                 OnOutlier::Exclude => prices.retain(|(price, _)| !band.is_outside(*price)),
                 OnOutlier::Clamp => {
                     let (low, high) = band.edges();
-                    for (price, _) in &mut prices {
+                    for (price, _) in &mut *prices {
                         *price = (*price).clamp(low, high);
                     }
-                    prices.sort_unstable();
+                    sort(prices);
                 }
             }
         }
         let live = prices.len();
         let enough = live >= self.rule.min_live;
-        let found = if enough { blended(&prices, self.rule.blend) } else { None };
+        let found = if enough { blended(prices, self.rule.blend) } else { None };
         let price = found.and_then(|price| MarkTicks::new(price, "index").ok());
-        IndexValue { price, live, oldest: self.oldest(now) }
+        IndexValue { price, live, oldest }
     }
+}
 
-    fn oldest(&self, now: i64) -> Option<i64> {
-        let states = self.states(now);
-        let told = self.told.iter().zip(states);
-        let live = told.filter(|(_, state)| *state == SourceState::Live);
-        live.filter_map(|(told, _)| told.map(|told| told.time)).min()
+/// By height. They are few, and nearly in order.
+fn sort(prices: &mut [Weighed]) {
+    for end in 1..prices.len() {
+        for place in (1..=end).rev() {
+            match prices.get_mut(place - 1..=place) {
+                Some([one, next]) if *one > *next => std::mem::swap(one, next),
+                _ => break,
+            }
+        }
+    }
+}
+
+/// The state of a source that has told something, but for how far it is from the others.
+fn alone(of: &Source, told: Told, now: i64) -> SourceState {
+    let Told { price, time, changed } = told;
+    if price <= 0 {
+        SourceState::NonPositive
+    } else if of.floor.is_some_and(|floor| price <= floor) || of.cap.is_some_and(|cap| price >= cap)
+    {
+        SourceState::Clamped
+    } else if now.saturating_sub(time) > of.max_age {
+        SourceState::Stale
+    } else if of.frozen_after.is_some_and(|after| time.saturating_sub(changed) > after) {
+        SourceState::Frozen
+    } else {
+        SourceState::Live
     }
 }
 

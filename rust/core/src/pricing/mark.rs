@@ -104,6 +104,8 @@ const PARTS: i128 = 1 << 20;
 struct Kept {
     samples: VecDeque<i64>,
     sum: i128,
+    /// Before this time no sample falls due.
+    next: i64,
     /// The average that forgets, in parts of half a tick.
     ema: Option<i128>,
     /// The last sample of it, and how many before it were the same.
@@ -151,7 +153,7 @@ impl Mark {
     /// a step of 0 or above 1.
     pub fn new(rule: MarkRule) -> Result<Self> {
         check(&rule)?;
-        let kept = vec![Kept::default(); rule.terms.len()];
+        let kept = vec![Kept { next: i64::MIN, ..Kept::default() }; rule.terms.len()];
         Ok(Self {
             rule,
             index: None,
@@ -220,13 +222,19 @@ impl Mark {
     /// `stale_event` for a time before the last.
     pub fn update(&mut self, now: i64) -> Result<Option<MarkTicks>> {
         self.advance(now)?;
-        let mut known: Vec<i64> =
-            (0..self.rule.terms.len()).filter_map(|at| self.term(at, now)).collect();
-        if known.len() < self.rule.min_terms {
+        let (mut known, mut count) = ([0_i64; TERMS_MAX], 0);
+        for at in 0..self.rule.terms.len() {
+            if let (Some(ticks), Some(slot)) = (self.term(at, now), known.get_mut(count)) {
+                (*slot, count) = (ticks, count + 1);
+            }
+        }
+        if count < self.rule.min_terms {
             return Ok(None);
         }
-        known.sort_unstable();
-        let (last, half) = (known.len().saturating_sub(1) / 2, known.len() / 2);
+        if let Some(known) = known.get_mut(..count) {
+            known.sort_unstable();
+        }
+        let (last, half) = (count.saturating_sub(1) / 2, count / 2);
         let (Some(low), Some(high)) = (known.get(last), known.get(half)) else { return Ok(None) };
         let middle = halved(i128::from(*low) + i128::from(*high));
         let mark = middle.map(|middle| self.stepped(middle));
@@ -276,7 +284,15 @@ impl Mark {
                 Some(Term::Basis { of, every, .. } | Term::Ema { of, every, .. }) => (*of, *every),
                 _ => continue,
             };
-            let due = self.time.map_or(0, |time| now.div_euclid(every) - time.div_euclid(every));
+            let Some(time) = self.time else { continue };
+            let next = self.kept.get(at).map_or(i64::MIN, |kept| kept.next);
+            if now < next {
+                continue;
+            }
+            let due = now.div_euclid(every) - time.div_euclid(every);
+            if let Some(kept) = self.kept.get_mut(at) {
+                kept.next = (now.div_euclid(every) + 1).saturating_mul(every);
+            }
             let (Some(basis), 1..) = (self.twice_basis(of), due) else { continue };
             match (self.rule.terms.get(at), self.kept.get_mut(at)) {
                 (Some(Term::Basis { samples, .. }), Some(kept)) => {
@@ -311,6 +327,9 @@ impl Mark {
             Term::Fair { interval, step } => {
                 let (rate, at) = self.funding?;
                 let left = (at - now.div_euclid(step) * step).clamp(0, interval);
+                if let Some(fair) = fair(self.index?, rate, left, interval) {
+                    return Some(fair).filter(|ticks| (1..=TICKS_MAX).contains(ticks));
+                }
                 let whole = i128::from(UNIT) * i128::from(interval);
                 let part = whole + i128::from(rate) * i128::from(left);
                 times(index()?, part, whole)?
@@ -368,6 +387,22 @@ impl Kept {
         }
         self.ema = Some(average);
     }
+}
+
+/// `index × (1 + rate × left / interval)`, `half_even`, in 64 bits; none where they are not enough.
+fn fair(index: i64, rate: i64, left: i64, interval: i64) -> Option<i64> {
+    // Most rates have few decimals: what is common to all goes.
+    let mut unit = UNIT;
+    let mut rate = rate;
+    while rate % 10 == 0 && unit > 1 {
+        (rate, unit) = (rate / 10, unit / 10);
+    }
+    let product = index.checked_mul(rate)?.checked_mul(left)?;
+    let parts = unit.checked_mul(interval)?;
+    let (floor, rest) = (product.div_euclid(parts), product.rem_euclid(parts));
+    let floor = index.checked_add(floor)?;
+    let up = rest > parts - rest || (rest == parts - rest && floor % 2 != 0);
+    Some(floor + i64::from(up))
 }
 
 fn halved(twice: i128) -> Option<i64> {

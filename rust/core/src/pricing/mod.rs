@@ -3,6 +3,7 @@
 pub mod funding;
 pub mod index;
 pub mod mark;
+pub mod path;
 mod prices;
 pub mod validity;
 
