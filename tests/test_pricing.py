@@ -327,7 +327,9 @@ def test_a_path_is_its_rows_one_by_one(
 def test_a_path_that_is_none_is_refused() -> None:
     index = pricing.Index(BTC, [pricing.Source("a")])
     mark = pricing.Mark(BTC, [pricing.Term("last")])
-    one = {name: np.array([1], dtype=np.int64) for name in ("first", "second", "time")}
+    one: dict[str, Any] = {
+        name: np.array([1], dtype=np.int64) for name in ("first", "second", "time")
+    }
     for columns, code in (
         ({"seen": ["price"]}, "bad_column"),
         ({"seen": ["last"], "first": np.array([1.5])}, "bad_column"),

@@ -444,6 +444,9 @@ class Mark:
                 limit = f"must be one of {', '.join(SEEN)}"
                 raise _core._error("bad_column", "seen", unknown, limit, None)
             seen = np.array([places[name] for name in seen.tolist()], dtype=np.uint8)
+        elif seen.size and int(seen.max()) >= len(SEEN):
+            limit = f"must be below {len(SEEN)}"
+            raise _core._error("bad_column", "seen", str(seen.max()), limit, None)
         numbers = []
         for name in ("first", "second", "time"):
             own = np.ascontiguousarray(columns[name])
