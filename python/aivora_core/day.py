@@ -47,8 +47,10 @@ class _Day:
         self.dice = _Dice(seed)
         self.venue = engine.venue
         self.names = [f"account-{n:04}" for n in range(accounts)]
-        self.symbols = [i.symbol for i in self.venue.instruments if i.symbol in demo.MARKS][:4]
-        marks = _core.Prices(self.venue, mark={s: demo.MARKS[s] for s in self.symbols})
+        made_up = demo.marks(self.venue)
+        self.symbols = list(made_up)[:4]
+        marks = _core.Prices(self.venue, mark={s: made_up[s] for s in self.symbols})
+        self.coin = demo.coin_price(self.venue.settlement) or Decimal(1)
         self.ticks = {s: marks.mark_ticks(s) or 1 for s in self.symbols}
         self.time = 0
         self.forced: list[dict[str, Any]] = []
@@ -62,10 +64,18 @@ class _Day:
             yield self.source.pool_open(name, time=self.time)
             amount = 10_000_000 if name == MAKER else 500 + self.dice.below(4_500)
             asset = self.venue.settlement
-            yield self.source.deposit(name, asset, amount, time=self.time)
+            yield self.source.deposit(name, asset, self.paid(amount), time=self.time)
         yield self.source.event(
-            "insurance_top_up", time=self.time, asset=self.venue.settlement, amount=10_000
+            "insurance_top_up",
+            time=self.time,
+            asset=self.venue.settlement,
+            amount=self.paid(10_000),
         )
+
+    def paid(self, dollars: int) -> Decimal:
+        """An amount of the settlement asset that is worth so many dollars."""
+        quantum = self.venue.quantum
+        return Decimal(int(dollars / self.coin / quantum)) * quantum
 
     def mark(self, symbol: str, most: int) -> Event:
         """A mark that moves by at most so many parts in 10,000."""
@@ -85,7 +95,10 @@ class _Day:
         buyer = self.names[self.dice.below(len(self.names))]
         seller = self.names[self.dice.below(len(self.names))]
         instrument = self.venue[symbol]
-        worth = int(instrument.lot * self.ticks[symbol] * instrument.mark_tick * 1_000) or 1
+        price = 1 if instrument.kind == "inverse" else self.ticks[symbol] * instrument.mark_tick
+        if instrument.kind == "quanto":
+            price *= self.coin
+        worth = int(instrument.lot * instrument.multiplier * price * 1_000) or 1
         lots = 1 + self.dice.below(30_000_000) // worth
         return self.source.event(
             "fill",

@@ -6,6 +6,7 @@ every machine. No figure is any venue's or any person's.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aivora_core._core import Book, Prices, Venue
+    from aivora_core._core import Book, Instrument, Prices, Venue
 
     Draws = NDArray[np.uint64]
 
-__all__ = ["MARKS", "Demo", "book", "demo", "tables"]
+__all__ = ["MARKS", "Demo", "book", "coin_price", "demo", "marks", "tables"]
 
 #: Marks of the built-in demo venue, made up.
 MARKS = {
@@ -40,7 +41,54 @@ MARKS = {
     "PEPE": "0.000012",
 }
 
+#: More coins, of other cards.
+_COINS = {**MARKS, "SHIB": "0.000018", "DGB": "0.0089"}
+
 SEED = 20251010
+
+
+def coin_price(name: str) -> Decimal | None:
+    """The made-up price of the coin that a symbol or an asset is named after; None where unknown.
+
+    Examples
+    --------
+    >>> from aivora_core.demo import coin_price
+    >>> coin_price("PI_XBTUSD"), coin_price("USDT")
+    (Decimal('64000'), None)
+    """
+    named = name.replace("XBT", "BTC")
+    found = max((coin for coin in _COINS if coin in named), key=len, default=None)
+    return None if found is None else Decimal(_COINS[found])
+
+
+def marks(venue: Venue) -> dict[str, Decimal]:
+    """Made-up marks of a venue's instruments, those of coins that are known, cut to mark ticks.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> from aivora_core.demo import marks
+    >>> {symbol: str(mark) for symbol, mark in marks(ac.Venue.load("bitmex")).items()}
+    {'XBTUSD': '64000.00', 'ETHUSD': '3200.00'}
+    """
+    found = {}
+    for instrument in venue.instruments:
+        price = coin_price(instrument.symbol)
+        if price is not None:
+            found[instrument.symbol] = max(1, price // instrument.mark_tick) * instrument.mark_tick
+    return found
+
+
+def _scale(venue: Venue) -> int:
+    """How many quanta a unit of value is: a dollar, paid in coins where those are what settles."""
+    return max(1, int(1 / venue.quantum / (coin_price(venue.settlement) or 1)))
+
+
+def _unit(instrument: Instrument) -> int:
+    """Quanta of a lot at a price of one tick: times the ticks, or over them if it is inverse."""
+    worth = instrument.lot * instrument.multiplier / instrument.quantum
+    tick = instrument.price_tick
+    return int(worth / tick if instrument.kind == "inverse" else worth * tick)
 
 
 class Demo(NamedTuple):
@@ -135,20 +183,25 @@ def tables(
     width = max(5, len(str(accounts - 1)))
     names = [f"acct-{i:0{width}}" for i in range(accounts)]
     account, picked, share = _holdings(seed, accounts, len(listed))
-    scale_quanta = round(1 / venue.quantum)
-    price_unit = np.array([i.quanta_per_mark_tick_and_lot for i in listed], dtype=np.int64)
-    price_unit *= np.array([int(i.price_tick / i.mark_tick) for i in listed], dtype=np.int64)
+    scale_quanta = _scale(venue)
+    price_unit = np.array([_unit(i) for i in listed], dtype=np.int64)[picked]
+    inverse = np.array([i.kind == "inverse" for i in listed])[picked]
     per_price = [int(i.price_tick / i.mark_tick) for i in listed]
     pairs = zip(listed, per_price, strict=True)
-    marks = np.array([max(1, mark_ticks[i.symbol] // n) for i, n in pairs])
-    worth = (price_unit * marks)[picked]  # quanta per lot, at the mark on the order grid
-    lots = np.maximum(1, share * scale_quanta // worth)
+    marks = np.array([max(1, mark_ticks[i.symbol] // n) for i, n in pairs])[picked]
+
+    def amounts(lots: NDArray[np.int64], ticks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Value by the signs of the core: who is long of an inverse contract owes coins."""
+        return np.where(inverse, -(lots * price_unit // ticks), lots * price_unit * ticks)
+
+    worth = np.abs(amounts(np.ones_like(marks), marks))  # quanta per lot, at the mark
+    lots = np.maximum(1, share * scale_quanta // np.maximum(1, worth))
     mostly_long = _below(_draw(seed, 6, accounts), 100) < 60
     follows = _below(_draw(seed, 7, len(account)), 100) < 80
     lots = np.where(mostly_long[account] == follows, lots, -lots)
-    entry = marks[picked] * (97_000 + _below(_draw(seed, 8, len(account)), 6_001)) // 100_000
-    cost = lots * np.maximum(entry, 1) * price_unit[picked]
-    value = lots * worth
+    entry = marks * (97_000 + _below(_draw(seed, 8, len(account)), 6_001)) // 100_000
+    cost = amounts(lots, np.maximum(entry, 1))
+    value = amounts(lots, marks)
     # Equity as a part of gross notional: 0.5% x 2^(0..7), spread within each power of two.
     part = np.int64(5_000) << _bits(_draw(seed, 9, accounts), 7)
     part += part * _below(_draw(seed, 10, accounts), 1000) // 1000
@@ -211,8 +264,9 @@ def book(venue: Venue, symbol: str, prices: Prices, levels: int = 200, seed: int
     mark = max(1, _ticks(prices, symbol) // per_price)
     # About 2 bps of the price between levels, and about 20,000 units of value in each.
     step = max(1, mark // 50_000)
-    unit = (instrument.quanta_per_mark_tick_and_lot or 0) * per_price  # the demo's are linear
-    typical = max(1, 20_000 * round(1 / venue.quantum) // (mark * unit))
+    unit = _unit(instrument)
+    worth = unit // mark if instrument.kind == "inverse" else unit * mark
+    typical = max(1, 20_000 * _scale(venue) // max(1, worth))
     sides = []
     for stream, sign in ((21, -1), (22, 1)):
         gaps = 1 + _below(_draw(seed, stream, levels), 2 * step)

@@ -1,4 +1,4 @@
-"""Which price counts for what: an index of several sources, premium and funding rate.
+"""Which price counts for what: index, mark, premium and funding rate, by rules given or a card's.
 
 What each state, blend and average means stands in ``docs/spec/pricing.md``.
 """
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from aivora_core._core import Instrument
+    from aivora_core._core import Instrument, Venue
 
     Number = int | str | Decimal
 
 __all__ = [
     "PERMITS",
     "SEEN",
+    "Funding",
     "Index",
     "IndexValue",
     "Limits",
@@ -153,6 +154,39 @@ class Index:
         rows = [self._row(own) for own in self.sources]
         given = None if outlier is None else (str(outlier), on_outlier)
         self._native = _core._Index(rows, blend, given, min_live)
+
+    @classmethod
+    def of(cls, venue: Venue, symbol: str, names: Iterable[str] = ()) -> Index:
+        """Give the index of an instrument as the card of its venue has it.
+
+        Parameters
+        ----------
+        venue : Venue
+            With ``[rules.index]``.
+        symbol : str
+            Of an instrument.
+        names : iterable of str
+            The sources, where the card names none: all of weight 1.
+
+        Raises
+        ------
+        AivoraError
+            ``unknown_instrument``; ``unsaid`` where the card has no such rule; ``out_of_range``
+            with no sources, or fewer than must be live.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> from aivora_core import pricing
+        >>> reference = ac.Venue.load("reference")
+        >>> pricing.Index.of(reference, "BTC-PERP", names=["a", "b", "c"])
+        Index(BTC-PERP of a, b, c)
+        """
+        own = cls.__new__(cls)
+        own.instrument = venue[symbol]
+        own._native = _core._Index.of(venue, [str(name) for name in names])
+        own.sources = tuple(Source(*row) for row in own._native.sources())
+        return own
 
     def __repr__(self) -> str:
         """Name the instrument and the sources."""
@@ -323,6 +357,36 @@ class Mark:
         rows = [own._row() for own in self.terms]  # noqa: SLF001 - of this module
         least = max(1, len(rows)) if min_terms is None else min_terms
         self._native = _core._Mark(rows, least, None if step is None else str(step))
+
+    @classmethod
+    def of(cls, venue: Venue, symbol: str) -> Mark:
+        """Give the mark of an instrument as the card of its venue has it.
+
+        Parameters
+        ----------
+        venue : Venue
+            With ``[rules.mark]``.
+        symbol : str
+            Of an instrument.
+
+        Raises
+        ------
+        AivoraError
+            ``unknown_instrument``; ``unsaid`` where the card has no such rule.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> from aivora_core import pricing
+        >>> mark = pricing.Mark.of(ac.Venue.load("binance-usdm"), "BTCUSDT")
+        >>> mark, mark.terms[1].samples, mark.terms[1].every_ms
+        (Mark(BTCUSDT of fair, basis, last), 30, 5000)
+        """
+        own = cls.__new__(cls)
+        own.instrument = venue[symbol]
+        own._native = _core._Mark.of(venue)
+        own.terms = tuple(Term(*row[:6], row[6] or 1) for row in own._native.rows())
+        return own
 
     def __repr__(self) -> str:
         """Name the instrument and the terms."""
@@ -500,6 +564,26 @@ class Limits:
     min_live: int | None = None
     stale_ms: int | None = None
 
+    @classmethod
+    def of(cls, venue: Venue) -> Limits:
+        """Give the limits of a venue's prices as its card has them.
+
+        Raises
+        ------
+        AivoraError
+            ``unsaid`` where the card has no ``[rules.validity]``.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> from aivora_core import pricing
+        >>> pricing.Limits.of(ac.Venue.load("drift-v2")).volatile
+        Fraction(5, 1)
+        """
+        volatile, uncertain, stale_for_margin, min_live, stale = _core._limits(venue)
+        ratio = None if volatile is None else Fraction(*volatile)
+        return cls(ratio, uncertain, stale_for_margin, min_live, stale)
+
     def validity(
         self,
         instrument: Instrument,
@@ -672,3 +756,102 @@ def funding_rates(  # noqa: PLR0913 - a rule has so many parts
     found = [_core._funding_rates(row, *rule) for row in rows]
     count = given.shape[-1] // interval if interval > 0 else 0
     return np.array(found, dtype=np.int64).reshape(*given.shape[:-1], count)
+
+
+@dataclass(frozen=True)
+class Funding:
+    """The funding of a venue, as its card has it.
+
+    Attributes
+    ----------
+    average : str
+        ``rising`` or ``mean``.
+    interest, clamp, dead_band : Decimal, optional
+        What of the average and the interest is the rate: see `funding_rates`.
+    bounds : tuple of Decimal, optional
+        The lowest and the highest rate, before it is scaled.
+    scale : Fraction
+        What part of it one payment is.
+    decimals : int
+        How many it has.
+    rounding : str
+        How the others are rounded.
+    interval_ms, sample_ms : int
+        The time that a rate is made of, and between two samples of it.
+    lag : int
+        How many intervals later it is paid.
+    timing : str
+        ``discrete``: who has a position at the end of an interval pays; ``continuous``: by time.
+    paid_on : str
+        ``mark`` or ``index``: of which price.
+    """
+
+    average: str
+    interest: Decimal
+    clamp: Decimal | None
+    dead_band: Decimal | None
+    bounds: tuple[Decimal, Decimal] | None
+    scale: Fraction
+    decimals: int
+    rounding: str
+    interval_ms: int
+    sample_ms: int
+    lag: int
+    timing: str
+    paid_on: str
+
+    @classmethod
+    def of(cls, venue: Venue) -> Funding:
+        """Read the card of a venue.
+
+        Raises
+        ------
+        AivoraError
+            ``unsaid`` where the card has no ``[rules.funding]``.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> from aivora_core import pricing
+        >>> paid = pricing.Funding.of(ac.Venue.load("hyperliquid"))
+        >>> str(paid.scale), paid.paid_on, paid.samples
+        ('1/8', 'index', 720)
+        """
+        terms = _core._funding_terms(venue)
+        unit = Decimal(_UNIT)
+        for key in ("interest", "clamp", "dead_band"):
+            terms[key] = None if terms[key] is None else terms[key] * unit
+        if terms["bounds"] is not None:
+            terms["bounds"] = tuple(end * unit for end in terms["bounds"])
+        terms["scale"] = Fraction(terms["scale"])
+        return cls(**terms)
+
+    @property
+    def samples(self) -> int:
+        """How many samples an interval has."""
+        return self.interval_ms // self.sample_ms
+
+    def rates(self, premiums: ArrayLike) -> NDArray[np.int64]:
+        """Give the rates of intervals that follow one another, as `funding_rates` does.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> import numpy as np
+        >>> from aivora_core import pricing
+        >>> bybit = pricing.Funding.of(ac.Venue.load("bybit-linear"))
+        >>> bybit.rates(np.zeros(960, dtype=np.int64))
+        array([100000000, 100000000])
+        """
+        return funding_rates(
+            premiums,
+            self.samples,
+            average=self.average,
+            interest=self.interest,
+            clamp=self.clamp,
+            dead_band=self.dead_band,
+            bounds=self.bounds,
+            scale=str(self.scale),
+            decimals=self.decimals,
+            rounding=self.rounding,
+        )

@@ -102,7 +102,7 @@ def _from_feed(a: argparse.Namespace) -> _Input:
 
 def _prices(a: argparse.Namespace, venue: Venue) -> Prices:
     made_up = not (a.positions or a.collateral or a.orders or a.pools)
-    marks: dict[str, Any] = dict(demo.MARKS) if venue.name == "demo" and made_up else {}
+    marks: dict[str, Any] = dict(demo.marks(venue)) if made_up else {}
     if a.prices:
         rows = read_table(a.prices)
         if "instrument" in rows and "mark" in rows:

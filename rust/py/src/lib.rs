@@ -40,7 +40,9 @@ mod _core {
     #[pymodule_export]
     use crate::prices::Prices;
     #[pymodule_export]
-    use crate::pricing::{_funding_rates, _permits, _premium, _validity, _whole, Index, Mark};
+    use crate::pricing::{
+        _funding_rates, _funding_terms, _limits, _permits, _premium, _validity, _whole, Index, Mark,
+    };
     #[pymodule_export]
     use crate::venue::{_venue, Venue};
     #[pymodule_export]

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use aivora::data::price_rules::{PaidOn, Timing};
 use aivora::numbers::{Error, ErrorKind, MarkTicks, Rate, Rounding};
 use aivora::pricing::funding::{self, Average, FundingRule, Shape};
 use aivora::pricing::index::{self, Blend, IndexRule, OnOutlier, Source};
@@ -10,12 +11,18 @@ use aivora::pricing::path::{self, Row};
 use aivora::pricing::validity::{Action, Limits, Permits, Quote, Validity};
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use crate::convert::decimal;
 use crate::errors::raise;
+use crate::venue::Venue;
 
 /// Name, weight, the oldest age, how long unchanged, floor, cap.
 type GivenSource = (String, u32, i64, Option<i64>, Option<i64>, Option<i64>);
+
+/// A term: name, what a basis is of, samples, how far apart, window, interval, step.
+type TermRow =
+    (&'static str, &'static str, Option<usize>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
 
 /// An index as its sources tell their prices, in mark ticks.
 #[pyclass(frozen, name = "_Index", module = "aivora_core._core")]
@@ -27,6 +34,15 @@ impl Index {
     fn with<T>(&self, of: impl FnOnce(&mut index::Index) -> T) -> T {
         of(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn unsaid(venue: &Venue, rule: &str) -> PyErr {
+    let limit = "the card of the venue gives no such rule";
+    raise(Error::new(ErrorKind::Unsaid, format!("rules.{rule}"), venue.inner.name(), limit))
+}
+
+fn name_of<T: PartialEq>(all: &[(&'static str, T)], one: T) -> &'static str {
+    all.iter().find(|(_, own)| *own == one).map_or("", |(name, _)| *name)
 }
 
 fn one_of<T: Copy>(field: &str, given: &str, all: &[(&str, T)]) -> PyResult<T> {
@@ -51,11 +67,6 @@ impl Index {
         outlier: Option<(String, String)>,
         min_live: usize,
     ) -> PyResult<Self> {
-        let blends = [
-            ("median", Blend::Median),
-            ("weighted_median", Blend::WeightedMedian),
-            ("weighted_mean", Blend::WeightedMean),
-        ];
         let actions = [("exclude", OnOutlier::Exclude), ("clamp", OnOutlier::Clamp)];
         let outlier = outlier.map(|(rate, action)| {
             let rate = Rate::parse(&rate, "outlier").map_err(raise)?;
@@ -71,12 +82,28 @@ impl Index {
         };
         let rule = IndexRule {
             sources: sources.into_iter().map(source).collect(),
-            blend: one_of("blend", blend, &blends)?,
+            blend: one_of("blend", blend, Blend::NAMES)?,
             outlier: outlier.transpose()?,
             min_live,
         };
         let inner = Mutex::new(index::Index::new(rule).map_err(raise)?);
         Ok(Self { inner })
+    }
+
+    /// The index of a venue, as its card has it; of sources of these names where the card names none.
+    #[staticmethod]
+    fn of(venue: &Venue, names: Vec<String>) -> PyResult<Self> {
+        let terms = venue.inner.prices().index.as_ref().ok_or_else(|| unsaid(venue, "index"))?;
+        let inner = index::Index::new(terms.of(&names)).map_err(raise)?;
+        Ok(Self { inner: Mutex::new(inner) })
+    }
+
+    /// Its sources: name, weight, the oldest age, how long unchanged.
+    fn sources(&self) -> Vec<(String, u32, i64, Option<i64>)> {
+        self.with(|index| {
+            let all = index.rule().sources.iter();
+            all.map(|of| (of.name.to_string(), of.weight, of.max_age, of.frozen_after)).collect()
+        })
     }
 
     /// A source tells a price.
@@ -115,25 +142,10 @@ impl Mark {
     }
 }
 
-const OF: [(&str, Of); 3] = [("mid", Of::Mid), ("impact_mid", Of::ImpactMid), ("last", Of::Last)];
-
-/// Terms, by their names; those that are made of something with zeros for it.
-const TERMS: [(&str, Term); 9] = [
-    ("index", Term::Index),
-    ("last", Term::Last),
-    ("mid", Term::Mid),
-    ("impact_mid", Term::ImpactMid),
-    ("book_median", Term::BookMedian),
-    ("outside", Term::Outside),
-    ("fair", Term::Fair { interval: 0, step: 0 }),
-    ("basis", Term::Basis { of: Of::Mid, samples: 0, every: 0 }),
-    ("ema", Term::Ema { of: Of::Mid, window: 0, every: 0 }),
-];
-
 /// A term from its name, what a basis is of, and two numbers.
 fn term((rule, of, first, second): (String, String, i64, i64)) -> PyResult<Term> {
-    let of = || one_of("of", &of, &OF);
-    Ok(match one_of("rule", &rule, &TERMS)? {
+    let of = || one_of("of", &of, Of::NAMES);
+    Ok(match one_of("rule", &rule, Term::NAMES)? {
         Term::Fair { .. } => Term::Fair { interval: first, step: second },
         Term::Basis { .. } => {
             let samples = usize::try_from(second).unwrap_or(0);
@@ -171,6 +183,31 @@ impl Mark {
         let rule = MarkRule { terms, min_terms, step };
         let inner = Mutex::new(mark::Mark::new(rule).map_err(raise)?);
         Ok(Self { inner })
+    }
+
+    /// The mark of a venue, as its card has it.
+    #[staticmethod]
+    fn of(venue: &Venue) -> PyResult<Self> {
+        let rule = venue.inner.prices().mark.as_ref().ok_or_else(|| unsaid(venue, "mark"))?;
+        let inner = mark::Mark::new(rule.clone()).map_err(raise)?;
+        Ok(Self { inner: Mutex::new(inner) })
+    }
+
+    /// Its terms: name, what a basis is of, samples, how far apart, window, interval, step.
+    fn rows(&self) -> Vec<TermRow> {
+        let row = |term: &Term| match *term {
+            Term::Fair { interval, step } => {
+                ("fair", "mid", None, None, None, Some(interval), Some(step))
+            }
+            Term::Basis { of, samples, every } => {
+                ("basis", name_of(Of::NAMES, of), Some(samples), Some(every), None, None, None)
+            }
+            Term::Ema { of, window, every } => {
+                ("ema", name_of(Of::NAMES, of), None, Some(every), Some(window), None, None)
+            }
+            plain => (name_of(Term::NAMES, plain), "mid", None, None, None, None, None),
+        };
+        self.with(|mark| mark.rule().terms.iter().map(row).collect())
     }
 
     /// Something is seen: a price, two, or a rate and a time.
@@ -231,6 +268,40 @@ pub(crate) fn _whole(
 ) -> PyResult<i128> {
     let unit = decimal(unit, field).map_err(raise)?;
     decimal(value, field).and_then(|value| value.whole(unit, field)).map_err(raise)
+}
+
+/// Funding of a venue, as its card has it: a dict of the parts of its rule, rates in parts of 10^-12.
+#[pyfunction]
+pub(crate) fn _funding_terms<'py>(py: Python<'py>, venue: &Venue) -> PyResult<Bound<'py, PyDict>> {
+    let terms = venue.inner.prices().funding.ok_or_else(|| unsaid(venue, "funding"))?;
+    let FundingRule { average, shape, bounds, scale, decimals, rounding } = terms.rule;
+    let (interest, clamp, band) = match shape {
+        Shape::Interest { interest, clamp } => (interest, clamp, None),
+        Shape::DeadBand(band) => (0, None, Some(band)),
+    };
+    let dict = PyDict::new(py);
+    dict.set_item("average", name_of(Average::NAMES, average))?;
+    dict.set_item("interest", interest)?;
+    dict.set_item("clamp", clamp)?;
+    dict.set_item("dead_band", band)?;
+    dict.set_item("bounds", bounds)?;
+    dict.set_item("scale", scale.to_string())?;
+    dict.set_item("decimals", decimals)?;
+    dict.set_item("rounding", name_of(Rounding::NAMES, rounding))?;
+    dict.set_item("interval_ms", terms.interval)?;
+    dict.set_item("sample_ms", terms.sample)?;
+    dict.set_item("lag", terms.lag)?;
+    dict.set_item("timing", name_of(Timing::NAMES, terms.timing))?;
+    dict.set_item("paid_on", name_of(PaidOn::NAMES, terms.paid_on))?;
+    Ok(dict)
+}
+
+/// The limits of a venue's prices, as its card has them: as `_validity` takes them.
+#[pyfunction]
+pub(crate) fn _limits(venue: &Venue) -> PyResult<GivenLimits> {
+    let of = venue.inner.prices().validity.ok_or_else(|| unsaid(venue, "validity"))?;
+    let uncertain = of.uncertain.map(|rate| rate.to_string());
+    Ok((of.volatile, uncertain, of.stale_for_margin, of.min_live, of.stale))
 }
 
 /// Price, average, confidence, age, sources.

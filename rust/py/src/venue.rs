@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use aivora::data::definition::{Statement, Sure};
 use aivora::data::{self, Basis, ClosingFee, InstrumentId};
 use aivora::numbers::{Decimal, Error, ErrorKind};
 use pyo3::prelude::*;
@@ -68,6 +69,42 @@ fn tree(value: &Bound<'_, PyAny>) -> PyResult<Value> {
             .map_or_else(|_| Value::from(value.to_string()), Value::from));
     }
     Ok(Value::String(value.str()?.to_string()))
+}
+
+/// A JSON tree as a Python one.
+fn plain<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match value {
+        Value::Null => py.None().into_bound(py),
+        Value::Bool(own) => PyBool::new(py, *own).to_owned().into_any(),
+        Value::String(text) => PyString::new(py, text).into_any(),
+        Value::Number(number) => number.as_i64().into_pyobject(py)?,
+        Value::Array(items) => {
+            let list = PyList::empty(py);
+            items.iter().try_for_each(|item| list.append(plain(py, item)?))?;
+            list.into_any()
+        }
+        Value::Object(table) => {
+            let dict = PyDict::new(py);
+            table.iter().try_for_each(|(key, item)| dict.set_item(key, plain(py, item)?))?;
+            dict.into_any()
+        }
+    })
+}
+
+/// Words and where they were read, into a dict; None for what is not there.
+fn statement(row: &Bound<'_, PyDict>, of: &Statement) -> PyResult<()> {
+    row.set_item("parameters", plain(row.py(), &of.parameters)?)?;
+    let texts = [
+        ("says", of.says.as_str()),
+        ("formula", of.formula.as_str()),
+        ("source", of.source.as_str()),
+        ("date", of.date.as_str()),
+        ("sure", of.sure.map_or("", Sure::name)),
+    ];
+    for (key, text) in texts {
+        row.set_item(key, (!text.is_empty()).then_some(text))?;
+    }
+    Ok(())
 }
 
 #[pymethods]
@@ -257,7 +294,68 @@ impl Venue {
         let fee =
             rules.taker_fee.map(|f| to_fraction(py, i128::from(f.num()), i128::from(f.den())));
         dict.set_item("taker_fee", fee.transpose()?)?;
+        for (key, value) in &self.inner.prices().words {
+            dict.set_item(key, plain(py, value)?)?;
+        }
         Ok(dict)
+    }
+
+    /// What the card says in words: for each figure that a venue has to define a dict of ``floor``, ``asks``, ``state``
+    /// (``defined``, ``contradictory`` or ``unsaid``), ``says``, ``formula``, ``parameters``, ``source``, ``date``, ``sure``, ``unsaid`` (what was
+    /// looked for) and ``readings``, other answers, each with the ``rules`` that it changes. Empty for a card of version 0.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import aivora_core as ac
+    /// >>> mark = ac.Venue.load("reference").definitions["mark"]
+    /// >>> mark["state"], mark["sure"]
+    /// ('defined', 'own')
+    #[getter]
+    fn definitions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let all = PyDict::new(py);
+        for of in self.inner.definitions() {
+            let row = PyDict::new(py);
+            row.set_item("floor", of.figure.floor)?;
+            row.set_item("asks", of.figure.asks)?;
+            row.set_item("state", of.state().name())?;
+            let nothing = Statement::default();
+            statement(&row, of.statement.as_ref().unwrap_or(&nothing))?;
+            row.set_item("unsaid", (!of.unsaid.is_empty()).then_some(&of.unsaid))?;
+            let readings = PyList::empty(py);
+            for reading in &of.readings {
+                let cell = PyDict::new(py);
+                statement(&cell, reading)?;
+                cell.set_item("rules", plain(py, &reading.rules)?)?;
+                readings.append(cell)?;
+            }
+            row.set_item("readings", readings)?;
+            all.set_item(of.figure.name, row)?;
+        }
+        Ok(all)
+    }
+
+    /// The same venue with some of its rules changed, and without readings of its definitions.
+    ///
+    /// Parameters
+    /// ----------
+    /// rules : dict
+    ///     Keys of ``[rules]`` and what they become.
+    ///
+    /// Raises
+    /// ------
+    /// CardError
+    ///     Where that is no venue.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import aivora_core as ac
+    /// >>> ac.Venue.load("hyperliquid").read_so({"trigger": "non_strict"}).rules["trigger"]
+    /// 'non_strict'
+    fn read_so(&self, rules: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let card = data::tree::from_text(&self.text).map_err(raise)?;
+        let card = data::card::read_so(&card, &tree(rules.as_any())?, "venue").map_err(raise)?;
+        let inner = Arc::new(data::Venue::from_tree(&card).map_err(raise)?);
+        Ok(Self { inner, text: card.to_string().into() })
     }
 
     fn __getitem__(&self, symbol: &Bound<'_, PyAny>) -> PyResult<Instrument> {

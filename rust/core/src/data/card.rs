@@ -1,15 +1,19 @@
-//! The venue card, version 0: rules and instruments. See `docs/spec/card.md`.
+//! The venue card: rules, instruments and, from version 1 on, definitions. See `docs/spec/card.md`.
 
 use serde_json::Value;
 
 use super::asset::{Asset, AssetId};
+use super::definition::{self, Definition};
 use super::instrument::Instrument;
-use super::tree::{Node, from_toml};
-use crate::numbers::limits::{ASSETS_MAX, CARD_BYTES_MAX, INSTRUMENTS_MAX};
+use super::price_rules::{self, PriceRules};
+use super::tree::{Node, from_text, from_toml};
+use crate::numbers::limits::{ASSETS_MAX, INSTRUMENTS_MAX};
 use crate::numbers::{Canonical, Decimal, Digest, Error, ErrorKind, Rate, Result};
 
-/// The schema that this version of the core reads.
+/// The schema of cards that only run.
 pub const SCHEMA: &str = "aivora-card/0";
+/// The schema of cards that say in words, and with sources, what they run.
+pub const SCHEMA_SAID: &str = "aivora-card/1";
 
 /// What value of a position a requirement is taken of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,6 +119,8 @@ pub struct Venue {
     rules: Rules,
     assets: Vec<Asset>,
     instruments: Vec<Instrument>,
+    prices: PriceRules,
+    definitions: Vec<Definition>,
     digest: Digest,
 }
 
@@ -130,8 +136,17 @@ impl InstrumentId {
     }
 }
 
-const CARD_KEYS: &[&str] =
-    &["schema", "name", "title", "version", "sources", "asset", "rules", "instrument"];
+const CARD_KEYS: &[&str] = &[
+    "schema",
+    "name",
+    "title",
+    "version",
+    "sources",
+    "asset",
+    "rules",
+    "instrument",
+    "definition",
+];
 const RULE_KEYS: &[&str] = &[
     "settlement",
     "valuation",
@@ -152,7 +167,20 @@ impl Venue {
     /// The built-in cards: name and TOML text.
     pub const BUILTIN: &'static [(&'static str, &'static str)] = &[
         ("demo", include_str!("../../cards/demo.toml")),
+        ("reference", include_str!("../../cards/reference.toml")),
+        ("binance-usdm", include_str!("../../cards/binance-usdm.toml")),
+        ("binance-coinm", include_str!("../../cards/binance-coinm.toml")),
+        ("bybit-linear", include_str!("../../cards/bybit-linear.toml")),
+        ("bybit-inverse", include_str!("../../cards/bybit-inverse.toml")),
+        ("okx-swap", include_str!("../../cards/okx-swap.toml")),
+        ("bitmex", include_str!("../../cards/bitmex.toml")),
+        ("deribit", include_str!("../../cards/deribit.toml")),
+        ("kraken-futures", include_str!("../../cards/kraken-futures.toml")),
+        ("gate", include_str!("../../cards/gate.toml")),
+        ("bitget", include_str!("../../cards/bitget.toml")),
         ("hyperliquid", include_str!("../../cards/hyperliquid.toml")),
+        ("dydx-v4", include_str!("../../cards/dydx-v4.toml")),
+        ("drift-v2", include_str!("../../cards/drift-v2.toml")),
     ];
 
     /// A built-in card by name.
@@ -174,10 +202,6 @@ impl Venue {
     /// # Errors
     /// `bad_card`, `bad_tiers`, `float_given`, `off_grid`, `out_of_range`, each naming the path in the card.
     pub fn from_toml(text: &str) -> Result<Self> {
-        if text.len() > CARD_BYTES_MAX {
-            let limit = format!("must be at most {CARD_BYTES_MAX} bytes");
-            return Err(Error::new(ErrorKind::LimitExceeded, "card", text.len(), limit));
-        }
         Self::from_tree(&from_toml(text)?)
     }
 
@@ -186,10 +210,7 @@ impl Venue {
     /// # Errors
     /// As [`Venue::from_toml`].
     pub fn from_text(text: &str) -> Result<Self> {
-        match serde_json::from_str::<Value>(text) {
-            Ok(tree) if tree.is_object() && text.len() <= CARD_BYTES_MAX => Self::from_tree(&tree),
-            _ => Self::from_toml(text),
-        }
+        Self::from_tree(&from_text(text)?)
     }
 
     /// A card as a tree, such as JSON gives.
@@ -200,7 +221,7 @@ impl Venue {
         let root = Node::root(tree)?;
         root.allow(CARD_KEYS)?;
         let schema = root.get("schema")?;
-        schema.word(&[(SCHEMA, ())])?;
+        let is_said = schema.word(&[(SCHEMA, false), (SCHEMA_SAID, true)])?;
         let assets = read_assets(&root)?;
         let rules = Rules::read(&root, &assets)?;
         let rows = root.get("instrument")?.items()?;
@@ -228,6 +249,7 @@ impl Venue {
             }
             None => Vec::new(),
         };
+        let (prices, definitions) = if is_said { said(&root)? } else { unsaid(&root)? };
         let mut venue = Self {
             name: read_name(&root)?,
             title: plain("title")?,
@@ -236,14 +258,32 @@ impl Venue {
             rules,
             assets,
             instruments,
+            prices,
+            definitions,
             digest: Canonical::default().digest(),
         };
-        venue.digest = venue.canonical();
+        venue.digest = venue.canonical(tree);
+        venue.check_readings(tree)?;
         Ok(venue)
     }
 
-    fn canonical(&self) -> Digest {
-        let mut c = Canonical::of(SCHEMA);
+    /// Each reading of a definition is a venue that can be.
+    fn check_readings(&self, tree: &Value) -> Result<()> {
+        for of in &self.definitions {
+            for (place, reading) in of.readings.iter().enumerate() {
+                if !reading.rules.is_null() {
+                    let path = format!("definition.{}.reading[{place}]", of.figure.name);
+                    Self::from_tree(&read_so(tree, &reading.rules, &path)?)
+                        .map_err(|error| error.within(&path))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn canonical(&self, tree: &Value) -> Digest {
+        let is_said = !self.definitions.is_empty();
+        let mut c = Canonical::of(if is_said { SCHEMA_SAID } else { SCHEMA });
         c.text(&self.name).text(&self.title).text(&self.version).length(self.sources.len());
         for source in &self.sources {
             c.text(source);
@@ -256,6 +296,10 @@ impl Venue {
         c.length(self.instruments.len());
         for instrument in &self.instruments {
             instrument.encode(&mut c);
+        }
+        if is_said {
+            definition::encode(&Value::Object(self.prices.words.clone()), &mut c);
+            definition::encode(tree.get("definition").unwrap_or(&Value::Null), &mut c);
         }
         c.digest()
     }
@@ -288,6 +332,18 @@ impl Venue {
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// How its prices are made.
+    #[must_use]
+    pub fn prices(&self) -> &PriceRules {
+        &self.prices
+    }
+
+    /// What it says in words, a definition for each of [`definition::FIGURES`]; none in a card of version 0.
+    #[must_use]
+    pub fn definitions(&self) -> &[Definition] {
+        &self.definitions
     }
 
     /// All instruments, in the order of the card.
@@ -388,6 +444,47 @@ impl Venue {
     }
 }
 
+/// What a card of version 1 says beside its rules: it names the event that makes the liquidation check.
+fn said(root: &Node<'_>) -> Result<(PriceRules, Vec<Definition>)> {
+    let (rules, definitions) = (root.get("rules")?, root.get("definition")?);
+    for key in ["trigger", "check_on"] {
+        rules.get(key)?;
+    }
+    definitions.get("trigger")?;
+    Ok((PriceRules::read(&rules)?, Definition::read_all(&definitions)?))
+}
+
+/// A card of version 0 has no definitions, and no rules of prices.
+fn unsaid(root: &Node<'_>) -> Result<(PriceRules, Vec<Definition>)> {
+    let rules = root.get("rules")?;
+    let more = price_rules::KEYS.iter().find_map(|key| rules.find(key));
+    if let Some(node) = more.or_else(|| root.find("definition")) {
+        let limit = format!("needs schema = \"{SCHEMA_SAID}\"");
+        return Err(Error::new(ErrorKind::BadCard, node.path(), "a table", limit));
+    }
+    Ok((PriceRules::default(), Vec::new()))
+}
+
+/// A card with some of its rules changed, and no readings.
+///
+/// # Errors
+/// `bad_card` for changes that are no table.
+pub fn read_so(tree: &Value, changes: &Value, path: &str) -> Result<Value> {
+    let table = changes.as_object().ok_or_else(|| {
+        Error::new(ErrorKind::BadCard, format!("{path}.rules"), changes, "must be a table of rules")
+    })?;
+    let mut read = tree.clone();
+    if let Some(definitions) = read.get_mut("definition").and_then(Value::as_object_mut) {
+        for own in definitions.values_mut().filter_map(Value::as_object_mut) {
+            own.remove("reading");
+        }
+    }
+    if let Some(rules) = read.get_mut("rules").and_then(Value::as_object_mut) {
+        rules.extend(table.iter().map(|(key, value)| (key.clone(), value.clone())));
+    }
+    Ok(read)
+}
+
 fn place_of(name: &str, assets: &[Asset]) -> Option<AssetId> {
     let place = assets.iter().position(|a| a.name() == name)?;
     u8::try_from(place).ok().map(AssetId)
@@ -463,7 +560,7 @@ impl Rules {
 
     fn read(root: &Node<'_>, assets: &[Asset]) -> Result<Self> {
         let rules = root.get("rules")?;
-        rules.allow(RULE_KEYS)?;
+        rules.allow(&[RULE_KEYS, &price_rules::KEYS].concat())?;
         let settlement = rules.get("settlement")?;
         let settlement_id = asset_named(&settlement, assets)?;
         let quantum = assets.get(settlement_id.index()).map(Asset::quantum);

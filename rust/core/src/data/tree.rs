@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::price_rules::TIME_MAX;
+use crate::numbers::limits::CARD_BYTES_MAX;
 use crate::numbers::{Decimal, Error, ErrorKind, Rate, Result};
 
 /// One place in a configuration tree.
@@ -20,6 +22,10 @@ fn bad(path: &str, value: impl std::fmt::Display, limit: impl Into<String>) -> E
 /// # Errors
 /// `bad_card` with the parser's words when it is not TOML.
 pub fn from_toml(text: &str) -> Result<Value> {
+    if text.len() > CARD_BYTES_MAX {
+        let limit = format!("must be at most {CARD_BYTES_MAX} bytes");
+        return Err(Error::new(ErrorKind::LimitExceeded, "card", text.len(), limit));
+    }
     let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
         let message = e.message().to_owned();
         let line =
@@ -28,6 +34,17 @@ pub fn from_toml(text: &str) -> Result<Value> {
     })?;
     serde_json::to_value(table)
         .map_err(|e| bad("card", e, "must hold text, integers and tables only"))
+}
+
+/// Text as a tree: JSON where it is an object of it, else TOML.
+///
+/// # Errors
+/// As [`from_toml`].
+pub fn from_text(text: &str) -> Result<Value> {
+    match serde_json::from_str::<Value>(text) {
+        Ok(tree) if tree.is_object() && text.len() <= CARD_BYTES_MAX => Ok(tree),
+        _ => from_toml(text),
+    }
 }
 
 impl<'a> Node<'a> {
@@ -46,6 +63,12 @@ impl<'a> Node<'a> {
         if self.path.is_empty() { "card" } else { &self.path }
     }
 
+    /// What stands here.
+    #[must_use]
+    pub fn value(&self) -> &'a Value {
+        self.value
+    }
+
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
@@ -57,7 +80,8 @@ impl<'a> Node<'a> {
     pub fn allow(&self, keys: &[&str]) -> Result<()> {
         for (key, value) in self.entries()? {
             if !keys.contains(&key) {
-                let limit = format!("unknown key; allowed are {}", keys.join(", "));
+                let like = like(key, keys);
+                let limit = format!("unknown key{like}; allowed are {}", keys.join(", "));
                 return Err(bad(&self.path_of(key), value, limit));
             }
         }
@@ -115,7 +139,39 @@ impl<'a> Node<'a> {
         let text = self.text()?;
         words.iter().find(|(w, _)| *w == text).map(|(_, t)| *t).ok_or_else(|| {
             let all: Vec<_> = words.iter().map(|(w, _)| *w).collect();
-            bad(self.path(), text, format!("must be one of {}", all.join(", ")))
+            let like = like(text, &all);
+            bad(self.path(), text, format!("must be one of {}{like}", all.join(", ")))
+        })
+    }
+
+    /// A time in milliseconds, from a whole number and its unit.
+    ///
+    /// # Errors
+    /// `bad_card` without a unit; `out_of_range` past 12 days.
+    pub fn time(&self) -> Result<i64> {
+        let limit = "must be a whole number with a unit: ms, s, min, h or d, such as 5s";
+        let Some(text) = self.value.as_str() else {
+            return Err(bad(self.path(), self.value, limit));
+        };
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match text.get(digits.len()..) {
+            Some("ms") => 1,
+            Some("s") => 1_000,
+            Some("min") => 60_000,
+            Some("h") => 3_600_000,
+            Some("d") => 86_400_000,
+            _ => return Err(bad(self.path(), text, limit)),
+        };
+        let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        let number = digits.trim_end().parse::<i64>().ok().filter(|_| plain);
+        let number = number.ok_or_else(|| bad(self.path(), text, limit))?;
+        number.checked_mul(unit).filter(|time| *time <= TIME_MAX).ok_or_else(|| {
+            Error::new(
+                ErrorKind::OutOfRange,
+                self.path(),
+                text,
+                format!("must be at most {TIME_MAX} ms"),
+            )
         })
     }
 
@@ -166,6 +222,32 @@ impl<'a> Node<'a> {
     pub fn ratio(&self) -> Result<Rate> {
         Rate::parse(&self.number_text()?, self.path())
     }
+}
+
+/// Which of several names is the nearest to one that is none of them, in words; nothing where none is near.
+fn like(given: &str, names: &[&str]) -> String {
+    let near = names.iter().map(|name| (distance(given, name), name)).min();
+    near.filter(|(far, name)| *far <= 1 + name.len() / 3)
+        .map_or(String::new(), |(_, name)| format!(" (nearest: {name})"))
+}
+
+/// How many letters must be put in, taken out or changed to make one word another.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (place, letter) in one.chars().enumerate() {
+        let mut before = place; // the cell above to the left
+        let mut left = place + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (cell, same) in row.iter_mut().skip(1).zip(other.chars()) {
+            let change = before + usize::from(letter != same);
+            before = *cell;
+            left = change.min(left + 1).min(*cell + 1);
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or(0)
 }
 
 fn refuse_floats(value: &Value, path: &str) -> Result<()> {

@@ -117,6 +117,8 @@ error_kinds! {
     MissingExtra = "missing_extra", Lookup;
     /// A fee rate is needed and the card has none.
     UnknownFee = "unknown_fee", Card;
+    /// A rule that the card does not give.
+    Unsaid = "unsaid", Card;
     /// An event that is not after the last one of its source, or whose time is before that of the engine.
     StaleEvent = "stale_event", Refused;
     /// What a pool has does not cover what this would require.

@@ -2,89 +2,14 @@
 
 use aivora_simd::{Path, sums};
 
+pub use crate::data::price_rules::{Average, FundingRule, RATE_MAX, Shape, UNIT};
 use crate::numbers::rounding::div_round;
-use crate::numbers::{Error, ErrorKind, MarkTicks, Rate, Result, Rounding};
-
-/// A premium or a rate is a whole number of these parts of one: 10^-12.
-pub const UNIT: i64 = 1_000_000_000_000;
+use crate::numbers::{Error, ErrorKind, MarkTicks, Result, Rounding};
 
 /// The most samples of an interval.
 pub const SAMPLES_MAX: u32 = 1 << 20;
 
-/// The largest premium or rate either way: a hundred times the price.
-pub const RATE_MAX: i64 = 100 * UNIT;
-
-/// How much each sample counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Average {
-    /// All alike.
-    Mean,
-    /// The n-th as much as n of the first.
-    Rising,
-}
-
-/// What of the average and the interest is the rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// `average + clamp(interest − average, ±most)`; without a most `average + interest`.
-    Interest {
-        /// The interest of an interval.
-        interest: i64,
-        /// The most that it moves the average by.
-        clamp: Option<i64>,
-    },
-    /// What of the average is beyond the band.
-    DeadBand(i64),
-}
-
-/// How a funding rate is made; rates in parts of [`UNIT`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FundingRule {
-    /// How samples are weighed.
-    pub average: Average,
-    /// What becomes of the average.
-    pub shape: Shape,
-    /// The lowest and the highest rate, before it is scaled.
-    pub bounds: Option<(i64, i64)>,
-    /// What part of it one payment is.
-    pub scale: Rate,
-    /// How many decimals it has; the others are rounded.
-    pub decimals: u32,
-    /// How.
-    pub rounding: Rounding,
-}
-
 impl FundingRule {
-    /// Refuses a rule that is none.
-    ///
-    /// # Errors
-    /// `out_of_range` for rates past a hundred times the price, a band or clamp below 0, bounds that cross, more than 12 decimals.
-    pub fn check(&self) -> Result<()> {
-        let within = |field: &str, value: i64, low: i64| {
-            if (low..=RATE_MAX).contains(&value) {
-                return Ok(());
-            }
-            let limit = format!("must be {low} to {RATE_MAX} parts of {UNIT}");
-            Err(Error::new(ErrorKind::OutOfRange, field, value, limit))
-        };
-        match self.shape {
-            Shape::Interest { interest, clamp } => {
-                within("interest", interest, -RATE_MAX)?;
-                within("clamp", clamp.unwrap_or(0), 0)?;
-            }
-            Shape::DeadBand(band) => within("dead_band", band, 0)?,
-        }
-        if let Some((floor, cap)) = self.bounds {
-            within("floor", floor, -RATE_MAX)?;
-            within("cap", cap, floor)?;
-        }
-        if self.decimals > 12 {
-            let limit = "must be 0 to 12";
-            return Err(Error::new(ErrorKind::OutOfRange, "decimals", self.decimals, limit));
-        }
-        Ok(())
-    }
-
     /// The rate of an interval, in parts of [`UNIT`]; none without a sample. Exact until its last division, which rounds to the
     /// decimals.
     ///

@@ -1,61 +1,9 @@
 //! An index of several sources. `docs/spec/pricing.md`, "Sources" and "The index".
 
+pub use crate::data::price_rules::{Blend, IndexRule, OnOutlier, SOURCES_MAX, Source};
 use crate::numbers::limits::TICKS_MAX;
 use crate::numbers::rounding::div_round;
 use crate::numbers::{Error, ErrorKind, MarkTicks, Rate, Result, Rounding};
-
-/// The most sources that an index may have.
-pub const SOURCES_MAX: usize = 64;
-
-/// One source of an index. Prices in mark ticks, times in milliseconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Source {
-    /// Its name.
-    pub name: Box<str>,
-    /// Its weight, at least 1.
-    pub weight: u32,
-    /// How old its price may be.
-    pub max_age: i64,
-    /// How long its price may be told without a change.
-    pub frozen_after: Option<i64>,
-    /// The lowest price that it can tell.
-    pub floor: Option<i64>,
-    /// The highest.
-    pub cap: Option<i64>,
-}
-
-/// How the prices of live sources become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Blend {
-    /// The one in the middle.
-    Median,
-    /// The one at which half of the weight is reached.
-    WeightedMedian,
-    /// Their mean by weight.
-    WeightedMean,
-}
-
-/// What becomes of a source that is too far from the median.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnOutlier {
-    /// It is left out.
-    Exclude,
-    /// It counts at the edge of what is near enough.
-    Clamp,
-}
-
-/// How an index is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IndexRule {
-    /// Of what.
-    pub sources: Vec<Source>,
-    /// How.
-    pub blend: Blend,
-    /// How far from the median, as a part of it, is too far.
-    pub outlier: Option<(Rate, OnOutlier)>,
-    /// The fewest live sources.
-    pub min_live: usize,
-}
 
 /// What a source is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +95,7 @@ impl Index {
     /// `out_of_range` for no sources or too many, a weight of 0, an age below 0, bounds that cross, more live sources than there
     /// are; `duplicate_key` for two of a name.
     pub fn new(rule: IndexRule) -> Result<Self> {
-        check(&rule)?;
+        rule.check()?;
         let told = vec![None; rule.sources.len()];
         Ok(Self { rule, told })
     }
@@ -421,42 +369,4 @@ fn blended(prices: &[Weighed], blend: Blend) -> Option<i128> {
             div_round(sum, all, Rounding::HalfEven)
         }
     }
-}
-
-fn check(rule: &IndexRule) -> Result<()> {
-    let refuse = |field: String, value: String, limit: &str| {
-        Err(Error::new(ErrorKind::OutOfRange, field, value, limit))
-    };
-    let count = rule.sources.len();
-    if !(1..=SOURCES_MAX).contains(&count) {
-        return refuse("source".to_owned(), count.to_string(), "must be 1 to 64 sources");
-    }
-    if !(1..=count).contains(&rule.min_live) {
-        let limit = "must be 1 to the number of sources";
-        return refuse("min_live".to_owned(), rule.min_live.to_string(), limit);
-    }
-    if let Some((outlier, _)) = rule.outlier.filter(|(outlier, _)| *outlier > Rate::ONE) {
-        return refuse("outlier".to_owned(), outlier.to_string(), "must be 0 to 1");
-    }
-    for (place, of) in rule.sources.iter().enumerate() {
-        let field = |name: &str| format!("source[{place}].{name}");
-        if of.weight == 0 {
-            return refuse(field("weight"), "0".to_owned(), "must be at least 1");
-        }
-        for (name, age) in [("max_age_ms", Some(of.max_age)), ("frozen_ms", of.frozen_after)] {
-            if let Some(age) = age.filter(|age| *age < 0) {
-                return refuse(field(name), age.to_string(), "must not be below 0");
-            }
-        }
-        if let (Some(floor), Some(cap)) = (of.floor, of.cap)
-            && floor >= cap
-        {
-            return refuse(field("floor"), floor.to_string(), "must be below its cap");
-        }
-        if rule.sources.iter().take(place).any(|other| other.name == of.name) {
-            let limit = "is the name of a source before it";
-            return Err(Error::new(ErrorKind::DuplicateKey, field("name"), &of.name, limit));
-        }
-    }
-    Ok(())
 }

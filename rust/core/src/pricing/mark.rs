@@ -3,78 +3,10 @@
 use std::collections::VecDeque;
 
 use super::funding::{RATE_MAX, UNIT};
+pub use crate::data::price_rules::{MarkRule, Of, SAMPLES_MAX, TERMS_MAX, TIME_MAX, Term};
 use crate::numbers::limits::TICKS_MAX;
 use crate::numbers::rounding::div_round;
-use crate::numbers::{Error, ErrorKind, MarkTicks, Rate, Result, Rounding};
-
-/// The most terms of a rule, and the most samples of an average.
-pub const TERMS_MAX: usize = 8;
-/// See there.
-pub const SAMPLES_MAX: usize = 10_000;
-
-/// A price of the own market that a basis is taken of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Of {
-    /// The middle of the best bid and ask.
-    Mid,
-    /// The middle of the prices at which the book would fill a given size.
-    ImpactMid,
-    /// The last trade.
-    Last,
-}
-
-/// One price that a mark may be made of. Times in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Term {
-    /// The index.
-    Index,
-    /// The last trade.
-    Last,
-    /// A middle.
-    Mid,
-    /// The same of the prices at which the book would fill a given size.
-    ImpactMid,
-    /// The median of best bid, best ask and last trade.
-    BookMedian,
-    /// The median of marks elsewhere.
-    Outside,
-    /// `index × (1 + rate × time to funding / interval)`, the time being that of the last whole `step`.
-    Fair {
-        /// The time between two payments.
-        interval: i64,
-        /// In what steps time goes.
-        step: i64,
-    },
-    /// `index + mean of the last samples of (price − index)`.
-    Basis {
-        /// Of which price.
-        of: Of,
-        /// Of how many samples.
-        samples: usize,
-        /// How far apart.
-        every: i64,
-    },
-    /// `index + average of (price − index)` that forgets: with each sample it moves by `every / (window + every)` of what it is off.
-    Ema {
-        /// Of which price.
-        of: Of,
-        /// How long it remembers.
-        window: i64,
-        /// How far apart samples are.
-        every: i64,
-    },
-}
-
-/// How a mark is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MarkRule {
-    /// Of what: one price, or the median of several.
-    pub terms: Vec<Term>,
-    /// The fewest that must be known.
-    pub min_terms: usize,
-    /// How far it may move with one update, as a part of it.
-    pub step: Option<Rate>,
-}
+use crate::numbers::{Error, ErrorKind, MarkTicks, Result, Rounding};
 
 /// What is known of a market.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,9 +24,6 @@ pub enum Seen {
     /// The funding rate of the interval, in parts of 10^-12, and when it is paid.
     Funding(i64, i64),
 }
-
-/// The longest time of a rule: twelve days.
-pub const TIME_MAX: i64 = 1 << 30;
 
 /// Parts of half a tick that an average is kept in.
 const PARTS: i128 = 1 << 20;
@@ -152,7 +81,7 @@ impl Mark {
     /// `out_of_range` for no terms or too many, more that must be known than there are, times that are not above 0, too many samples,
     /// a step of 0 or above 1.
     pub fn new(rule: MarkRule) -> Result<Self> {
-        check(&rule)?;
+        rule.check()?;
         let kept = vec![Kept { next: i64::MIN, ..Kept::default() }; rule.terms.len()];
         Ok(Self {
             rule,
@@ -417,44 +346,4 @@ fn times(a: i128, b: i128, c: i128) -> Option<i128> {
     let odd = floor.rem_euclid(2);
     let rounded = div_round(odd * c + rest.rem_euclid(c), c, Rounding::HalfEven)?;
     floor.checked_add(rounded - odd)
-}
-
-fn check(rule: &MarkRule) -> Result<()> {
-    let refuse = |field: String, value: String, limit: String| {
-        Err(Error::new(ErrorKind::OutOfRange, field, value, limit))
-    };
-    let count = rule.terms.len();
-    if !(1..=TERMS_MAX).contains(&count) {
-        let limit = format!("must be 1 to {TERMS_MAX}");
-        return refuse("terms".to_owned(), count.to_string(), limit);
-    }
-    if !(1..=count).contains(&rule.min_terms) {
-        let limit = "must be 1 to the number of terms".to_owned();
-        return refuse("min_terms".to_owned(), rule.min_terms.to_string(), limit);
-    }
-    if let Some(step) = rule.step.filter(|step| step.is_zero() || *step > Rate::ONE) {
-        let limit = "must be above 0, at most 1".to_owned();
-        return refuse("step".to_owned(), step.to_string(), limit);
-    }
-    for (place, term) in rule.terms.iter().enumerate() {
-        let times: &[(&str, i64)] = match term {
-            Term::Fair { interval, step } => &[("interval_ms", *interval), ("step_ms", *step)],
-            Term::Basis { every, .. } => &[("every_ms", *every)],
-            Term::Ema { window, every, .. } => &[("window_ms", *window), ("every_ms", *every)],
-            _ => &[],
-        };
-        for (name, time) in times {
-            if !(1..=TIME_MAX).contains(time) {
-                let limit = format!("must be 1 to {TIME_MAX} milliseconds");
-                return refuse(format!("terms[{place}].{name}"), time.to_string(), limit);
-            }
-        }
-        if let Term::Basis { samples, .. } = term
-            && !(1..=SAMPLES_MAX).contains(samples)
-        {
-            let limit = format!("must be 1 to {SAMPLES_MAX}");
-            return refuse(format!("terms[{place}].samples"), samples.to_string(), limit);
-        }
-    }
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! May a price be believed, and for what? `docs/spec/pricing.md`, "Validity".
 
+pub use crate::data::price_rules::Limits;
 use crate::numbers::Rate;
 
 macro_rules! named {
@@ -76,21 +77,6 @@ pub struct Quote {
     pub age: i64,
     /// How many sources tell it.
     pub live: Option<usize>,
-}
-
-/// From where on a price is not believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Limits {
-    /// The largest ratio of a price to its average, or of that to it, as numerator and denominator.
-    pub volatile: Option<(u32, u32)>,
-    /// The widest confidence, as a part of the price.
-    pub uncertain: Option<Rate>,
-    /// The age from which no margin is required by it, in milliseconds.
-    pub stale_for_margin: Option<i64>,
-    /// The fewest sources.
-    pub min_live: Option<usize>,
-    /// The age from which it is old.
-    pub stale: Option<i64>,
 }
 
 impl Limits {
