@@ -16,8 +16,7 @@ def digests() -> dict[str, str]:
     made = demo.demo()
     book = demo.book(made.venue, "BTC", made.prices)
     return {
-        "card demo": made.venue.hash,
-        "card hyperliquid": ac.Venue.load("hyperliquid").hash,
+        **{f"card {name}": ac.Venue.load(name).hash for name in ac.Venue.builtin_names()},
         "portfolio of the demo": made.portfolio.digest,
         "prices of the demo": made.prices.digest,
         "report of the demo": made.portfolio.report_digest(made.prices),

@@ -449,6 +449,9 @@ _CARD_KEYS = {
     "rules": True,
     "instrument": True,
 }
+#: What a card of version 1 has beside: words, and rules of prices, none of which the check reads.
+_SAID_KEYS = {"definition": True}
+_PRICE_KEYS = {"index": False, "mark": False, "funding": False, "validity": False}
 _RULE_VALUES = {
     "trigger": ("strict", "non_strict"),
     "maintenance_basis": ("mark", "entry"),
@@ -529,8 +532,9 @@ class Card:
             ``out_of_range``, ``off_grid``, ``bad_tiers`` or ``limit_exceeded``.
         """
         _no_floats(tree, "card")
-        table = _table(tree, "card", _CARD_KEYS)
-        _one_of(table["schema"], "schema", ("aivora-card/0",))
+        said = isinstance(tree, dict) and tree.get("schema") == "aivora-card/1"
+        table = _table(tree, "card", {**_CARD_KEYS, **(_SAID_KEYS if said else {})})
+        _one_of(table["schema"], "schema", ("aivora-card/0", "aivora-card/1"))
         name = _text(table["name"], "name")
         if re.fullmatch(r"[a-z0-9_-]+", name) is None:
             raise OracleError("bad_value", "name", name)
@@ -599,7 +603,9 @@ def _one_of(node: object, field: str, allowed: Sequence[str]) -> str:
 
 def _read_rules(table: Mapping[str, object]) -> tuple[Rules, Fraction | None]:
     """Read ``[rules]`` and the venue's taker fee; the assets they name must be there."""
-    row = _table(table["rules"], "rules", _RULE_KEYS)
+    said = table["schema"] == "aivora-card/1"
+    keys = {**_RULE_KEYS, **(_PRICE_KEYS | {"trigger": True, "check_on": True} if said else {})}
+    row = _table(table["rules"], "rules", keys)
     settlement = _text(row["settlement"], "settlement")
     valuation = _text(row["valuation"], "valuation") if "valuation" in row else None
     for name in (settlement, valuation):
