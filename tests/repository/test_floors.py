@@ -49,6 +49,7 @@ PYTHON = {
     "aivora_core.cli.commands": "roof",
     "aivora_core.cli.feed": "roof",
     "aivora_core.cli.journal": "roof",
+    "aivora_core.cli.venues": "roof",
     "aivora_core.day": "roof",
     "aivora_core.decision": "engine",
     "aivora_core.demo": "roof",
@@ -56,10 +57,12 @@ PYTHON = {
     "aivora_core.errors": "numbers",
     "aivora_core.explain": "margin",
     "aivora_core.frames": "data",
+    "aivora_core.lag": "roof",
     "aivora_core.liquidation": "engine",
     "aivora_core.portfolio": "margin",
     "aivora_core.pricing": "pricing",
     "aivora_core.render": "roof",
+    "aivora_core.scorecard": "roof",
     "aivora_core.watch": "margin",
 }
 

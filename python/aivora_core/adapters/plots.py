@@ -1,4 +1,4 @@
-"""A picture of a watched feed: depth, slippage and the cost of walks over time (extra ``plot``).
+"""Pictures of a watched feed and of mark rules on a path (extra ``plot``).
 
 >>> from aivora_core.adapters.plots import SUFFIXES
 >>> ".svg" in SUFFIXES
@@ -7,6 +7,8 @@ True
 
 from __future__ import annotations
 
+import textwrap
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +16,15 @@ from aivora_core._core import _error
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterator
+
+    from matplotlib.figure import Figure
 
     from aivora_core._core import Walk
     from aivora_core.adapters.exits import Instant, Watch
+    from aivora_core.lag import Lag
 
-__all__ = ["SUFFIXES", "check", "plot"]
+__all__ = ["SUFFIXES", "check", "lag", "plot"]
 
 SUFFIXES = (".svg", ".png", ".pdf")
 
@@ -64,14 +70,7 @@ def plot(watch: Watch, path: str | os.PathLike[str], *, title: str, priced: bool
         As `check`.
     """
     check(path)
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    # Same input, same file: no clock and no random ids in it.
-    with mpl.rc_context({"svg.hashsalt": "aivora", "font.size": 9}):
-        figure = Figure(figsize=(10, 9), layout="constrained")
-        FigureCanvasAgg(figure)
+    with _figure(path, title) as figure:
         top, middle, bottom = figure.subplots(3, 1, sharex=True)
         instants = watch.instants
         seconds = [instant.elapsed_ns / 1e9 for instant in instants]
@@ -87,7 +86,58 @@ def plot(watch: Watch, path: str | os.PathLike[str], *, title: str, priced: bool
             axes.grid(visible=True, alpha=0.3)
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)
-        figure.suptitle(title)
+
+
+def lag(found: Lag, path: str | os.PathLike[str]) -> None:
+    """Draw marks and liquidations by rule over a path, and write it to a file.
+
+    Parameters
+    ----------
+    found : Lag
+        What was measured.
+    path : str or path
+        Ends in ``.svg``, ``.png`` or ``.pdf``.
+
+    Raises
+    ------
+    AivoraError
+        As `check`.
+    """
+    check(path)
+    way = found.path
+    seconds = (way.time - way.time[way.start]) / 1_000
+    with _figure(path, way.title) as figure:
+        top, bottom = figure.subplots(2, 1, sharex=True)
+        at = int(way.index[way.start])
+        for own in found.outcomes:
+            shown = [m / at * 100 if m else NOTHING for m in own.marks[way.start :].tolist()]
+            top.plot(seconds[way.start :], shown, linewidth=1, label=own.rule)
+            rows = sorted(own.first.values())
+            steps = [float(seconds[row]) for row in rows]
+            end = float(seconds[-1])
+            counts = [*range(1, len(steps) + 1), len(steps)]
+            bottom.step([*steps, end], counts, where="post", label=f"{own.rule}: {len(steps)}")
+        top.set_ylabel("mark, percent of the index at the start")
+        bottom.set_ylabel(f"liquidated, of {found.accounts}")
+        bottom.set_xlabel("seconds")
+        for axes in (top, bottom):
+            axes.axvline(float(seconds[way.low]), color="grey", linewidth=0.5)
+            axes.grid(visible=True, alpha=0.3)
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)
+
+
+@contextmanager
+def _figure(path: str | os.PathLike[str], title: str) -> Iterator[Figure]:
+    """Give a figure to draw on; the same input gives the same file: no clock, no random ids."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.hashsalt": "aivora", "font.size": 9}):
+        figure = Figure(figsize=(10, 9), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        figure.suptitle("\n".join(textwrap.wrap(title, 100)))
         kind = Path(path).suffix.lower()[1:]
         stamp: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
         figure.savefig(path, format=kind, metadata=stamp)

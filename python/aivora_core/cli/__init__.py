@@ -1,4 +1,4 @@
-"""The command line: ``aivora run|check|walk|explain|liquidate|replay|verify|journal|case|bench``.
+"""The command line: ``aivora run|check|walk|explain|venues|liquidate|replay|verify|journal|case|bench``.
 
 Each takes ``--json``. Exit code 0: it did its job; 2: bad input; 1 only from ``case run``, where a
 case failed, and from ``verify``, where something is not as it was written.
@@ -26,7 +26,7 @@ def _inputs() -> argparse.ArgumentParser:
     """The options that say what to look at; without any, a made-up portfolio."""
     parser = argparse.ArgumentParser(add_help=False)
     group = parser.add_argument_group("input (without any: a portfolio made up from a seed)")
-    group.add_argument("--venue", help="built-in card (demo, hyperliquid) or path of a TOML card")
+    group.add_argument("--venue", help="built-in card (aivora venues list) or path of a TOML card")
     group.add_argument("--positions", metavar="FILE", help="CSV, JSON or JSON lines")
     group.add_argument("--collateral", metavar="FILE", help="CSV, JSON or JSON lines")
     group.add_argument("--orders", metavar="FILE", help="open orders")
@@ -123,6 +123,68 @@ def _journal_commands(
     export.set_defaults(call=journal.export)
 
 
+def _venue_commands(
+    sub: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
+) -> None:
+    """The commands about cards."""
+    from aivora_core.cli import venues
+
+    actions = sub.add_parser("venues", help="what venues define, and what they leave unsaid")
+    kinds = actions.add_subparsers(dest="action", required=True, metavar="ACTION")
+    tables = argparse.ArgumentParser(add_help=False)
+    for name in ("positions", "collateral", "orders", "pools"):
+        tables.add_argument(f"--{name}", metavar="FILE", help="CSV, JSON or JSON lines")
+    tables.add_argument("--mark", action="append", default=[], metavar="SYMBOL=PRICE")
+
+    listed = kinds.add_parser("list", parents=[shared], help="all built-in cards")
+    listed.set_defaults(call=venues.listed)
+
+    show = kinds.add_parser("show", parents=[shared], help="a card, figure by figure")
+    show.add_argument("name", metavar="VENUE", help="built-in card or path of a TOML card")
+    show.add_argument("figure", nargs="?", help="only this one")
+    show.set_defaults(call=venues.show)
+
+    score = kinds.add_parser(
+        "score", parents=[shared, tables], help="defined, unsaid, contradictory, and its price"
+    )
+    score.add_argument("name", metavar="VENUE", help="built-in card or path of a TOML card")
+    score.add_argument("--side", choices=["long", "short"], default="long")
+    score.add_argument("--notional", type=int, default=venues.NOTIONAL, help="dollars (10000)")
+    score.add_argument("--leverage", type=int, default=venues.LEVERAGE, help="of it (10)")
+    score.set_defaults(call=venues.scored)
+
+    diff = kinds.add_parser(
+        "diff", parents=[shared, tables], help="two cards, in words and in effect"
+    )
+    diff.add_argument("old", metavar="OLD", help="built-in card or path of a TOML card")
+    diff.add_argument("new", metavar="NEW")
+    diff.add_argument("--accounts", type=int, default=10_000, help="how many to make up")
+    diff.add_argument("--seed", type=int, default=20251010)
+    diff.set_defaults(call=venues.diff)
+
+    lag = kinds.add_parser(
+        "lag", parents=[shared], help="who is liquidated under which mark rule, and when"
+    )
+    lag.add_argument("--venue", default="reference", help="whose margin rules hold (reference)")
+    lag.add_argument("--instrument", help="the first of the card without it")
+    lag.add_argument(
+        "--rule", action="append", default=[], metavar="VENUE", help="whose mark rule; all without"
+    )
+    lag.add_argument("--drop", default="10", metavar="PERCENT", help="how far the index falls")
+    lag.add_argument("--fall", type=int, default=60, metavar="SECONDS", help="in what time (60)")
+    lag.add_argument("--back", default="60", metavar="PERCENT", help="of the fall, taken back")
+    lag.add_argument("--bounce", type=int, default=60, metavar="SECONDS", help="in what time (60)")
+    lag.add_argument(
+        "--overshoot", default="3", metavar="PERCENT", help="how much further the own book goes"
+    )
+    lag.add_argument("--feed", metavar="FILE", help="a recorded book, instead of a made-up path")
+    lag.add_argument("--index-feed", metavar="FILE", help="another, in place of the index")
+    lag.add_argument("--accounts", type=int, default=2_000)
+    lag.add_argument("--seed", type=int, default=20251010)
+    lag.add_argument("--plot", metavar="FILE", help="draw it (.svg, .png, .pdf; extra: plot)")
+    lag.set_defaults(call=venues.lag)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aivora", description="The risk core of a perpetual-futures venue."
@@ -143,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(call=commands.run)
 
     _journal_commands(sub, shared)
+    _venue_commands(sub, shared)
 
     check = sub.add_parser("check", parents=[shared, inputs], help="check every pool")
     check.add_argument("--rows", type=int, default=20, help="rows to print, worst first")
