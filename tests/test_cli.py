@@ -182,10 +182,7 @@ def test_walk_of_a_book_file(capsys: pytest.CaptureFixture[str]) -> None:
         (["check", "--positions=README.md"], "bad_column"),
         (["check", "--accounts=0"], "out_of_range"),
         (["check", "--threads=0"], "out_of_range"),
-        (
-            ["check", "--venue=hyperliquid", "--positions=docs/guide/data/positions.csv"],
-            "unknown_instrument",
-        ),
+        (["check", "--venue=hyperliquid", "--mark=DOGE=1"], "unknown_instrument"),
         (["run", "--feed=docs"], "no_such_file"),
         (["explain", "nobody", *INPUT], "unknown_account"),
         (["walk", "--side=buy", "--quantity=0.00001"], "off_grid"),

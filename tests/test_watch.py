@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import aivora_core as ac
+from aivora_core import demo
 from aivora_core.audit import oracle
 
 if TYPE_CHECKING:
@@ -490,3 +491,13 @@ def test_a_check_event_that_is_none(on: str) -> None:
     assert caught.value.field == "rules.check_on"
     with pytest.raises(oracle.OracleError):
         oracle.Card.from_tree(tomllib.loads(card(on=on)))
+
+
+def test_a_closed_watch_leaves_the_next_alone() -> None:
+    made = demo.demo(accounts=50)
+    first = made.portfolio.watch(made.prices)
+    first.close()
+    second = made.portfolio.watch(made.prices)
+    del first
+    second.tick("BTC", "60000")
+    assert second.prices.mark("BTC") == 60_000

@@ -75,7 +75,8 @@ def marks(venue: Venue) -> dict[str, Decimal]:
     for instrument in venue.instruments:
         price = coin_price(instrument.symbol)
         if price is not None:
-            found[instrument.symbol] = max(1, price // instrument.mark_tick) * instrument.mark_tick
+            ticks = max(1, int(price / instrument.mark_tick))
+            found[instrument.symbol] = ticks * instrument.mark_tick
     return found
 
 

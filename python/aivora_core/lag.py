@@ -80,7 +80,11 @@ class Path:
         A rate of 0.01%, paid at the end of eight hours, is in force; impact prices are the best.
         """
         index = pricing.Index(mark.instrument, [pricing.Source("index")])
-        rows = [("index", self.index, 0), ("best", self.bid, self.ask), ("last", self.last, 0)]
+        rows: list[tuple[str, Int64, Int64 | int]] = [
+            ("index", self.index, 0),
+            ("best", self.bid, self.ask),
+            ("last", self.last, 0),
+        ]
         rows += [("impact", self.bid, self.ask), ("outside", self.outside, 0)]
         places = [pricing.SEEN.index(name) for name, _, _ in rows]
         count, each = len(self), len(rows)
@@ -106,7 +110,7 @@ def _held(values: Sequence[int], low: int) -> Int64:
     return np.maximum(np.array(values, dtype=np.int64), low)
 
 
-def crash(  # noqa: PLR0913 - a path has so many parameters
+def crash(
     start_ticks: int,
     *,
     drop_ppm: int = 100_000,

@@ -184,8 +184,8 @@ class Index:
         """
         own = cls.__new__(cls)
         own.instrument = venue[symbol]
-        own._native = _core._Index.of(venue, [str(name) for name in names])
-        own.sources = tuple(Source(*row) for row in own._native.sources())
+        native = _core._Index.of(venue, [str(name) for name in names])
+        own._native, own.sources = native, tuple(Source(*row) for row in native.sources())  # noqa: SLF001 - of this class
         return own
 
     def __repr__(self) -> str:
@@ -384,8 +384,9 @@ class Mark:
         """
         own = cls.__new__(cls)
         own.instrument = venue[symbol]
-        own._native = _core._Mark.of(venue)
-        own.terms = tuple(Term(*row[:6], row[6] or 1) for row in own._native.rows())
+        native = _core._Mark.of(venue)
+        own._native = native  # noqa: SLF001 - of this class
+        own.terms = tuple(Term(*row[:6], row[6] or 1) for row in native.rows())
         return own
 
     def __repr__(self) -> str:

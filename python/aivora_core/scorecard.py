@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from aivora_core.portfolio import Account
     from aivora_core.watch import Changes
 
+    # What is read otherwise, and the liquidation price then.
+    _Row = tuple[tuple[str, ...], Decimal | None]
+
 __all__ = [
     "Difference",
     "Reading",
@@ -186,8 +189,7 @@ def readings(venue: Venue) -> list[Reading]:
     found = []
     for name, row in venue.definitions.items():
         listed = [own for own in row["readings"] if own["rules"]]
-        for own in listed:
-            found.append(Reading(name, own["says"], own["source"], own["rules"]))
+        found += [Reading(name, own["says"], own["source"], own["rules"]) for own in listed]
         if row["state"] == "unsaid" and not row["readings"]:
             for says, rules in SILENCE.get(name, ()):
                 if any(venue.rules[key] != value for key, value in rules.items()) and _runs(
@@ -316,7 +318,7 @@ def ambiguity(
     >>> str(found.said), str(found.nearest), found.count
     ('2715.26', '2717.02', 4)
     """
-    prices = {}
+    prices: dict[tuple[str, str, str], tuple[Decimal, list[_Row]]] = {}
     for figures, own in _variants(venue):
         state = Portfolio.from_tables(own, **tables, **options)
         given = _core.Prices(own, mark=dict(marks))
@@ -325,7 +327,7 @@ def ambiguity(
                 flip = account.liquidation_price(symbol, given)
                 key = (account.account, account.pool, symbol)
                 row = prices.setdefault(key, (flip.mark, []))[1]
-                row.append((figures, flip.nearest and flip.nearest.mark))
+                row.append((figures, None if flip.nearest is None else flip.nearest.mark))
     return sorted(
         (_spread(key, mark, rows) for key, (mark, rows) in prices.items()),
         key=lambda row: -(row.hidden or 0),
@@ -340,9 +342,9 @@ def _held(account: Account, prices: Prices) -> list[str]:
 def _spread(
     key: tuple[str, str, str],
     mark: Decimal,
-    rows: list[tuple[tuple[str, ...], Decimal | None]],
+    rows: list[_Row],
 ) -> Spread:
-    def distance(row: tuple[tuple[str, ...], Decimal | None]) -> Decimal:
+    def distance(row: _Row) -> Decimal:
         return abs((row[1] or mark) - mark)
 
     known = [row for row in rows if row[1] is not None]

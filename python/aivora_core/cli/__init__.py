@@ -1,4 +1,4 @@
-"""The command line: ``aivora run|check|walk|explain|venues|liquidate|replay|verify|journal|case|bench``.
+"""The command line: ``aivora run|check|walk|explain|venues|liquidate|...``; ``--help`` names all.
 
 Each takes ``--json``. Exit code 0: it did its job; 2: bad input; 1 only from ``case run``, where a
 case failed, and from ``verify``, where something is not as it was written.

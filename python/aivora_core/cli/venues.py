@@ -1,4 +1,4 @@
-"""``aivora venues``: what a venue defines and leaves unsaid, what that is worth, and how marks lag."""
+"""``aivora venues``: what venues define and leave unsaid, what that is worth, how marks lag."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def listed(_: argparse.Namespace) -> Answer:
         venue = _core.Venue.load(name)
         found = scorecard.score(venue) if venue.definitions else None
         counts = [len(getattr(found, state)) if found else "-" for state in _STATES]
-        rows.append((name, *counts, len(venue), venue.title))
+        rows.append((name, venue.title, *counts, len(venue)))
         data.append(
             {
                 "name": name,
@@ -47,8 +47,11 @@ def listed(_: argparse.Namespace) -> Answer:
                 **dict(zip(_STATES, counts, strict=True)),
             }
         )
-    header = ("card", *_STATES, "instruments", "title")
-    text = table(rows, header) + "\n\nNext\n  aivora venues show NAME\n  aivora venues score NAME"
+    header = ("card", "title", *_STATES, "instruments")
+    text = (
+        table(rows, header, left=2)
+        + "\n\nNext\n  aivora venues show NAME\n  aivora venues score NAME"
+    )
     return Answer({"venues": data}, text)
 
 
@@ -131,13 +134,11 @@ def _instruments(venue: Venue) -> tuple[list[tuple[Any, ...]], tuple[str, ...]]:
 def _given(a: argparse.Namespace, venue: Venue) -> tuple[dict[str, Any], dict[str, Any], str]:
     """Tables and marks: those given, or one position of a standard size."""
     marks: dict[str, Any] = dict(demo.marks(venue))
-    for given in a.mark:
-        symbol, _, price = given.partition("=")
-        marks[symbol] = price
+    marks |= dict(mark.partition("=")[::2] for mark in a.mark)
     if a.positions:
         names = ("positions", "collateral", "orders", "pools")
-        tables = {name: read_table(getattr(a, name)) for name in names if getattr(a, name)}
-        return tables, marks, "the accounts given"
+        given = {name: read_table(getattr(a, name)) for name in names if getattr(a, name)}
+        return given, marks, "the accounts given"
     instrument = venue.instruments[0]
     if instrument.symbol not in marks:
         limit = f"give --mark {instrument.symbol}=PRICE"
@@ -153,7 +154,7 @@ def _given(a: argparse.Namespace, venue: Venue) -> tuple[dict[str, Any], dict[st
     signed = quantity if a.side == "long" else -quantity
     entry = price // instrument.price_tick * instrument.price_tick
     row = {"account": "standard", "instrument": instrument.symbol}
-    tables = {
+    tables: dict[str, Any] = {
         "positions": [row | {"quantity": f"{signed:f}", "entry": f"{entry:f}"}],
         "collateral": [{"account": "standard", "amount": f"{amount:f}"}],
         "pools": [{"account": "standard", "leverage": str(a.leverage)}],
@@ -255,7 +256,7 @@ def diff(a: argparse.Namespace) -> Answer:
 
 def _effect(a: argparse.Namespace, old: Venue, new: Venue) -> tuple[list[str], dict[str, Any]]:
     marks: dict[str, Any] = dict(demo.marks(old))
-    marks |= dict(given.partition("=")[::2] for given in a.mark)
+    marks |= dict(mark.partition("=")[::2] for mark in a.mark)
     prices = _core.Prices(old, mark=marks)
     if a.positions:
         names = ("positions", "collateral", "orders", "pools")

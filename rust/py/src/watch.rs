@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use aivora::data;
@@ -125,6 +126,8 @@ impl Shared {
 #[pyclass(frozen, module = "aivora_core._core")]
 pub(crate) struct Watch {
     shared: Shared,
+    /// Not closed: a closed one leaves the next watch of its portfolio alone.
+    open: AtomicBool,
 }
 
 type Indices = (Vec<usize>, Vec<usize>);
@@ -137,7 +140,7 @@ fn indices(changes: Changes) -> Indices {
 impl Watch {
     pub(crate) fn new(shared: Shared, prices: pricing::Prices) -> Result<Self> {
         shared.watch(prices)?;
-        Ok(Self { shared })
+        Ok(Self { shared, open: AtomicBool::new(true) })
     }
 
     fn venue(&self) -> Arc<data::Venue> {
@@ -387,13 +390,15 @@ impl Watch {
 
     /// Ends it; the portfolio goes on alone.
     fn close(&self) {
-        self.shared.close();
+        if self.open.swap(false, Ordering::AcqRel) {
+            self.shared.close();
+        }
     }
 
     /// Whether it goes on.
     #[getter]
     fn is_open(&self) -> bool {
-        self.shared.0.read().unwrap_or_else(PoisonError::into_inner).watch.is_some()
+        self.open.load(Ordering::Acquire)
     }
 
     #[allow(clippy::unused_self)] // a method by protocol
@@ -405,6 +410,6 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.shared.close();
+        self.close();
     }
 }
