@@ -419,15 +419,15 @@ impl IndexTerms {
             "sources",
         ])?;
         let (max_age, frozen_after) =
-            (node.get("max_age")?.time()?, optional(node, "frozen", |own| own.time())?);
+            (node.get("max_age")?.time()?, optional(node, "frozen", Node::time)?);
         let source = |row: &Node<'_>| {
             row.allow(&["name", "weight", "max_age", "frozen"])?;
             let weight = optional(row, "weight", count)?.unwrap_or(1);
             Ok(Source {
                 name: row.get("name")?.text()?.into(),
                 weight: u32::try_from(weight).unwrap_or(0),
-                max_age: optional(row, "max_age", |own| own.time())?.unwrap_or(max_age),
-                frozen_after: optional(row, "frozen", |own| own.time())?.or(frozen_after),
+                max_age: optional(row, "max_age", Node::time)?.unwrap_or(max_age),
+                frozen_after: optional(row, "frozen", Node::time)?.or(frozen_after),
                 floor: None,
                 cap: None,
             })
@@ -436,7 +436,7 @@ impl IndexTerms {
         let beyond = [("exclude", OnOutlier::Exclude), ("clamp", OnOutlier::Clamp)];
         let beyond = optional(node, "on_outlier", |own| own.word(&beyond))?;
         let blend = node.get("blend")?.word(Blend::NAMES)?;
-        let outlier = optional(node, "outlier", |own| own.rate())?;
+        let outlier = optional(node, "outlier", Node::rate)?;
         let rule = IndexRule {
             sources: rows.iter().map(source).collect::<Result<_>>()?,
             blend,
@@ -474,7 +474,7 @@ impl MarkRule {
         let rows = node.get("terms")?.items()?;
         let terms = rows.iter().map(Term::read).collect::<Result<Vec<_>>>()?;
         let min_terms = optional(node, "min_terms", count)?.unwrap_or(terms.len());
-        let rule = Self { terms, min_terms, step: optional(node, "step", |own| own.rate())? };
+        let rule = Self { terms, min_terms, step: optional(node, "step", Node::rate)? };
         rule.check().map_err(|error| error.within(node.path()))?;
         Ok(rule)
     }
@@ -487,7 +487,7 @@ impl Term {
         let of = || Ok(optional(node, "of", |own| own.word(Of::NAMES))?.unwrap_or(Of::Mid));
         let (keys, term): (&[&str], _) = match rule.word(Self::NAMES)? {
             Self::Fair { .. } => {
-                let step = optional(node, "step", |own| own.time())?.unwrap_or(1);
+                let step = optional(node, "step", Node::time)?.unwrap_or(1);
                 (&["interval", "step"], Self::Fair { interval: time("interval")?, step })
             }
             Self::Basis { .. } => {
@@ -551,7 +551,7 @@ impl FundingTerms {
             average: node.get("average")?.word(Average::NAMES)?,
             shape: band.map_or(interest, Shape::DeadBand),
             bounds: rate("floor")?.zip(rate("cap")?),
-            scale: optional(node, "scale", |own| own.rate())?.unwrap_or(Rate::ONE),
+            scale: optional(node, "scale", Node::rate)?.unwrap_or(Rate::ONE),
             decimals: u32::try_from(decimals).unwrap_or(u32::MAX),
             rounding: optional(node, "rounding", |own| own.word(Rounding::NAMES))?
                 .unwrap_or(Rounding::HalfEven),
@@ -603,10 +603,10 @@ impl Limits {
         };
         Ok(Self {
             volatile: optional(node, "volatile", ratio)?,
-            uncertain: optional(node, "uncertain", |own| own.rate())?,
-            stale_for_margin: optional(node, "stale_for_margin", |own| own.time())?,
+            uncertain: optional(node, "uncertain", Node::rate)?,
+            stale_for_margin: optional(node, "stale_for_margin", Node::time)?,
             min_live: optional(node, "min_live", count)?,
-            stale: optional(node, "stale", |own| own.time())?,
+            stale: optional(node, "stale", Node::time)?,
         })
     }
 }
