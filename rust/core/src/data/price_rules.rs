@@ -392,10 +392,10 @@ impl PriceRules {
     }
 }
 
-fn optional<T>(
-    node: &Node<'_>,
+fn optional<'a, T>(
+    node: &Node<'a>,
     key: &str,
-    of: impl Fn(&Node<'_>) -> Result<T>,
+    of: impl Fn(&Node<'a>) -> Result<T>,
 ) -> Result<Option<T>> {
     node.find(key).map(|own| of(&own)).transpose()
 }
