@@ -892,6 +892,8 @@ class Funding:
         ``mark`` or ``index``: of which price.
     premium : str
         ``impact`` or ``mark``: what a premium is of.
+    shaped : bool
+        Whether the card says what of an average premium is the rate, by interest or a band.
     quoted_ms : int
         The time that a rate is quoted for.
     grace_ms : int
@@ -919,6 +921,7 @@ class Funding:
     timing: str
     paid_on: str
     premium: str
+    shaped: bool
     quoted_ms: int
     grace_ms: int
     order: str | None
@@ -963,6 +966,12 @@ class Funding:
     def rates(self, premiums: ArrayLike) -> NDArray[np.int64]:
         """Give the rates of intervals that follow one another, as `funding_rates` does.
 
+        Raises
+        ------
+        AivoraError
+            ``unsaid`` where the card does not say how premiums are sampled, or what of their
+            average is the rate; those of `funding_rates`.
+
         Examples
         --------
         >>> import aivora_core as ac
@@ -972,6 +981,9 @@ class Funding:
         >>> bybit.rates(np.zeros(960, dtype=np.int64))
         array([100000000, 100000000])
         """
+        if not self.shaped:
+            limit = "the card does not say what of an average premium is the rate"
+            raise _core._error("unsaid", "rules.funding.interest", "nothing", limit, None)
         return funding_rates(
             premiums,
             self.samples,
@@ -1005,9 +1017,9 @@ class Funding:
         >>> import aivora_core as ac
         >>> import numpy as np
         >>> from aivora_core import pricing
-        >>> kraken = pricing.Funding.of(ac.Venue.load("kraken-futures"))
-        >>> kraken.lag, kraken.payments(np.zeros(60, dtype=np.int64), start=0)
-        (1, [(7200000, 0)])
+        >>> bybit = pricing.Funding.of(ac.Venue.load("bybit-linear"))
+        >>> bybit.lag, bybit.payments(np.zeros(480, dtype=np.int64), start=0)
+        (0, [(28800000, 100000000)])
         """
         rates = self.rates(premiums).tolist()
         return [

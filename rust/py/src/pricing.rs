@@ -340,6 +340,7 @@ pub(crate) fn _funding_terms<'py>(py: Python<'py>, venue: &Venue) -> PyResult<Bo
     dict.set_item("timing", name_of(Timing::NAMES, terms.timing))?;
     dict.set_item("paid_on", name_of(PaidOn::NAMES, terms.paid_on))?;
     dict.set_item("premium", name_of(PremiumOf::NAMES, terms.premium))?;
+    dict.set_item("shaped", terms.shaped)?;
     dict.set_item("quoted_ms", terms.quoted)?;
     dict.set_item("grace_ms", terms.grace)?;
     dict.set_item("order", terms.order.map(|order| name_of(FundingOrder::NAMES, order)))?;

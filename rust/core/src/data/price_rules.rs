@@ -364,6 +364,8 @@ pub enum FundingOrder {
 pub struct FundingTerms {
     /// How a rate is made.
     pub rule: FundingRule,
+    /// Whether the card says what of the average is the rate: by interest or a band.
+    pub shaped: bool,
     /// The time that a rate is made of.
     pub interval: i64,
     /// How samples are weighed and the time between two of them; none where the card does not say both.
@@ -596,8 +598,10 @@ impl FundingTerms {
         rule.check().map_err(|error| error.within(node.path()))?;
         let lag = optional(node, "lag", count)?.unwrap_or(0);
         let interval = node.get("interval")?.time()?;
+        let shaped = ["interest", "clamp", "dead_band"].iter().any(|key| node.find(key).is_some());
         let terms = Self {
             rule,
+            shaped,
             interval,
             sampling: average.zip(sample),
             lag: u8::try_from(lag).unwrap_or(u8::MAX),

@@ -46,7 +46,7 @@ fn fair_price(given: &Given<'_>) -> Result<Exact> {
     });
     let (interval, step) = given.said(fair, "mark.terms.fair")?;
     let (index, rate) = (given.positive("index")?, given.number("rate")?);
-    let left = given.number("left_ms")?.rounded(&step, Rounding::Floor, "left_ms")?;
+    let left = given.number("left_ms")?.rounded(&step, Rounding::Ceil, "left_ms")?;
     let left = left.within(&Exact::zero(), &interval);
     Ok(index + index * rate * left.over(&interval, "interval")?)
 }
@@ -79,7 +79,7 @@ fn funding_cap(given: &Given<'_>) -> Result<Exact> {
 
 fn funding_rate(given: &Given<'_>) -> Result<Exact> {
     let terms = terms(given)?;
-    let rule = terms.rule;
+    let rule = given.said(terms.shaped.then_some(terms.rule), "funding.interest")?;
     let average = given.number("average")?.clone();
     let shaped = match rule.shape {
         Shape::Interest { interest, clamp: None } => average + unit(interest)?,
