@@ -133,7 +133,10 @@ impl Curve<'_> {
     fn ends(&self, known: i64) -> Result<(i64, i64)> {
         let fits = |p: i64| match self.at(p) {
             Ok(_) => Ok(true),
-            Err(e) if e.kind() == ErrorKind::Overflow => Ok(false),
+            // So few evaluations that it is a rate that would pass 1.
+            Err(e) if matches!(e.kind(), ErrorKind::Overflow | ErrorKind::LimitExceeded) => {
+                Ok(false)
+            }
             Err(e) => Err(e),
         };
         let end = |far: i64| -> Result<i64> {
@@ -198,7 +201,9 @@ impl Curve<'_> {
 
     /// Whether equity and requirement are straight lines in the mark but for jumps and rounding.
     fn is_straight(&self) -> bool {
-        self.valued.is_as_it_is() && matches!(self.instrument.contract(), Contract::Linear { .. })
+        let bent = matches!(self.instrument.tiers(), Tiers::Slope { by: TierBy::Notional, .. });
+        let linear = matches!(self.instrument.contract(), Contract::Linear { .. });
+        self.valued.is_as_it_is() && linear && !bent
     }
 
     /// The first ticks of the pieces in which no leg changes its bracket, ascending from 1.

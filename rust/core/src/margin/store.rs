@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use aivora_simd::{Leg as LaneLeg, OrderLeg, Path, Table};
 
-use crate::data::{AssetId, Instrument, InstrumentId, Tiers, Venue};
+use crate::data::{AssetId, Instrument, InstrumentId, Venue};
 use crate::numbers::limits::QUANTA_MAX;
 use crate::numbers::{Error, ErrorKind, Rate, Result};
 
@@ -138,7 +138,7 @@ fn check_row(
     }
     for leg in legs {
         let instrument = venue.instrument(leg.instrument)?;
-        if matches!(instrument.tiers(), Tiers::Slope { .. }) {
+        if instrument.tiers().grow_with_size() {
             terms(instrument, 0, leg.exposure())?;
         }
     }
