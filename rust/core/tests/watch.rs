@@ -111,7 +111,7 @@ fn card(of: Scenario, times: i64) -> Arc<Venue> {
          {{ floor = \"2\", haircut = \"{times}/5\" }}]\n[rules]\nsettlement = \"USD\"\nvaluation = \"USD\"\ntrigger = \"{trigger}\"\n\
          check_on = \"{check_on}\"\n"
     );
-    for i in 0..INSTRUMENTS {
+    for (i, growing) in GROWING.iter().enumerate() {
         // Two are inverse, and settle in the coin.
         let inverse = i >= 4;
         let (kind, lot, more) = if inverse {
@@ -125,7 +125,7 @@ fn card(of: Scenario, times: i64) -> Arc<Venue> {
              [instrument.tiers]\n",
         )
         .unwrap();
-        if let Some((by, key, rate)) = GROWING[i].filter(|_| of.growing) {
+        if let Some((by, key, rate)) = growing.filter(|_| of.growing) {
             write!(
                 card,
                 "by = \"{by}\"\nmaintenance_base = \"{times}/200\"\ninitial_base = \"{times}/100\"\n{key} = \"{rate}\"\n"

@@ -16,7 +16,7 @@ use super::holdings::{Head, Holdings};
 use super::leg::{Leg, LegSide, PoolKind};
 use super::names::Names;
 use super::portfolio::{Balance, PoolId, Portfolio};
-use super::requirement::terms;
+use super::requirement::{RateOf, terms};
 use super::update::{Position, same_grids_of};
 
 /// One pool: what it is, and what it holds.
@@ -333,7 +333,7 @@ impl Ledger {
             return Err(Error::overflow("exposure", instrument.symbol()));
         }
         if instrument.tiers().grow_with_size() {
-            terms(instrument, 0, leg.exposure())?;
+            terms(instrument, RateOf::Initial, 0, leg.exposure())?;
         }
         let pool = pools.get(id.0).ok_or_else(lost)?;
         let multi = pool.head.multi;

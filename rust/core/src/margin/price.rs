@@ -12,7 +12,7 @@ use super::collateral::Valued;
 use super::holdings::Holdings;
 use super::leg::{Leg, LegSide};
 use super::portfolio::PoolId;
-use super::requirement::{self, leg_margin, terms};
+use super::requirement::{self, RateOf, leg_margin, terms};
 use super::span::Span;
 
 /// A mark at which the verdict on a pool becomes the other one.
@@ -338,7 +338,7 @@ impl Curve<'_> {
             let (lots, size) = (i128::from(leg.lots), i128::from(leg.lots).abs());
             let held = (unit * i128::from(mark)).saturating_mul(size);
             let value = if on_mark { held } else { leg.cost.abs() };
-            let t = terms(self.instrument, value, size)?;
+            let t = terms(self.instrument, RateOf::Maintenance, value, size)?;
             let rate = if on_mark { t.maintenance_num + t.fee_num } else { t.fee_num };
             line.slope += lots * line.den - size * rate; // at most 2×10^18 × 10^12
             // What the requirement grows by per tick, as a part of a quantum over `den`; `den` is at most 10^12.

@@ -68,11 +68,21 @@ pub(super) fn bounded(value: Option<i128>, what: &'static str, of: &Instrument) 
         .ok_or_else(|| Error::overflow(what, of.symbol()))
 }
 
-/// The terms for a leg worth `value` whole quanta (by notional) of `lots` (by size).
+/// Which of the two rates is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateOf {
+    /// The maintenance rate.
+    Maintenance,
+    /// The initial rate.
+    Initial,
+}
+
+/// The terms for a leg worth `value` whole quanta (by notional) of `lots` (by size). Where a rate grows with the value, that
+/// which is not asked for is 0: the two can be taken at different values.
 ///
 /// # Errors
 /// `limit_exceeded` where a rate that grows with size or value would pass 1.
-pub fn terms(instrument: &Instrument, value: i128, lots: i128) -> Result<Terms> {
+pub fn terms(instrument: &Instrument, of: RateOf, value: i128, lots: i128) -> Result<Terms> {
     match instrument.tiers() {
         Tiers::Brackets { by, den, fee_num, brackets } => {
             let key = if *by == TierBy::Notional { value } else { lots };
@@ -95,7 +105,11 @@ pub fn terms(instrument: &Instrument, value: i128, lots: i128) -> Result<Terms> 
             };
             let growth = key.checked_mul(i128::from(*slope_num));
             let grown = |base: i64| growth?.checked_add(i128::from(base));
-            let rates = (grown(*maintenance_num), grown(*initial_num));
+            let rates = match (by, of) {
+                (TierBy::Size, _) => (grown(*maintenance_num), grown(*initial_num)),
+                (TierBy::Notional, RateOf::Maintenance) => (grown(*maintenance_num), Some(0)),
+                (TierBy::Notional, RateOf::Initial) => (Some(0), grown(*initial_num)),
+            };
             grown_terms(instrument, rates, (*fee_num, *den), (what, key))
         }
         Tiers::Root { den, fee_num, maintenance, initial, factor, lot } => {
@@ -190,7 +204,7 @@ fn initial_rate(t: &Terms, chosen: Option<Rate>) -> (i128, i128, bool) {
 /// The taker fee at the bankruptcy price that entry and leverage give: `ceil(C × (1 − s × rate) × f)`.
 fn bankruptcy_fee(instrument: &Instrument, leg: &Leg, worth: i128) -> Result<i128> {
     let (size, cost) = (i128::from(leg.lots).abs(), leg.cost.abs());
-    let t = terms(instrument, worth, size)?;
+    let t = terms(instrument, RateOf::Initial, worth, size)?;
     let (num, den, _) = initial_rate(&t, leg.chosen);
     let fee = instrument.taker_fee().ok_or_else(|| Error::invariant("taker fee"))?;
     // A long loses as its value falls; in the coin of an inverse contract, as it grows.
@@ -224,7 +238,8 @@ pub fn leg_margin(
     let on = |basis: Basis, at_mark: i128| if basis == Basis::Mark { at_mark } else { cost };
 
     let maintenance_value = on(rules.maintenance_basis, notional);
-    let maintenance_terms = terms(instrument, on(rules.maintenance_basis, worth), size)?;
+    let measured = on(rules.maintenance_basis, worth);
+    let maintenance_terms = terms(instrument, RateOf::Maintenance, measured, size)?;
     let fee = match rules.closing_fee {
         ClosingFee::Bankruptcy => bankruptcy_fee(instrument, leg, on(rules.initial_basis, worth))?,
         ClosingFee::None | ClosingFee::Mark => 0,
@@ -240,7 +255,7 @@ pub fn leg_margin(
     let on_initial = |at_mark| on(rules.initial_basis, at_mark).checked_add(resting);
     let initial_value = bounded(on_initial(notional), "initial value", instrument)?;
     let initial_worth = bounded(on_initial(worth), "initial value", instrument)?;
-    let initial_terms = terms(instrument, initial_worth, exposure)?;
+    let initial_terms = terms(instrument, RateOf::Initial, initial_worth, exposure)?;
     let (num, den, initial_chosen) = initial_rate(&initial_terms, leg.chosen);
     let initial = mul_ratio_ceil(initial_value, num, den).and_then(|i| i.checked_add(fee));
     Ok(LegMargin {

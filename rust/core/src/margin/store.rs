@@ -14,7 +14,7 @@ use crate::numbers::{Error, ErrorKind, Rate, Result};
 
 use super::lanes::{CASH_MAX, LEGS_MAX, Lanes, Shape};
 use super::leg::{Leg, LegSide};
-use super::requirement::{leg_margin, terms};
+use super::requirement::{RateOf, leg_margin, terms};
 use super::rows::{LaneRows, Place};
 use super::wide::{Wide, WideGroup, WideLeg};
 
@@ -139,7 +139,7 @@ fn check_row(
     for leg in legs {
         let instrument = venue.instrument(leg.instrument)?;
         if instrument.tiers().grow_with_size() {
-            terms(instrument, 0, leg.exposure())?;
+            terms(instrument, RateOf::Initial, 0, leg.exposure())?;
         }
     }
     Ok(())
