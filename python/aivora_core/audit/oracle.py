@@ -2062,19 +2062,14 @@ def _known(scene: _Scene, one: int, other: int) -> bool | None:
     lies between its values at the ends, and the rounded one at most `_Scene.rounding` away; not
     so where rates grow with the value, whose requirement is no line in the value.
     """
-    first, last = scene.point(one), scene.point(other)
-    values = [sorted(pair) for pair in zip(first.values, last.values, strict=True)]
-    needs = [sorted(pair) for pair in zip(first.needs, last.needs, strict=True)]
-    least_need = scene.maintenance(sum(pair[0] for pair in needs))
-    most_need = scene.maintenance(sum(pair[1] for pair in needs))
+    try:
+        least, most, least_need, most_need = _bounds(scene, one, other)
+    except OracleError as error:
+        if error.code != "overflow" or one == other:
+            raise
+        return None  # the bounds mix both ends: what they come to may be past what either does
     if most_need == 0:
         return False
-    least = Fraction(scene.equity(sum(pair[0] for pair in values)) - most_need)
-    most = Fraction(scene.equity(sum(pair[1] for pair in values)) - least_need)
-    if one != other and scene.instrument.tiers.by != "value_slope":
-        ends = (scene.exact_slack(one), scene.exact_slack(other))
-        least = max(least, min(ends) - scene.rounding())
-        most = min(most, max(ends) + scene.rounding())
     strict = scene.rules.trigger == "strict"
     if least > 0 or (least == 0 and strict):
         return False
@@ -2083,6 +2078,22 @@ def _known(scene: _Scene, one: int, other: int) -> bool | None:
     if one == other:
         return scene.verdict(one)
     return None
+
+
+def _bounds(scene: _Scene, one: int, other: int) -> tuple[Fraction, Fraction, int, int]:
+    """Bound equity less maintenance, and maintenance, between two ticks: least and most of each."""
+    first, last = scene.point(one), scene.point(other)
+    values = [sorted(pair) for pair in zip(first.values, last.values, strict=True)]
+    needs = [sorted(pair) for pair in zip(first.needs, last.needs, strict=True)]
+    least_need = scene.maintenance(sum(pair[0] for pair in needs))
+    most_need = scene.maintenance(sum(pair[1] for pair in needs))
+    least = Fraction(scene.equity(sum(pair[0] for pair in values)) - most_need)
+    most = Fraction(scene.equity(sum(pair[1] for pair in values)) - least_need)
+    if one != other and scene.instrument.tiers.by != "value_slope":
+        ends = (scene.exact_slack(one), scene.exact_slack(other))
+        least = max(least, min(ends) - scene.rounding())
+        most = min(most, max(ends) + scene.rounding())
+    return least, most, least_need, most_need
 
 
 def _first_change(scene: _Scene, near: int, far: int, *, now: bool) -> int | None:
