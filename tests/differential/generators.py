@@ -713,6 +713,7 @@ def make_case(seed: int, pools: int, *, extreme: bool = False) -> Case:
     for at in range(pools):
         account = f"{rng.choice(ACCOUNTS)}{at // 2}"
         builder.add(account, f"{rng.choice(POOLS)}{at}" if at % 2 else "cross")
+    builder.drop()  # a rate past 1 is so whatever the balances
     builder.fund(extreme=extreme)
     builder.drop()
     for table in (case.positions, case.collateral, case.orders, case.pools):

@@ -263,7 +263,7 @@ impl Tiers {
         }
     }
 
-    /// The maintenance and the initial rate of the first bracket, or at size zero.
+    /// The maintenance and the initial rate of the first bracket, or at size or value zero.
     #[must_use]
     pub fn first_rates(&self) -> Option<(Exact, Exact)> {
         match self {
@@ -275,6 +275,10 @@ impl Tiers {
                 let of =
                     |num: &i64| Exact::from(i128::from(*num)).over(&i128::from(*den).into(), "den");
                 Some((of(maintenance_num).ok()?, of(initial_num).ok()?))
+            }
+            Self::Root { maintenance, initial, .. } => {
+                let of = |part: i64| Rate::new(part.into(), ROOT_RATE_DEN.into(), "base").ok();
+                Some((of(*maintenance)?.into(), of(*initial)?.into()))
             }
         }
     }
