@@ -147,8 +147,11 @@ def _venue_commands(
     score = kinds.add_parser(
         "score", parents=[shared, tables], help="defined, unsaid, contradictory, and its price"
     )
-    score.add_argument("name", metavar="VENUE", help="built-in card or path of a TOML card")
-    score.add_argument("--side", choices=["long", "short"], default="long")
+    score.add_argument(
+        "name", nargs="?", metavar="VENUE", help="built-in card or path of a TOML card"
+    )
+    score.add_argument("--all", action="store_true", help="a line for each built-in card")
+    score.add_argument("--side", choices=["long", "short"], help="of the position (long)")
     score.add_argument("--notional", type=int, default=venues.NOTIONAL, help="dollars (10000)")
     score.add_argument("--leverage", type=int, default=venues.LEVERAGE, help="of it (10)")
     score.set_defaults(call=venues.scored)
@@ -160,6 +163,9 @@ def _venue_commands(
     diff.add_argument("new", metavar="NEW")
     diff.add_argument("--accounts", type=int, default=10_000, help="how many to make up")
     diff.add_argument("--seed", type=int, default=20251010)
+    diff.add_argument(
+        "--rows", type=int, default=10, help="how many of each kind to print (10); --json has all"
+    )
     diff.set_defaults(call=venues.diff)
 
     lag = kinds.add_parser(
