@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from decimal import Decimal
 from fractions import Fraction
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import argparse
 
     from aivora_core._core import Instrument, Venue
-    from aivora_core.lag import Lag, Path
+    from aivora_core.lag import Lag, Path, Scale
     from aivora_core.scorecard import Difference, Effect, Spread
 
 __all__ = ["diff", "lag", "listed", "scored", "show"]
@@ -462,80 +463,122 @@ def _percent(text: str, field: str) -> int:
     raise _core._error("not_a_number", field, text, limit, None)
 
 
-def _path(a: argparse.Namespace, venue: Venue, symbol: str) -> Path:
-    from aivora_core.lag import crash, recorded
+def _path(a: argparse.Namespace, venue: Venue, symbol: str, calm_s: int) -> Path:
+    from aivora_core.lag import Crash, recorded
 
     if a.feed or a.index_feed:
         if not (a.feed and a.index_feed):
             limit = "needs both: the own book, and another that stands in for the index"
             raise _core._error("out_of_range", "--feed", "one recording", limit, None)
         return recorded(a.feed, a.index_feed, venue, symbol)
-    marks: dict[str, Any] = dict(demo.marks(venue))
+    marks = demo.marks(venue)
+    if symbol not in marks:
+        limit = "the coin has no made-up price: choose another with --instrument"
+        raise _core._error("missing_price", "--instrument", symbol, limit, None)
     start = _core.Prices(venue, mark={symbol: marks[symbol]}).mark_ticks(symbol) or 1
-    return crash(
-        start,
+    shape = Crash(
         drop_ppm=_percent(a.drop, "--drop"),
         fall_s=a.fall,
         back_ppm=_percent(a.back, "--back"),
         bounce_s=a.bounce,
         overshoot_ppm=_percent(a.overshoot, "--overshoot"),
+        close_s=a.close,
+        calm_s=calm_s,
         seed=a.seed,
     )
+    return shape.path(start)
+
+
+def lag(a: argparse.Namespace) -> Answer:
+    """Who is liquidated under which mark rule, when, and how many after the index has bounced."""
+    from aivora_core import lag as marks
+    from aivora_core.adapters import plots
+
+    if a.plot:
+        plots.check(a.plot)
+    venue = _core.Venue.load(a.venue)
+    symbol = a.instrument or venue.instruments[0].symbol
+    instrument = venue[symbol]
+    all_cards = not (a.rule or a.window)
+    chosen = marks.rules(None if all_cards else a.rule)
+    chosen |= marks.windows(instrument, marks.WINDOWS if all_cards else a.window)
+    calm_s = max(marks.CALM_S, marks.longest_s(chosen.values()) + marks.SPARE_S)
+    scale = marks.scale(a.scale, _coin(symbol), a.scale_day) if a.scale else None
+    found = marks.lag(
+        venue,
+        symbol,
+        _path(a, venue, symbol, calm_s),
+        chosen,
+        accounts=a.accounts,
+        seed=a.seed,
+        watched=lambda items: progress(items, "mark rules"),
+    )
+    data = found.to_dict() | {"scale": scale and scale.to_dict()}
+    if a.plot:
+        plots.lag(found, a.plot)
+    lines = _told(found, data, f"{symbol}, margin rules of {venue.name}")
+    if scale:
+        lines += ["", _wrapped(_scaled(scale, found.path), 2)]
+    if a.plot:
+        lines += ["", f"Drawn to {a.plot}"]
+    return Answer(data, "\n".join(lines))
+
+
+def _coin(symbol: str) -> str:
+    """The coin that an instrument is named after, as files of candles have it."""
+    found = re.match(r"(?:P[A-Z]_)?([A-Z]+?)(?=USD|[^A-Z]|$)", symbol.upper().replace("XBT", "BTC"))
+    return found[1] if found else symbol
+
+
+def _scaled(scale: Scale, path: Path) -> str:
+    """How large the fall of a path is beside a day that happened."""
+    part = path.fall / scale.range if scale.range else None
+    kind = "made-up" if path.title.startswith("synthetic") else "recorded"
+    beside = "there was none" if part is None else f"{float(part):.2f} times that"
+    others = ", ".join(f"{name} {_hundredths(own)}" for name, own in scale.by_venue.items())
+    return (
+        f"for scale: {scale.coin}'s hourly candles of {scale.day} go at most"
+        f" {_hundredths(scale.range)} from high to low within an hour ({scale.venue},"
+        f" {scale.hour:02}:00 UTC), in which order they do not say; by venue {others}. The"
+        f" {kind} fall of {_hundredths(path.fall)} is {beside}"
+    )
+
+
+def _hundredths(part: Fraction) -> str:
+    """A part as percent with two decimals."""
+    return f"{float(part * 100):.2f}%"
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:g}"
 
 
-def lag(a: argparse.Namespace) -> Answer:
-    """Who is liquidated under which mark rule, when, and how many after the index has bounced."""
-    from aivora_core.adapters import plots
-    from aivora_core.lag import lag as measure
-    from aivora_core.lag import rules
-
-    if a.plot:
-        plots.check(a.plot)
-    venue = _core.Venue.load(a.venue)
-    symbol = a.instrument or venue.instruments[0].symbol
-    found = measure(
-        venue,
-        symbol,
-        _path(a, venue, symbol),
-        rules(a.rule),
-        accounts=a.accounts,
-        seed=a.seed,
-        watched=lambda items: progress(items, "mark rules"),
-    )
-    data = found.to_dict()
-    if a.plot:
-        plots.lag(found, a.plot)
-    return Answer(data, _told(found, data, venue, symbol, a.plot))
-
-
-def _told(found: Lag, data: dict[str, Any], venue: Venue, symbol: str, plot: str | None) -> str:
-    rows = [
-        (
-            row["rule"],
-            row["liquidated"] if row["known"] else "-",
-            _number(row["first_s"]),
-            _number(row["last_s"]),
-            _number(row["late_s"]),
-            row["after_the_bounce"] if row["known"] else "-",
-            row["spared"] if row["known"] else "-",
-        )
-        for row in data["rules"]
-    ]
-    header = ("mark rule", "liquidated", "first s", "last s", "late s", "after bounce", "spared")
+def _told(found: Lag, data: dict[str, Any], whose: str) -> list[str]:
+    rows = []
+    for row in data["rules"]:
+        times = [_number(row[name]) for name in ("first_s", "last_s", "late_s")]
+        counts = [row[name] for name in ("after_the_bounce", "extra", "spared")]
+        cells = [row["liquidated"], *times, *counts, f"{row['gap_bps']:.1f}"]
+        rows.append((row["rule"], *(cells if row["known"] else "-" * len(cells))))
+    names = ("first s", "last s", "late s", "after bounce", "extra", "spared", "off bps")
+    way = found.path
+    made = way.title.startswith("synthetic")
+    fall = f"the index falls {_hundredths(way.fall)} to its low at second {data['low_s']:g},"
+    since = f", from second {data['from_s']:g} of it on" if data["from_s"] and not made else ""
     lines = [
-        f"{found.path.title}",
-        f"{found.accounts:,} made-up accounts in {symbol}, margin rules of {venue.name}",
+        _wrapped(way.title, 0),
+        f"{found.accounts:,} made-up accounts in {whose}",
+        f"looked at for {data['seconds']:,} s{since}: {fall}",
+        f"the last trade is at most {data['book_gap_bps']:.1f} bps off it",
         "",
-        table(rows, header),
+        table(rows, ("mark rule", "liquidated", *names)),
         "",
-        "  late: seconds after the index would have, in the middle of those liquidated by both",
+        "  late: seconds after the index would have (-: before), in the middle of those liquidated",
+        "    by both",
         "  after bounce: liquidated after the low, though the index would not have done it then",
-        "  spared: liquidated by the index, not by this rule; -: the path is too short for it",
+        "  extra: liquidated by this rule, never by the index; spared: the other way round",
+        "  off: the largest distance of the mark from the index",
     ]
-    if plot:
-        lines += ["", f"Drawn to {plot}"]
-    return "\n".join(lines)
+    if not all(row["known"] for row in data["rules"]):
+        lines.append("  -: the path is too short to fill its average")
+    return lines
