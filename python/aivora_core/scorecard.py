@@ -262,12 +262,17 @@ class Spread:
     def hidden(self) -> Fraction | None:
         """How much more leverage by distance the worst reading means than what is said.
 
-        Where no price liquidates the leverage is 0. None where the check fires at the mark
-        already, as said or as read otherwise: no number would be one.
+        Where no price liquidates, as said, a fall to nothing stands for it: a leverage of 1; and a
+        rise without end: 0. None where the check fires at the mark already, as said or as read
+        otherwise: no number would be one.
         """
         if self.fires_by is not None:
             return None
-        return (self.leverage(self.nearest) or Fraction()) - (self.leverage(self.said) or 0)
+        worst = self.leverage(self.nearest)
+        if worst is None or self.nearest is None:
+            return Fraction()
+        said = self.leverage(self.said)
+        return worst - (said if said is not None else int(self.nearest < self.mark))
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, prices as text, leverages rounded for people."""
@@ -665,10 +670,15 @@ def _shown(value: Any, key: _Key) -> str:
     return "none" if value is None else _words(value)
 
 
+_FIRST: Final = ("rule", "name", "of", "samples", "every", "window", "interval", "step", "weight")
+
+
 def _words(value: Any) -> str:
     """What stands in a card, in a line."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_words(part)}" for name, part in value.items())
+        # A card may be written in any order of keys: those of a term and of a source come first.
+        keys = sorted(value, key=lambda key: (_FIRST.index(key) if key in _FIRST else 99, key))
+        return ", ".join(f"{key} {_words(value[key])}" for key in keys)
     if isinstance(value, list):
         return "; ".join(_words(part) for part in value)
     return str(value)
@@ -744,12 +754,14 @@ def _listed(
         was, now = first.get(name), second.get(name)
         if was == now:
             continue
-        if was is None:
-            told = f"added: {_words(now)}"
-        elif now is None:
-            told = f"no longer there: {_words(was)}"
-        else:
-            told = f"{_words(was)} -> {_words(now)}"
+        one, other = (
+            _words({key: part for key, part in (row or {}).items() if part != name})
+            for row in (was, now)
+        )
+        told = f"{one or 'nothing'} -> {other or 'nothing'}"
+        if was is None or now is None:
+            told = "added" if was is None else "no longer there"
+            told += f": {one or other}" if one or other else ""
         found.append(Difference(f"{place}[{name}]", was, now, f"{place}, {name}: {told}"))
     return found
 

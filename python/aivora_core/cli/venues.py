@@ -26,6 +26,8 @@ __all__ = ["diff", "lag", "listed", "scored", "show"]
 
 WIDTH = 100
 ROWS_MAX = 20
+#: The most accounts that `lag` makes up.
+ACCOUNTS_MAX = 1_000_000
 #: The account that a card is priced on when none is given: a long of so many dollars.
 NOTIONAL = 10_000
 LEVERAGE = 10
@@ -496,6 +498,9 @@ def lag(a: argparse.Namespace) -> Answer:
 
     if a.plot:
         plots.check(a.plot)
+    if not 1 <= a.accounts <= ACCOUNTS_MAX:
+        limit = f"must be 1 to {ACCOUNTS_MAX:,}"
+        raise _core._error("out_of_range", "--accounts", str(a.accounts), limit, None)
     venue = _core.Venue.load(a.venue)
     symbol = a.instrument or venue.instruments[0].symbol
     instrument = venue[symbol]
