@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import doctest
 import json
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -235,16 +236,24 @@ def test_scale_names_what_the_file_has(
 def test_a_file_without_the_columns_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ac.TableError, match="must have columns timestamp"):
         lag.scale(parquet(tmp_path, [{"coin": "BTC", "h": 1.0}]), "BTC")
+    for wrong in ({"h": "1"}, {"l": 0.0}, {"l": 101.0}, {"h": None}, {"timestamp": 1}):
+        with pytest.raises(ac.TableError, match="the high at least the low") as caught:
+            lag.scale(parquet(tmp_path, [candle(0, 100.0, 95.0) | wrong]), "BTC")
+        assert caught.value.row == 0
     other = tmp_path / "other.parquet"
     other.write_text("no such file")
     with pytest.raises(ac.TableError, match="Parquet"):
         lag.scale(str(other), "BTC")
 
 
-def test_scale_without_pyarrow_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scale_without_pyarrow_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "candles.parquet"
+    file.write_bytes(b"")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(ac.UnknownNameError, match=r"aivora-core\[arrow\]") as caught:
-        lag.scale("candles.parquet", "BTC")
+        lag.scale(str(file), "BTC")
     assert caught.value.code == "missing_extra"
 
 
@@ -325,6 +334,8 @@ def test_the_picture_is_the_same_each_time(
         (["--plot", "x.bmp"], "out_of_range", "plot"),
         (["--rule", "gate"], "unsaid", "rules.mark"),
         (["--accounts", "0"], "out_of_range", "--accounts"),
+        (["--scale-day", "x", "--scale", "nowhere.parquet"], "not_a_number", "--scale-day"),
+        (["--scale", "nowhere.parquet"], "no_such_file", "nowhere.parquet"),
         (["--instrument", "nothing"], "unknown_instrument", "instrument"),
     ],
 )
@@ -350,3 +361,7 @@ def test_the_coin_of_an_instrument(symbol: str, coin: str) -> None:
     from aivora_core.cli.venues import _coin
 
     assert _coin(symbol) == coin
+
+
+def test_examples_run() -> None:
+    assert doctest.testmod(lag).failed == 0

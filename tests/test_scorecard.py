@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import json
 import tomllib
 from decimal import Decimal
@@ -95,38 +96,38 @@ def test_past_liquidation_there_is_no_hidden_leverage() -> None:
     assert (found.said, found.nearest, found.hidden) == (None, None, None)
 
 
-def test_an_account_that_only_a_reading_liquidates_now_is_first() -> None:
-    kraken = ac.Venue.load("kraken-futures")
-    symbol = kraken.instruments[0].symbol
-    # A short of 10,000 dollars at 50,000, now at 64,000: maintenance of the mark is less in coins.
-    (spread,) = scorecard.ambiguity(
-        kraken,
-        {
-            "positions": [
-                {"account": "a", "instrument": symbol, "quantity": -10_000, "entry": 50_000}
-            ],
-            "collateral": [{"account": "a", "amount": "0.0454"}],
-        },
-        {symbol: 64_000},
-    )
-    assert not spread.fires
-    assert spread.fires_by == ("maintenance",)
-    assert spread.hidden is None
-    assert spread.said is not None
+def at_entry() -> ac.Venue:
+    """A card of which it is also said that maintenance is taken of the entry."""
+    reading = {
+        "says": "Maintenance is taken of the entry.",
+        "rules": {"maintenance_basis": "entry"},
+    }
+    return changed(("definition", "maintenance", "reading"), [reading])
+
+
+def long(entry: int, amount: str) -> dict[str, Any]:
+    row = {"account": "a", "instrument": "BTC-PERP", "quantity": 1, "entry": entry}
+    return {"positions": [row], "collateral": [{"account": "a", "amount": amount}]}
+
+
+def test_an_account_that_only_a_reading_liquidates_now_is_said_to_be_so() -> None:
+    # Equity is 365; of the mark 320 are required and of the entry 350, with a fee of 32.
+    (found,) = scorecard.ambiguity(at_entry(), long(70_000, "6365"), {"BTC-PERP": 64_000})
+    assert not found.fires
+    assert found.fires_by == ("maintenance",)
+    assert found.hidden is None
+    assert found.said is not None
+    assert found.said == found.nearest == found.farthest
 
 
 def test_where_no_price_liquidates_a_fall_to_nothing_stands_for_it() -> None:
-    bybit = ac.Venue.load("bybit-linear")
-    row = {"account": "a", "instrument": "BTCUSDT", "quantity": "1", "entry": "64000"}
-    tables = {"positions": [row], "collateral": [{"account": "a", "amount": 64_040}]}
-    (found,) = scorecard.ambiguity(bybit, tables, {"BTCUSDT": 64_000})
+    (found,) = scorecard.ambiguity(at_entry(), long(64_000, "64000"), {"BTC-PERP": 64_000})
     assert found.said is None
     assert found.farthest is None
     assert found.nearest is not None
     assert found.hidden == 64_000 / (64_000 - Fraction(found.nearest)) - 1
     # A cent of collateral less, and there is a price, next to nothing: no jump.
-    tables["collateral"] = [{"account": "a", "amount": 64_034}]
-    (other,) = scorecard.ambiguity(bybit, tables, {"BTCUSDT": 64_000})
+    (other,) = scorecard.ambiguity(at_entry(), long(64_000, "63999.99"), {"BTC-PERP": 64_000})
     assert other.said is not None
     assert other.hidden is not None
     assert abs(other.hidden - found.hidden) < Fraction(1, 1_000)
@@ -142,8 +143,8 @@ def test_the_standard_account_is_one_that_the_card_allows(
     assert main(words) == 0
     (spread,) = json.loads(capsys.readouterr().out)["spreads"]
     assert not spread["fires"]
-    assert spread["fires_by"] is None
-    assert spread["hidden"] >= 0
+    assert (spread["hidden"] is None) == (spread["fires_by"] is not None)
+    assert (spread["hidden"] or 0) >= 0
     below = side == "long"
     for price in (spread["said"], spread["nearest"], spread["farthest"]):
         assert price is None or (Decimal(price) < Decimal(spread["mark"])) == below
@@ -565,6 +566,10 @@ def test_bad_input_of_score_and_diff(
     assert main(["venues", *words, "--json"]) == 2
     error = json.loads(capsys.readouterr().err)["error"]
     assert (error["code"], error["field"]) == (code, field)
+
+
+def test_examples_run() -> None:
+    assert doctest.testmod(scorecard).failed == 0
 
 
 def test_more_readings_than_are_tried_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path as FilePath
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -21,7 +23,6 @@ from aivora_core.scorecard import readings, tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from decimal import Decimal
 
     from numpy.typing import NDArray
 
@@ -184,7 +185,7 @@ class Crash:
     >>> from aivora_core.lag import Crash
     >>> path = Crash(drop_ppm=100_000).path(6_400_000)
     >>> len(path), int(path.index[path.low]), int(path.index[-1])
-    (2821, 5759971, 6016043)
+    (2821, 5759974, 6015961)
     """
 
     drop_ppm: int = 100_000
@@ -506,10 +507,20 @@ def _one(venue: Venue, symbol: str) -> Venue:
     return _core.Venue.from_tree(card)
 
 
-def _verdicts(
-    hits: Hits, pools: int, rows: Int64
-) -> tuple[dict[int, int], list[list[tuple[int, bool]]]]:
-    """By pool: the row of the first liquidation, and all changes of the verdict."""
+@dataclass(frozen=True)
+class _Verdicts:
+    """By the place of a pool: the row of the first liquidation, and all changes of the verdict."""
+
+    first: dict[int, int]
+    changes: list[list[tuple[int, bool]]]
+
+    def fires(self, place: int, row: int) -> bool:
+        """Whether the check fires at a row."""
+        changes = reversed(self.changes[place])
+        return next((fires for at, fires in changes if at <= row), False)
+
+
+def _verdicts(hits: Hits, pools: int, rows: Int64, left_out: frozenset[int]) -> _Verdicts:
     first: dict[int, int] = {}
     changes: list[list[tuple[int, bool]]] = [[] for _ in range(pools)]
     for tick, place, fires in zip(
@@ -517,14 +528,9 @@ def _verdicts(
     ):
         row = int(rows[max(tick, 0)])
         changes[place].append((row, fires))
-        if fires:
+        if fires and place not in left_out:
             first.setdefault(place, row)
-    return first, changes
-
-
-def _fires(changes: list[tuple[int, bool]], row: int) -> bool:
-    """Whether the check fires at a row."""
-    return next((fires for at, fires in reversed(changes) if at <= row), False)
+    return _Verdicts(first, changes)
 
 
 def lag(
@@ -568,52 +574,48 @@ def lag(
     >>> [(own.rule, len(own.first) > 0) for own in found.outcomes]
     [('index', True), ('last', True), ('bitmex', True)]
     """
-    index = {"index": pricing.Mark(venue[symbol], [pricing.Term("index")])}
-    chosen = index | dict(marks)
+    chosen = {"index": pricing.Mark(venue[symbol], [pricing.Term("index")])} | dict(marks)
     filled = {name: _filled(path, mark) for name, mark in chosen.items()}
     path = replace(path, start=max(row for row in filled.values() if row is not None))
-    made = {
-        name: np.zeros_like(path.index) if filled[name] is None else path.marks(mark)
-        for name, mark in chosen.items()
-    }
     alone = _one(venue, symbol)
     before = {symbol: int(path.index[path.start])}
     positions, collateral = demo.tables(alone, before, accounts, seed)
     portfolio = Portfolio.from_tables(alone, positions=positions, collateral=collateral)
     prices = _core.Prices(alone, mark_ticks=before)
-    already = set(np.flatnonzero(portfolio.liquidatable(prices)).tolist())
+    already = frozenset(np.flatnonzero(portfolio.liquidatable(prices)).tolist())
     found = Lag(path, accounts - len(already))
-    of_index: list[list[tuple[int, bool]]] = []
-    under_index: dict[int, int] = {}
-    for name, prices_made in watched(list(made.items())):
-        rows = path.start + np.flatnonzero(prices_made[path.start :])
-        table = {"instrument": np.zeros(len(rows), dtype=np.int64), "mark_ticks": prices_made[rows]}
+    by_index: _Verdicts | None = None
+    for name, mark in watched(list(chosen.items())):
+        known = filled[name] is not None
+        made = path.marks(mark) if known else np.zeros_like(path.index)
+        rows = path.start + np.flatnonzero(made[path.start :])
+        table = {"instrument": np.zeros(len(rows), dtype=np.int64), "mark_ticks": made[rows]}
         with portfolio.watch(prices) as watch:
-            first, changes = _verdicts(watch.ticks(table), len(portfolio), rows)
-        first = {place: row for place, row in first.items() if place not in already}
-        if not found.outcomes:
-            of_index, under_index = changes, first
-        both = first.keys() & under_index.keys()
-        seconds = [int(path.time[first[p]] - path.time[under_index[p]]) / SECOND for p in both]
-        bounced = [
-            place
-            for place, row in first.items()
-            if row > path.low and not _fires(of_index[place], row)
-        ]
-        found.outcomes.append(
-            Outcome(
-                name,
-                prices_made,
-                first,
-                median(seconds) if seconds else None,
-                len(bounced),
-                len(under_index.keys() - first.keys()),
-                len(first.keys() - under_index.keys()),
-                path.gap(prices_made),
-                known=len(rows) > 0,
-            )
-        )
+            verdicts = _verdicts(watch.ticks(table), len(portfolio), rows, already)
+        by_index = by_index or verdicts
+        found.outcomes.append(_outcome(name, path, made, verdicts, by_index))
     return found
+
+
+def _outcome(name: str, path: Path, made: Int64, own: _Verdicts, by_index: _Verdicts) -> Outcome:
+    """What a rule did, beside the index."""
+    first, of_index = own.first, by_index.first
+    both = first.keys() & of_index.keys()
+    seconds = [int(path.time[first[p]] - path.time[of_index[p]]) / SECOND for p in both]
+    bounced = [
+        place for place, row in first.items() if row > path.low and not by_index.fires(place, row)
+    ]
+    return Outcome(
+        name,
+        made,
+        first,
+        median(seconds) if seconds else None,
+        len(bounced),
+        len(of_index.keys() - first.keys()),
+        len(first.keys() - of_index.keys()),
+        path.gap(made),
+        known=bool(made[path.start :].any()),
+    )
 
 
 def _filled(path: Path, mark: pricing.Mark) -> int | None:
@@ -694,13 +696,13 @@ def scale(path: str, coin: str, day: str = "2025-10-10") -> Scale:
         limit = f"the file has {', '.join(coins) or 'none'}"
         raise _core._error("out_of_range", "coin", coin, limit, None)
     end = whole + timedelta(days=1)
-    hours = [row for row in rows if whole <= _utc(row["timestamp"]) < end and row["h"] > 0]
+    hours = [row for row in rows if whole <= _utc(row["timestamp"]) < end]
     if not hours:
         times = sorted(_utc(row["timestamp"]).date() for row in rows)
         limit = f"the file has {coin} from {times[0]} to {times[-1]}"
         raise _core._error("out_of_range", "--scale-day", day, limit, None)
     # A float of the file stands for the decimal it is printed as.
-    parts = [1 - Fraction(repr(row["l"])) / Fraction(repr(row["h"])) for row in hours]
+    parts = [1 - Fraction(str(row["l"])) / Fraction(str(row["h"])) for row in hours]
     by_venue: dict[str, Fraction] = {}
     for row, part in zip(hours, parts, strict=True):
         by_venue[row["venue"]] = max(part, by_venue.get(row["venue"], part))
@@ -723,6 +725,17 @@ def _utc(stamp: datetime) -> datetime:
 
 
 def _candles(path: str) -> list[dict[str, Any]]:
+    with FilePath(path).open("rb") as file:
+        rows = _rows(file, path)
+    for place, row in enumerate(rows):
+        numbers = all(isinstance(row[key], (int, float, Decimal)) for key in ("h", "l"))
+        if not (isinstance(row["timestamp"], datetime) and numbers and 0 < row["l"] <= row["h"]):
+            limit = "must have a time, and prices above 0, the high at least the low"
+            raise _core._error("bad_column", "--scale", str(row)[:200], limit, place)
+    return rows
+
+
+def _rows(file: BinaryIO, path: str) -> list[dict[str, Any]]:
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -730,12 +743,12 @@ def _candles(path: str) -> list[dict[str, Any]]:
         limit = "pip install 'aivora-core[arrow]'"
         raise _core._error("missing_extra", "--scale", "no pyarrow", limit, None) from None
     try:
-        names = parquet.read_schema(path).names
+        names = parquet.read_schema(file).names
         for name in _CANDLES:
             if name not in names:
                 limit = f"must have columns {', '.join(_CANDLES)}"
                 raise _core._error("bad_column", "--scale", ", ".join(names), limit, None)
-        rows: list[dict[str, Any]] = parquet.read_table(path, columns=list(_CANDLES)).to_pylist()
+        rows: list[dict[str, Any]] = parquet.read_table(file, columns=list(_CANDLES)).to_pylist()
     except pa.ArrowInvalid as error:
         limit = "must be a Parquet file"
         raise _core._error("bad_column", "--scale", f"{path}: {error}"[:200], limit, None) from None

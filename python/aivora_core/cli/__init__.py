@@ -144,17 +144,11 @@ def _venue_commands(
     show.add_argument("figure", nargs="?", help="only this one")
     show.set_defaults(call=venues.show)
 
-    score = kinds.add_parser(
-        "score", parents=[shared, tables], help="defined, unsaid, contradictory, and its price"
+    _score_options(
+        kinds.add_parser(
+            "score", parents=[shared, tables], help="defined, unsaid, contradictory, and its price"
+        )
     )
-    score.add_argument(
-        "name", nargs="?", metavar="VENUE", help="built-in card or path of a TOML card"
-    )
-    score.add_argument("--all", action="store_true", help="a line for each built-in card")
-    score.add_argument("--side", choices=["long", "short"], help="of the position (long)")
-    score.add_argument("--notional", type=int, default=venues.NOTIONAL, help="dollars (10000)")
-    score.add_argument("--leverage", type=int, default=venues.LEVERAGE, help="of it (10)")
-    score.set_defaults(call=venues.scored)
 
     diff = kinds.add_parser(
         "diff", parents=[shared, tables], help="two cards, in words and in effect"
@@ -168,9 +162,29 @@ def _venue_commands(
     )
     diff.set_defaults(call=venues.diff)
 
-    lag = kinds.add_parser(
-        "lag", parents=[shared], help="who is liquidated under which mark rule, and when"
+    _lag_options(
+        kinds.add_parser(
+            "lag", parents=[shared], help="who is liquidated under which mark rule, and when"
+        )
     )
+
+
+def _score_options(score: argparse.ArgumentParser) -> None:
+    from aivora_core.cli import venues
+
+    score.add_argument(
+        "name", nargs="?", metavar="VENUE", help="built-in card or path of a TOML card"
+    )
+    score.add_argument("--all", action="store_true", help="a line for each built-in card")
+    score.add_argument("--side", choices=["long", "short"], help="of the position (long)")
+    score.add_argument("--notional", type=int, default=venues.NOTIONAL, help="dollars (10000)")
+    score.add_argument("--leverage", type=int, default=venues.LEVERAGE, help="of it (10)")
+    score.set_defaults(call=venues.scored)
+
+
+def _lag_options(lag: argparse.ArgumentParser) -> None:
+    from aivora_core.cli import venues
+
     lag.add_argument("--venue", default="reference", help="whose margin rules hold (reference)")
     lag.add_argument("--instrument", help="the first of the card without it")
     lag.add_argument(
