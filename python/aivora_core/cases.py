@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol
 
 import aivora_core as ac
+from aivora_core.audit import formulas as oracle_formulas
 from aivora_core.audit import oracle
+from aivora_core.formulas import FORMULAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -101,7 +103,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A case file, checked; ``given`` is the tree of the file."""
+    """A case file, checked; ``given`` is the tree of the file, ``kind`` who published it."""
 
     id: str
     title: str
@@ -110,6 +112,7 @@ class Case:
     fitted: tuple[str, ...]
     given: Mapping[str, Any]
     expect: tuple[Expectation, ...]
+    kind: str | None = None
 
 
 def find_cases(*places: str | Path) -> list[Path]:
@@ -149,6 +152,7 @@ def find_cases(*places: str | Path) -> list[Path]:
 
 # --- reading ----------------------------------------------------------------------------------
 
+_KINDS = ("payload", "official", "venue_test", "third_party")
 _CASE_KEYS = ("schema", "id", "title", "source", "note", "fitted", "given", "when", "expect")
 _GIVEN_KEYS = (
     "card",
@@ -179,7 +183,7 @@ _WORDS = {
     "mode": ("single", "multi"),
     "exit": ("books",),
 }
-_STAGES = ("card", "portfolio", "prices", "check", "book")
+_STAGES = ("card", "portfolio", "prices", "check", "book", "formula")
 _STATUSES = ("safe", "below_initial", "liquidatable", "bankrupt")
 _VERDICTS = ("safe", "liquidatable")
 _BINDINGS = ("balance", "initial", "exit_unfilled", "unknown_fee")
@@ -224,6 +228,8 @@ _WITHDRAWAL = ("withdrawable", "withdrawal_binding", "withdrawal_equity")
 _INTEREST = ("open_interest_long", "open_interest_short", "open_interest_imbalance")
 _WALK = ("walk_filled", "walk_unfilled", "walk_cost", "walk_fee", "walk_worst", "walk_vwap")
 _BOOK = (*_WALK, "max_quantity")
+#: What a formula may be asked of beside its inputs: the pool and the leg that give the others.
+_FORMULA_OF = ("account", "pool", "leg")
 _NULLABLE = {
     *_FLIP,
     "bankruptcy_price",
@@ -366,7 +372,8 @@ def _parse(path: Path) -> object:
 
 
 def _case(node: object, read: _Reader) -> Case:
-    tree = read.table(node, "case", _CASE_KEYS)
+    tree = read.table(node, "case", _CASE_KEYS, ("kind",))
+    kind = read.word(tree["kind"], "kind", _KINDS) if "kind" in tree else None
     read.word(tree["schema"], "schema", (SCHEMA,))
     name = read.text(tree["id"], "id")
     if _ID.fullmatch(name) is None:
@@ -383,7 +390,7 @@ def _case(node: object, read: _Reader) -> Case:
     if len(expect) > 1 and any(one.what == "error" for one in expect):
         read.bad("expect", "error", "an error stands alone")
     title, source, note = (read.text(tree[key], key) for key in ("title", "source", "note"))
-    return Case(name, title, source, note, tuple(fitted), given, tuple(expect))
+    return Case(name, title, source, note, tuple(fitted), given, tuple(expect), kind)
 
 
 def _given(node: object, read: _Reader) -> dict[str, Any]:
@@ -430,9 +437,10 @@ def _levels(node: object, key: str, read: _Reader) -> None:
 def _expectation(node: object, key: str, read: _Reader, given: Mapping[str, Any]) -> Expectation:
     row = read.table(node, key, ("what", "of", "value"), ("tolerance", "why"))
     checked = (*_POOL, *_LEG, *_FLIP, *_BANKRUPTCY, *_ASSET, *_WITHDRAWAL, *_INTEREST)
-    what = read.word(row["what"], f"{key}.what", (*checked, *_BOOK, "error"))
+    what = read.word(row["what"], f"{key}.what", (*checked, *_BOOK, "formula", "error"))
     of = _of(what, row["of"], f"{key}.of", read)
-    if what in _BOOK or (what == "error" and "instrument" in of):
+    is_of_book = what == "error" and of["stage"] == "book" and "instrument" in of
+    if what in _BOOK or is_of_book:
         read.word(of["instrument"], f"{key}.of.instrument", list(given.get("books", {})))
     _value(what, row["value"], f"{key}.value", read)
     why = read.text(row["why"], f"{key}.why") if "why" in row else None
@@ -468,6 +476,8 @@ _ASKED_OF: tuple[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] 
 
 def _of(what: str, node: object, key: str, read: _Reader) -> dict[str, str]:
     """Check what a question is asked of."""
+    if what == "formula" or (isinstance(node, dict) and node.get("stage") == "formula"):
+        return _of_formula(node, key, read)
     required, optional = next(
         (required, optional) for names, required, optional in _ASKED_OF if what in names
     )
@@ -480,6 +490,17 @@ def _of(what: str, node: object, key: str, read: _Reader) -> dict[str, str]:
         read.one_of(of, key, _MAX_BY)
     if what == "error" and len(of) > 1:
         _refused_question(of, key, read)
+    return of
+
+
+def _of_formula(node: object, key: str, read: _Reader) -> dict[str, str]:
+    """Check what a formula is asked of: its inputs, and perhaps whose leg gives the others."""
+    of = read.texts(read.named(node, key), key)
+    read.table(of, key, ("formula",), of)
+    if of.get("stage") is None and of["formula"] not in FORMULAS:
+        read.word(of["formula"], f"{key}.formula", list(FORMULAS))
+    if "account" in of and "instrument" not in of:
+        read.bad(f"{key}.instrument", None, "an account has formulas of one of its legs")
     return of
 
 
@@ -538,6 +559,7 @@ class _Engine(Protocol):
     def interest(self, of: Mapping[str, str]) -> Answers: ...
     def walk(self, of: Mapping[str, str]) -> Answers: ...
     def max_quantity(self, of: Mapping[str, str]) -> Answers: ...
+    def formula(self, of: Mapping[str, str]) -> Answers: ...
 
 
 def run_case(source: str | Path | Mapping[str, Any] | Case, *, engine: str = "core") -> CaseResult:
@@ -607,6 +629,7 @@ def _answer(engine: _Engine, what: str, of: Mapping[str, str]) -> Value:
         (_INTEREST, "check", engine.interest),
         (_WALK, "book", engine.walk),
         (_BOOK, "book", engine.max_quantity),
+        (("formula",), "formula", engine.formula),
     )
     stage, question = next((stage, ask) for names, stage, ask in questions if what in names)
     return _asked(engine, stage, lambda: question(of))[what]
@@ -637,7 +660,9 @@ def _error_failures(case: Case, engine: _Engine) -> Iterator[Mismatch]:
     code: str | None = None
     try:
         _prepare(engine)
-        if "account" in one.of:
+        if one.of["stage"] == "formula":
+            _answer(engine, "formula", one.of)
+        elif "account" in one.of:
             _answer(engine, "withdrawable", one.of)
         elif one.of.keys() & set(_WALK_BY):
             _answer(engine, "walk_filled", one.of)
@@ -828,6 +853,20 @@ class _Core:
         bound = {name: of[name] for name in _MAX_BY if name in of}
         found = self._books[of["instrument"]].max_quantity(_side(of), **bound)
         return {"max_quantity": _exact(found)}
+
+
+    def formula(self, of: Mapping[str, str]) -> Answers:
+        name, inputs = of["formula"], _inputs(of)
+        if "account" not in of:
+            return {"formula": self._venue.formula(name, **inputs)}
+        symbol, leg = inputs.pop("instrument"), of.get("leg", "net")
+        account = self._account(of)
+        return {"formula": account.formula(name, symbol, self._prices, leg=leg, **inputs)}
+
+
+def _inputs(of: Mapping[str, str]) -> dict[str, str]:
+    """Take the inputs of a formula out of what it is asked of."""
+    return {k: own for k, own in of.items() if k not in {"formula", "stage", *_FORMULA_OF}}
 
 
 # The oracle is written from the specification, which names fewer codes than the core has.
@@ -1068,6 +1107,42 @@ class _Oracle:
             limit = self._whole(of["limit"], own.price_tick, "limit")
             lots = oracle.max_quantity_limit(*books, side, limit)
         return {"max_quantity": lots * own.lot}
+
+    def _of_leg(self, of: Mapping[str, str]) -> dict[str, str]:
+        """What a leg and its pool give a formula."""
+        pool, leg = self.pool(of), self.leg(of)
+        held = self._pools[self._at(of)]
+        wanted = (of["instrument"], of.get("leg", "net"))
+        own = self._instrument(of["instrument"])
+        (lots,) = [row.lots for row in held.legs if (row.instrument, row.leg) == wanted]
+        sign = -1 if lots < 0 else 1
+        numbers = {
+            "equity": pool["equity"],
+            "maintenance": pool["maintenance"],
+            "shortage": max(Fraction(0), -Fraction(str(pool["buffer"]))),
+            "value": sign * Fraction(str(leg["notional"])),
+            "quantity": lots * own.lot,
+            "leg_maintenance": leg["leg_maintenance"],
+            "rate": leg["maintenance_rate"],
+            "price": self._ticks[own.symbol] * own.mark_tick,
+        }
+        texts = {name: str(number) for name, number in numbers.items()}
+        return texts | {"mark": texts["price"]}
+
+    @cached_property
+    def _tree(self) -> Mapping[str, Any]:
+        if "venue" in self._given:
+            return tomllib.loads(ac.Venue.load(self._given["venue"]).text)
+        tree: Mapping[str, Any] = self._given["card"]
+        return tree
+
+    def formula(self, of: Mapping[str, str]) -> Answers:
+        name, inputs = of["formula"], _inputs(of)
+        if "account" in of:
+            known = self._of_leg(of) | inputs
+            takes = FORMULAS[name].inputs
+            inputs = {key: known[key] for key in takes if key in known}
+        return {"formula": oracle_formulas.formula(self._tree, name, inputs)}
 
 
 def _against(price: Fraction, side: str) -> Fraction:

@@ -488,7 +488,7 @@ class Engine:
     ) -> None:
         if not isinstance(venue, _core.Venue):
             venue = _core.Venue.load(str(venue))
-        text = "" if policy is None else _policy_text(policy)
+        text = (venue.policy or "") if policy is None else _policy_text(policy)
         where = None if journal is None else Path(journal)
         self.native = _core.Engine(venue, text, where, fsync, segment_bytes)
         self.path = where

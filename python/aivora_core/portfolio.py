@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from aivora_core import _core
 from aivora_core.explain import STATUSES, Explanation, amount
+from aivora_core.formulas import FORMULAS
 from aivora_core.frames import columns
 from aivora_core.watch import Watch
 
@@ -857,6 +859,62 @@ class Account:
             reason=reason if price is None else None,
         )
 
+    def formula(
+        self,
+        name: str,
+        instrument: str,
+        prices: Prices,
+        *,
+        leg: str = "net",
+        **inputs: int | str | Decimal | Fraction,
+    ) -> Fraction:
+        """Give what a formula of the card answers for a leg of this pool.
+
+        Inputs of the formula that are not given are the pool's and the leg's: ``equity``,
+        ``maintenance``, ``shortage`` (what equity is below it), ``value`` and ``quantity`` (signed),
+        ``leg_maintenance``, ``rate`` (of its bracket), ``price`` and ``mark``.
+
+        Parameters
+        ----------
+        name : str
+            Of ``docs/spec/formulas.md``.
+        instrument : str
+            The symbol.
+        prices : Prices
+            A mark for every held instrument.
+        leg : str
+            ``net``, ``long`` or ``short``.
+        **inputs
+            Others, or other values of those.
+
+        Raises
+        ------
+        UnknownNameError
+            ``unknown_leg`` where the pool has no such leg; those of `Venue.formula`.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> dydx = ac.Venue.load("dydx-v4")
+        >>> rows = {
+        ...     "positions": [{"account": "a", "instrument": "BTC-USD", "quantity": "0.1",
+        ...                    "entry": "50000"}],
+        ...     "collateral": [{"account": "a", "amount": "149"}],
+        ... }
+        >>> account = ac.Portfolio.from_tables(dydx, **rows)["a"]
+        >>> float(account.formula("limit_price", "BTC-USD", ac.Prices(dydx, mark={"BTC-USD": 50000})))
+        49999.0
+        """
+        found = self.explain(prices).to_dict()
+        legs = [own for own in found["legs"] if own["instrument"] == instrument]
+        own = next((own for own in legs if own["leg"] == leg), None)
+        if own is None:
+            held = ", ".join(f"{own['instrument']} {own['leg']}" for own in found["legs"])
+            raise _core._error("unknown_leg", "leg", f"{instrument} {leg}", held or "none", None)
+        known = _formula_inputs(found, own) | inputs
+        takes = FORMULAS[name].inputs if name in FORMULAS else inputs
+        return self._venue.formula(name, **{key: known[key] for key in takes if key in known})
+
     def set_position(
         self,
         instrument: str,
@@ -1012,6 +1070,24 @@ class Account:
     def __repr__(self) -> str:
         """Name the pool."""
         return f"<Account {self.account}/{self.pool} of venue {self._venue.name}>"
+
+
+def _formula_inputs(pool: dict[str, Any], leg: dict[str, Any]) -> dict[str, Any]:
+    """What a formula may be asked of a leg, from its explanation."""
+    short = -min(Fraction(pool["buffer"]), Fraction(0))
+    sign = "-" if leg["quantity"].startswith("-") else ""
+    return {
+        "instrument": leg["instrument"],
+        "equity": pool["equity"],
+        "maintenance": pool["maintenance"],
+        "shortage": short,
+        "value": sign + leg["notional"],
+        "quantity": leg["quantity"],
+        "leg_maintenance": leg["maintenance"],
+        "rate": leg["maintenance_rate"],
+        "price": leg["mark"],
+        "mark": leg["mark"],
+    }
 
 
 def _entry_rounding(name: str | None) -> str | None:

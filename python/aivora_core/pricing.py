@@ -31,9 +31,11 @@ __all__ = [
     "IndexValue",
     "Limits",
     "Mark",
+    "RestartGate",
     "Source",
     "Term",
     "funding_rates",
+    "permits",
     "premium",
 ]
 
@@ -641,8 +643,109 @@ def _ratio(value: int | str | Fraction) -> tuple[int, int]:
 
 #: The classes of a price that each action allows, unless a card says otherwise.
 PERMITS: Final[dict[str, frozenset[str]]] = {
-    action: frozenset(classes) for action, classes in _core._permits()
+    action: frozenset(classes) for action, classes in _core._permits(None)
 }
+
+
+def permits(venue: Venue) -> dict[str, frozenset[str]]:
+    """Give the classes of a price that each action allows on a venue: its table, or the default.
+
+    Examples
+    --------
+    >>> import aivora_core as ac
+    >>> from aivora_core import pricing
+    >>> "stale" in pricing.permits(ac.Venue.load("reference"))["liquidate"]
+    True
+    """
+    return {action: frozenset(classes) for action, classes in _core._permits(venue)}
+
+
+class RestartGate:
+    """Holds actions back after a restart, until every price in use is of after it, and fresh.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The prices in use.
+    fresh_ms : int
+        How old a price may be.
+
+    Raises
+    ------
+    AivoraError
+        ``out_of_range`` for no price or an age not above 0; ``duplicate_key``.
+
+    Examples
+    --------
+    >>> from aivora_core import pricing
+    >>> gate = pricing.RestartGate(["BTC", "ETH"], fresh_ms=5_000)
+    >>> gate.permits("fill")
+    True
+    >>> gate.restart(100_000)
+    >>> gate.observe("BTC", time=100_200)
+    >>> gate.permits("liquidate"), gate.waiting(100_300)
+    (False, ['ETH'])
+    >>> gate.observe("ETH", time=100_400)
+    >>> gate.permits("liquidate")
+    True
+    """
+
+    __slots__ = ("_native", "names")
+
+    def __init__(self, names: Iterable[str], *, fresh_ms: int) -> None:
+        self.names = tuple(names)
+        for place, name in enumerate(self.names):
+            if name in self.names[:place]:
+                raise _core._error("duplicate_key", "names", name, "is a price before it", None)
+        self._native = _core._RestartGate(len(self.names), fresh_ms)
+
+    @classmethod
+    def of(cls, venue: Venue) -> RestartGate:
+        """Give the gate of a venue: all its instruments, and the age of its card.
+
+        Raises
+        ------
+        AivoraError
+            ``unsaid`` where the card has no ``rules.failure.restart_fresh``.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> from aivora_core import pricing
+        >>> pricing.RestartGate.of(ac.Venue.load("reference"))
+        RestartGate(BTC-PERP, ETH-PERP)
+        """
+        fresh = _core._restart_fresh(venue)
+        return cls((own.symbol for own in venue.instruments), fresh_ms=fresh)
+
+    def __repr__(self) -> str:
+        """Name the prices."""
+        return f"RestartGate({', '.join(self.names)})"
+
+    def restart(self, time: int) -> None:
+        """Tell that trading stopped, and goes on from this time, in milliseconds."""
+        self._native.restart(time)
+
+    def observe(self, name: str, *, time: int) -> None:
+        """Tell that a price came in.
+
+        Raises
+        ------
+        AivoraError
+            ``unknown_source``; ``stale_event`` for a time before its last.
+        """
+        if name not in self.names:
+            limit = f"must be one of {', '.join(self.names)}"
+            raise _core._error("unknown_source", "name", name, limit, None)
+        self._native.observe(self.names.index(name), time)
+
+    def waiting(self, now: int) -> list[str]:
+        """Give the prices that the gate waits for."""
+        return [self.names[place] for place in self._native.waiting(now)]
+
+    def permits(self, action: str) -> bool:
+        """Tell whether an action of `PERMITS` may be taken."""
+        return self._native.permits(action)
 
 
 def premium(
@@ -765,8 +868,8 @@ class Funding:
 
     Attributes
     ----------
-    average : str
-        ``rising`` or ``mean``.
+    average : str, optional
+        ``rising`` or ``mean``; None where it is unsaid how samples are taken.
     interest, clamp, dead_band : Decimal, optional
         What of the average and the interest is the rate: see `funding_rates`.
     bounds : tuple of Decimal, optional
@@ -777,17 +880,34 @@ class Funding:
         How many it has.
     rounding : str
         How the others are rounded.
-    interval_ms, sample_ms : int
-        The time that a rate is made of, and between two samples of it.
+    interval_ms : int
+        The time that a rate is made of.
+    sample_ms : int, optional
+        The time between two samples of it; None where it is unsaid.
     lag : int
         How many intervals later it is paid.
     timing : str
         ``discrete``: who has a position at the end of an interval pays; ``continuous``: by time.
     paid_on : str
         ``mark`` or ``index``: of which price.
+    premium : str
+        ``impact`` or ``mark``: what a premium is of.
+    shaped : bool
+        Whether the card says what of an average premium is the rate, by interest or a band.
+    quoted_ms : int
+        The time that a rate is quoted for.
+    grace_ms : int
+        How much later than the instant of a payment one may open, and still pay.
+    order : str, optional
+        ``before_check`` or ``after_check``: what comes first at one instant; None where it is
+        unsaid.
+    cap_factor : Fraction, optional
+        The largest rate either way, in parts of the initial less the maintenance rate.
+    divergence : Fraction, optional
+        How far apart the averages of mark and index may count, as a part of the index.
     """
 
-    average: str
+    average: str | None
     interest: Decimal
     clamp: Decimal | None
     dead_band: Decimal | None
@@ -796,10 +916,17 @@ class Funding:
     decimals: int
     rounding: str
     interval_ms: int
-    sample_ms: int
+    sample_ms: int | None
     lag: int
     timing: str
     paid_on: str
+    premium: str
+    shaped: bool
+    quoted_ms: int
+    grace_ms: int
+    order: str | None
+    cap_factor: Fraction | None
+    divergence: Fraction | None
 
     @classmethod
     def of(cls, venue: Venue) -> Funding:
@@ -824,16 +951,26 @@ class Funding:
             terms[key] = None if terms[key] is None else terms[key] * unit
         if terms["bounds"] is not None:
             terms["bounds"] = tuple(end * unit for end in terms["bounds"])
-        terms["scale"] = Fraction(terms["scale"])
+        for key in ("scale", "cap_factor", "divergence"):
+            terms[key] = None if terms[key] is None else Fraction(terms[key])
         return cls(**terms)
 
     @property
     def samples(self) -> int:
         """How many samples an interval has."""
+        if self.sample_ms is None:
+            limit = "the card does not say how premiums are sampled"
+            raise _core._error("unsaid", "rules.funding.sample", "nothing", limit, None)
         return self.interval_ms // self.sample_ms
 
     def rates(self, premiums: ArrayLike) -> NDArray[np.int64]:
         """Give the rates of intervals that follow one another, as `funding_rates` does.
+
+        Raises
+        ------
+        AivoraError
+            ``unsaid`` where the card does not say how premiums are sampled, or what of their
+            average is the rate; those of `funding_rates`.
 
         Examples
         --------
@@ -844,10 +981,13 @@ class Funding:
         >>> bybit.rates(np.zeros(960, dtype=np.int64))
         array([100000000, 100000000])
         """
+        if not self.shaped:
+            limit = "the card does not say what of an average premium is the rate"
+            raise _core._error("unsaid", "rules.funding.interest", "nothing", limit, None)
         return funding_rates(
             premiums,
             self.samples,
-            average=self.average,
+            average=self.average or "mean",
             interest=self.interest,
             clamp=self.clamp,
             dead_band=self.dead_band,
@@ -856,3 +996,33 @@ class Funding:
             decimals=self.decimals,
             rounding=self.rounding,
         )
+
+    def payments(self, premiums: ArrayLike, *, start: int) -> list[tuple[int, int]]:
+        """Give when each rate is paid: at the end of its interval, and so many intervals later.
+
+        Parameters
+        ----------
+        premiums : array of int64
+            Premiums of samples in parts of 10^-12, of one instrument, oldest first.
+        start : int
+            When the first interval begins, in milliseconds.
+
+        Returns
+        -------
+        list of (int, int)
+            The time in milliseconds, and the rate in parts of 10^-12.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> import numpy as np
+        >>> from aivora_core import pricing
+        >>> bybit = pricing.Funding.of(ac.Venue.load("bybit-linear"))
+        >>> bybit.lag, bybit.payments(np.zeros(480, dtype=np.int64), start=0)
+        (0, [(28800000, 100000000)])
+        """
+        rates = self.rates(premiums).tolist()
+        return [
+            (start + (place + 1 + self.lag) * self.interval_ms, rate)
+            for place, rate in enumerate(rates)
+        ]

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aivora::data::{AssetId, Book, Instrument, Level, Side, Venue};
-use aivora::execution::{Within, max_quantity, walk, walk_notional, withdrawable_after_exits};
+use aivora::data::{AssetId, Book, FORMULAS, Instrument, Level, Side, Venue};
+use aivora::execution::{
+    Within, formula, max_quantity, walk, walk_notional, withdrawable_after_exits,
+};
 use aivora::margin::{
     Flip, LegSide, PoolId, PoolKey, PoolKind, PoolPlace, Portfolio, PortfolioBuilder,
 };
@@ -409,7 +411,62 @@ impl World {
         Ok(or_nothing(book.instrument().size(lots.get())))
     }
 
+    /// What a leg and its pool give a formula, as texts.
+    fn inputs_of_leg(&self, of: &Value) -> Result<BTreeMap<String, String>> {
+        let (id, side) = (self.pool_of(of)?, side_of(of)?);
+        let explained = self.portfolio.explain(id, &self.prices)?;
+        let symbol = of["instrument"].as_str().unwrap();
+        let mut lines = explained.legs.iter();
+        let line = lines.find(|l| l.symbol == symbol && l.leg.side == side);
+        let line = line.ok_or_else(|| Error::new(ErrorKind::UnknownLeg, "leg", symbol, ""))?;
+        let instrument = self.venue.get(symbol)?;
+        let pool = self.portfolio.assess(id, &self.prices)?;
+        let head = self.portfolio.head(id)?.asset;
+        let amount = |asset, quanta| self.venue.amount(asset, quanta).unwrap().to_string();
+        let own = instrument.settlement();
+        let lots = line.leg.lots;
+        let value = line.margin.notional * i128::from(lots.signum());
+        let terms = &line.margin.terms;
+        let mark = self.prices.mark(self.venue.find(symbol)?).unwrap().get();
+        let mark = instrument.mark_price(mark).unwrap().to_string();
+        let texts = [
+            ("instrument", symbol.to_owned()),
+            ("equity", amount(head, pool.equity)),
+            ("maintenance", amount(head, pool.maintenance)),
+            ("shortage", amount(head, (pool.maintenance - pool.equity).max(0))),
+            ("value", amount(own, value)),
+            ("quantity", instrument.size(lots).unwrap().to_string()),
+            ("leg_maintenance", amount(own, line.margin.maintenance)),
+            ("rate", format!("{}/{}", terms.maintenance_num, terms.den)),
+            ("price", mark.clone()),
+            ("mark", mark),
+        ];
+        Ok(texts.map(|(key, text)| (key.to_owned(), text)).into())
+    }
+
+    fn formula(&self, of: &Value) -> Result<Answer> {
+        let name = of["formula"].as_str().unwrap();
+        let mut inputs = BTreeMap::new();
+        if of["account"].is_string() {
+            let own = FORMULAS.iter().find(|own| own.name == name).unwrap();
+            inputs = self.inputs_of_leg(of)?;
+            inputs.retain(|key, _| own.needs.iter().chain(own.may).any(|known| known == key));
+        }
+        let of_leg = ["formula", "stage", "account", "pool", "leg"];
+        for (key, text) in of.as_object().unwrap() {
+            let is_known = key == "instrument" && of["account"].is_string();
+            if !is_known && !of_leg.contains(&key.as_str()) {
+                inputs.insert(key.clone(), text.as_str().unwrap().to_owned());
+            }
+        }
+        let pairs = inputs.iter().map(|(key, text)| (key.as_str(), text.as_str()));
+        Ok(Answer::Number(Number::parse(&formula(&self.venue, name, pairs)?.to_string())))
+    }
+
     fn answer(&self, what: &str, of: &Value) -> std::result::Result<Answer, Refusal> {
+        if what == "formula" {
+            return at("formula", self.formula(of));
+        }
         let words: Vec<&str> = what.split('_').collect();
         match words[0] {
             "liquidation" => at("check", self.flip(what, of)),
@@ -446,6 +503,9 @@ fn refusal(given: &Value, of: &Value) -> Option<Refusal> {
         Ok(world) => world,
         Err(refused) => return Some(refused),
     };
+    if of["stage"] == "formula" {
+        return world.answer("formula", of).err();
+    }
     if of["account"].is_string() {
         return world.answer("withdrawable", of).err();
     }

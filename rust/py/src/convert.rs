@@ -1,6 +1,6 @@
 //! Exact numbers across the border: what counts as one, and what is refused.
 
-use aivora::numbers::{Decimal, Error, ErrorKind, Rate, Result};
+use aivora::numbers::{Decimal, Error, ErrorKind, Exact, Rate, Result};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyFloat, PyInt, PyString, PyType};
@@ -26,6 +26,31 @@ pub(crate) fn to_decimal_or_overflow<'py>(
     field: &'static str,
 ) -> PyResult<Bound<'py, PyAny>> {
     to_decimal(py, value.ok_or_else(|| raise(Error::overflow(field, "a decimal")))?)
+}
+
+/// `fractions.Fraction` of an exact number.
+pub(crate) fn to_exact<'py>(py: Python<'py>, value: &Exact) -> PyResult<Bound<'py, PyAny>> {
+    FRACTION.import(py, "fractions", "Fraction")?.call1((value.to_string(),))
+}
+
+/// An exact number, or a word, as text; a float is refused by name.
+pub(crate) fn exact_text(value: &Bound<'_, PyAny>, field: &str) -> Result<String> {
+    if let Ok(string) = value.cast::<PyString>() {
+        return text(string, field).map(str::to_owned);
+    }
+    if is_float(value) {
+        return Err(float_given(field, value));
+    }
+    let py = value.py();
+    let classes = [decimal_class(py), FRACTION.import(py, "fractions", "Fraction")];
+    let known = |class: &PyResult<&Bound<'_, PyType>>| {
+        class.as_ref().is_ok_and(|class| value.is_instance(class).unwrap_or(false))
+    };
+    let is_whole = value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>();
+    if is_whole || classes.iter().any(known) {
+        return Ok(value.to_string());
+    }
+    integer(value, field).map(|whole| whole.to_string())
 }
 
 /// `fractions.Fraction(num, den)`.

@@ -41,10 +41,11 @@ mod _core {
     use crate::prices::Prices;
     #[pymodule_export]
     use crate::pricing::{
-        _funding_rates, _funding_terms, _limits, _permits, _premium, _validity, _whole, Index, Mark,
+        _funding_rates, _funding_terms, _limits, _permits, _premium, _restart_fresh, _validity,
+        _whole, Index, Mark, RestartGate,
     };
     #[pymodule_export]
-    use crate::venue::{_venue, Venue};
+    use crate::venue::{_formulas, _venue, Venue};
     #[pymodule_export]
     use crate::walk::Walk;
     #[pymodule_export]

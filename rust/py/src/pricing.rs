@@ -2,12 +2,13 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use aivora::data::price_rules::{PaidOn, Timing};
+use aivora::data::price_rules::{FundingOrder, PaidOn, PremiumOf, Timing};
 use aivora::numbers::{Error, ErrorKind, MarkTicks, Rate, Rounding};
 use aivora::pricing::funding::{self, Average, FundingRule, Shape};
 use aivora::pricing::index::{self, Blend, IndexRule, OnOutlier, Source};
 use aivora::pricing::mark::{self, MarkRule, Of, Seen, Term};
 use aivora::pricing::path::{self, Row};
+use aivora::pricing::restart;
 use aivora::pricing::validity::{Action, Limits, Permits, Quote, Validity};
 use numpy::{IntoPyArray, PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
@@ -259,6 +260,49 @@ impl Mark {
     }
 }
 
+/// What is held back after a restart, until every price is fresh.
+#[pyclass(frozen, name = "_RestartGate", module = "aivora_core._core")]
+pub(crate) struct RestartGate {
+    inner: Mutex<restart::RestartGate>,
+}
+
+impl RestartGate {
+    fn with<T>(&self, of: impl FnOnce(&mut restart::RestartGate) -> T) -> T {
+        of(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[pymethods]
+impl RestartGate {
+    #[new]
+    fn new(prices: usize, fresh: i64) -> PyResult<Self> {
+        let inner = Mutex::new(restart::RestartGate::new(prices, fresh).map_err(raise)?);
+        Ok(Self { inner })
+    }
+
+    /// Trading goes on from this time.
+    fn restart(&self, time: i64) -> PyResult<()> {
+        self.with(|gate| gate.restart(time)).map_err(raise)
+    }
+
+    /// A price is told, by its place.
+    fn observe(&self, price: usize, time: i64) -> PyResult<()> {
+        self.with(|gate| gate.observe(price, time)).map_err(raise)
+    }
+
+    /// The places of the prices that it waits for.
+    fn waiting(&self, now: i64) -> Vec<usize> {
+        self.with(|gate| gate.waiting(now))
+    }
+
+    /// Whether an action may be taken.
+    fn permits(&self, action: &str) -> PyResult<bool> {
+        let all: Vec<_> = Action::ALL.iter().map(|own| (own.name(), *own)).collect();
+        let action = one_of("action", action, &all)?;
+        Ok(self.with(|gate| gate.permits(action)))
+    }
+}
+
 /// A number in whole units of another: an integer, a string or a `Decimal`, exact.
 #[pyfunction]
 pub(crate) fn _whole(
@@ -274,13 +318,15 @@ pub(crate) fn _whole(
 #[pyfunction]
 pub(crate) fn _funding_terms<'py>(py: Python<'py>, venue: &Venue) -> PyResult<Bound<'py, PyDict>> {
     let terms = venue.inner.prices().funding.ok_or_else(|| unsaid(venue, "funding"))?;
-    let FundingRule { average, shape, bounds, scale, decimals, rounding } = terms.rule;
+    let FundingRule { shape, bounds, scale, decimals, rounding, .. } = terms.rule;
     let (interest, clamp, band) = match shape {
         Shape::Interest { interest, clamp } => (interest, clamp, None),
         Shape::DeadBand(band) => (0, None, Some(band)),
     };
     let dict = PyDict::new(py);
-    dict.set_item("average", name_of(Average::NAMES, average))?;
+    let sampling = terms.sampling;
+    let average = sampling.map(|(average, _)| name_of(Average::NAMES, average));
+    dict.set_item("average", average)?;
     dict.set_item("interest", interest)?;
     dict.set_item("clamp", clamp)?;
     dict.set_item("dead_band", band)?;
@@ -289,10 +335,17 @@ pub(crate) fn _funding_terms<'py>(py: Python<'py>, venue: &Venue) -> PyResult<Bo
     dict.set_item("decimals", decimals)?;
     dict.set_item("rounding", name_of(Rounding::NAMES, rounding))?;
     dict.set_item("interval_ms", terms.interval)?;
-    dict.set_item("sample_ms", terms.sample)?;
+    dict.set_item("sample_ms", sampling.map(|(_, sample)| sample))?;
     dict.set_item("lag", terms.lag)?;
     dict.set_item("timing", name_of(Timing::NAMES, terms.timing))?;
     dict.set_item("paid_on", name_of(PaidOn::NAMES, terms.paid_on))?;
+    dict.set_item("premium", name_of(PremiumOf::NAMES, terms.premium))?;
+    dict.set_item("shaped", terms.shaped)?;
+    dict.set_item("quoted_ms", terms.quoted)?;
+    dict.set_item("grace_ms", terms.grace)?;
+    dict.set_item("order", terms.order.map(|order| name_of(FundingOrder::NAMES, order)))?;
+    dict.set_item("cap_factor", terms.cap_factor.map(|rate| rate.to_string()))?;
+    dict.set_item("divergence", terms.divergence.map(|rate| rate.to_string()))?;
     Ok(dict)
 }
 
@@ -320,15 +373,22 @@ pub(crate) fn _validity(quote: GivenQuote, limits: GivenLimits) -> PyResult<&'st
     Ok(limits.class(&Quote { price, average, confidence, age, live }).name())
 }
 
-/// The classes that each action allows, by default.
+/// The classes that each action allows: as a card has it, or by default.
 #[pyfunction]
-pub(crate) fn _permits() -> Vec<(&'static str, Vec<&'static str>)> {
-    let permits = Permits::default();
+pub(crate) fn _permits(venue: Option<&Venue>) -> Vec<(&'static str, Vec<&'static str>)> {
+    let permits = venue.map_or_else(Permits::default, |venue| venue.inner.prices().permits);
     let allowed = |action: &Action| {
         let classes = Validity::ALL.iter().filter(|class| permits.allows(*action, **class));
         (action.name(), classes.map(|class| class.name()).collect())
     };
     Action::ALL.iter().map(allowed).collect()
+}
+
+/// How old a price may be when trading goes on, as the card has it.
+#[pyfunction]
+pub(crate) fn _restart_fresh(venue: &Venue) -> PyResult<i64> {
+    let fresh = venue.inner.path().failure.restart_fresh;
+    fresh.ok_or_else(|| unsaid(venue, "failure.restart_fresh"))
 }
 
 /// The premium of one sample, in parts of 10^-12.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use aivora::data::definition::{Statement, Sure};
-use aivora::data::{self, Basis, ClosingFee, InstrumentId};
+use aivora::data::{self, Basis, ClosingFee, FORMULAS, InstrumentId};
+use aivora::execution::formula;
 use aivora::numbers::{Decimal, Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString};
 use serde_json::Value;
 
-use crate::convert::{to_decimal, to_decimal_or_overflow, to_fraction};
+use crate::convert::{exact_text, to_decimal, to_decimal_or_overflow, to_exact, to_fraction};
 use crate::errors::raise;
 use crate::instrument::{Instrument, fraction};
 
@@ -294,7 +295,7 @@ impl Venue {
         let fee =
             rules.taker_fee.map(|f| to_fraction(py, i128::from(f.num()), i128::from(f.den())));
         dict.set_item("taker_fee", fee.transpose()?)?;
-        for (key, value) in &self.inner.prices().words {
+        for (key, value) in self.inner.words() {
             dict.set_item(key, plain(py, value)?)?;
         }
         Ok(dict)
@@ -358,6 +359,55 @@ impl Venue {
         Ok(Self { inner, text: card.to_string().into() })
     }
 
+    /// What a formula of the card's rules answers to inputs: exact.
+    ///
+    /// Parameters
+    /// ----------
+    /// name : str
+    ///     Of ``docs/spec/formulas.md``; `aivora_core.formulas` lists them.
+    /// **inputs : int, str, Decimal or Fraction
+    ///     Prices in quote per coin, quantities in units, amounts in the settlement asset, rates as parts of one.
+    ///
+    /// Returns
+    /// -------
+    /// Fraction
+    ///     Not rounded, unless the formula or the card says so.
+    ///
+    /// Raises
+    /// ------
+    /// AivoraError
+    ///     ``unknown_formula``; ``bad_input`` for an input that is unknown or missing; ``unsaid`` for a parameter that the card does
+    ///     not give; ``float_given``, ``not_a_number``, ``out_of_range``.
+    ///
+    /// Examples
+    /// --------
+    /// >>> import aivora_core as ac
+    /// >>> dydx = ac.Venue.load("dydx-v4")
+    /// >>> dydx.formula("limit_price", equity=499, maintenance=500, value=5000, leg_maintenance=500, quantity="0.1")
+    /// Fraction(49999, 1)
+    #[pyo3(signature = (name, **inputs))]
+    fn formula<'py>(
+        &self,
+        py: Python<'py>,
+        name: &str,
+        inputs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let mut given = Vec::new();
+        for (key, value) in inputs.into_iter().flat_map(|inputs| inputs.iter()) {
+            let key: String = key.extract()?;
+            let text = exact_text(&value, &key).map_err(raise)?;
+            given.push((key, text));
+        }
+        let pairs = given.iter().map(|(key, text)| (key.as_str(), text.as_str()));
+        to_exact(py, &formula(&self.inner, name, pairs).map_err(raise)?)
+    }
+
+    /// How the card liquidates, as the text of a policy; None where it does not say.
+    #[getter]
+    fn policy(&self) -> Option<String> {
+        self.inner.policy_text()
+    }
+
     fn __getitem__(&self, symbol: &Bound<'_, PyAny>) -> PyResult<Instrument> {
         let symbol = symbol.cast::<PyString>()?.to_str()?;
         Ok(self.instrument(self.inner.find(symbol).map_err(raise)?))
@@ -395,6 +445,17 @@ impl Venue {
         let make = slf.py().import("aivora_core._core")?.getattr("_venue")?;
         Ok((make, (slf.get().text.to_string(),)))
     }
+}
+
+/// A formula: name, floor, what it answers, the inputs that it needs, those that it may have.
+type FormulaRow = (&'static str, &'static str, &'static str, Vec<&'static str>, Vec<&'static str>);
+
+/// Every formula that a card may have parameters for.
+#[pyfunction]
+pub(crate) fn _formulas() -> Vec<FormulaRow> {
+    let row =
+        |own: &data::Formula| (own.name, own.floor, own.says, own.needs.to_vec(), own.may.to_vec());
+    FORMULAS.iter().map(row).collect()
 }
 
 /// A venue from its card's text, TOML or JSON: how one is unpickled.

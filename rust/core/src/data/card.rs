@@ -1,10 +1,12 @@
 //! The venue card: rules, instruments and, from version 1 on, definitions. See `docs/spec/card.md`.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::asset::{Asset, AssetId};
 use super::definition::{self, Definition};
 use super::instrument::Instrument;
+use super::path_rules::{self, PathRules};
+use super::policy::Policy;
 use super::price_rules::{self, PriceRules};
 use super::tree::{Node, from_text, from_toml};
 use crate::numbers::limits::{ASSETS_MAX, INSTRUMENTS_MAX};
@@ -120,6 +122,8 @@ pub struct Venue {
     assets: Vec<Asset>,
     instruments: Vec<Instrument>,
     prices: PriceRules,
+    path: PathRules,
+    words: Map<String, Value>,
     definitions: Vec<Definition>,
     digest: Digest,
 }
@@ -250,6 +254,12 @@ impl Venue {
             None => Vec::new(),
         };
         let (prices, definitions) = if is_said { said(&root)? } else { unsaid(&root)? };
+        let symbols: Vec<_> = instruments.iter().map(Instrument::symbol).collect();
+        let rule_table = root.get("rules")?;
+        let path = PathRules::read(&rule_table, &symbols)?;
+        let words = said_keys()
+            .filter_map(|key| Some((key.to_owned(), rule_table.find(key)?.value().clone())))
+            .collect();
         let mut venue = Self {
             name: read_name(&root)?,
             title: plain("title")?,
@@ -259,6 +269,8 @@ impl Venue {
             assets,
             instruments,
             prices,
+            path,
+            words,
             definitions,
             digest: Canonical::default().digest(),
         };
@@ -298,7 +310,7 @@ impl Venue {
             instrument.encode(&mut c);
         }
         if is_said {
-            definition::encode(&Value::Object(self.prices.words.clone()), &mut c);
+            definition::encode(&Value::Object(self.words.clone()), &mut c);
             definition::encode(tree.get("definition").unwrap_or(&Value::Null), &mut c);
         }
         c.digest()
@@ -338,6 +350,24 @@ impl Venue {
     #[must_use]
     pub fn prices(&self) -> &PriceRules {
         &self.prices
+    }
+
+    /// What it says of fees, of the liquidation path and of limits.
+    #[must_use]
+    pub fn path(&self) -> &PathRules {
+        &self.path
+    }
+
+    /// The rules of prices and of the path as the card writes them, those that there are.
+    #[must_use]
+    pub fn words(&self) -> &Map<String, Value> {
+        &self.words
+    }
+
+    /// How the card liquidates, as the text that an engine takes; none where it does not say.
+    #[must_use]
+    pub fn policy_text(&self) -> Option<String> {
+        self.words.get("liquidation").and_then(|table| Policy::text(table).ok())
     }
 
     /// What it says in words, a definition for each of [`definition::FIGURES`]; none in a card of version 0.
@@ -454,10 +484,15 @@ fn said(root: &Node<'_>) -> Result<(PriceRules, Vec<Definition>)> {
     Ok((PriceRules::read(&rules)?, Definition::read_all(&definitions)?))
 }
 
-/// A card of version 0 has no definitions, and no rules of prices.
+/// The keys of rules that only a card of version 1 has.
+fn said_keys() -> impl Iterator<Item = &'static str> {
+    price_rules::KEYS.into_iter().chain(path_rules::KEYS)
+}
+
+/// A card of version 0 has no definitions, and no rules of prices or of the path.
 fn unsaid(root: &Node<'_>) -> Result<(PriceRules, Vec<Definition>)> {
     let rules = root.get("rules")?;
-    let more = price_rules::KEYS.iter().find_map(|key| rules.find(key));
+    let more = said_keys().find_map(|key| rules.find(key));
     if let Some(node) = more.or_else(|| root.find("definition")) {
         let limit = format!("needs schema = \"{SCHEMA_SAID}\"");
         return Err(Error::new(ErrorKind::BadCard, node.path(), "a table", limit));
@@ -560,7 +595,7 @@ impl Rules {
 
     fn read(root: &Node<'_>, assets: &[Asset]) -> Result<Self> {
         let rules = root.get("rules")?;
-        rules.allow(&[RULE_KEYS, &price_rules::KEYS].concat())?;
+        rules.allow(&[RULE_KEYS, &price_rules::KEYS, &path_rules::KEYS].concat())?;
         let settlement = rules.get("settlement")?;
         let settlement_id = asset_named(&settlement, assets)?;
         let quantum = assets.get(settlement_id.index()).map(Asset::quantum);

@@ -1,7 +1,6 @@
 //! The rules by which prices are made, as a card writes them. `docs/spec/pricing.md`; they run on floor 2.
 
-use serde_json::{Map, Value};
-
+use super::permits::Permits;
 use super::tree::Node;
 use crate::numbers::{Decimal, Error, ErrorKind, Rate, Result, Rounding};
 
@@ -342,21 +341,53 @@ pub enum PaidOn {
     Index,
 }
 
+/// What a premium is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PremiumOf {
+    /// The prices at which the book would fill a given size.
+    Impact,
+    /// The mark.
+    Mark,
+}
+
+/// What comes first where a payment and a check fall on one instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FundingOrder {
+    /// The payment.
+    BeforeCheck,
+    /// The check.
+    AfterCheck,
+}
+
 /// Funding as a card writes it. Times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FundingTerms {
     /// How a rate is made.
     pub rule: FundingRule,
+    /// Whether the card says what of the average is the rate: by interest or a band.
+    pub shaped: bool,
     /// The time that a rate is made of.
     pub interval: i64,
-    /// The time between two samples.
-    pub sample: i64,
+    /// How samples are weighed and the time between two of them; none where the card does not say both.
+    pub sampling: Option<(Average, i64)>,
     /// How many intervals later it is paid: 0 for the one it was made of.
     pub lag: u8,
     /// When positions pay.
     pub timing: Timing,
     /// Of which price.
     pub paid_on: PaidOn,
+    /// What a premium is of.
+    pub premium: PremiumOf,
+    /// The time that a rate is quoted for.
+    pub quoted: i64,
+    /// How much later than the instant one may open and still pay.
+    pub grace: i64,
+    /// What comes first at one instant.
+    pub order: Option<FundingOrder>,
+    /// The largest rate either way, in parts of initial less maintenance rate.
+    pub cap_factor: Option<Rate>,
+    /// How far apart two averages may count, as a part of the index.
+    pub divergence: Option<Rate>,
 }
 
 /// How prices are made, as far as the card says.
@@ -370,8 +401,8 @@ pub struct PriceRules {
     pub funding: Option<FundingTerms>,
     /// From where on a price is not believed.
     pub validity: Option<Limits>,
-    /// The same as the card writes it: `index`, `mark`, `funding`, `validity`, those that there are.
-    pub words: Map<String, Value>,
+    /// What may be done with a price of which class.
+    pub permits: Permits,
 }
 
 /// The keys of the rules that are read here.
@@ -384,10 +415,10 @@ impl PriceRules {
             mark: rules.find("mark").map(|node| MarkRule::read(&node)).transpose()?,
             funding: rules.find("funding").map(|node| FundingTerms::read(&node)).transpose()?,
             validity: rules.find("validity").map(|node| Limits::read(&node)).transpose()?,
-            words: KEYS
-                .iter()
-                .filter_map(|key| Some(((*key).to_owned(), rules.find(key)?.value().clone())))
-                .collect(),
+            permits: rules
+                .find("validity")
+                .and_then(|node| node.find("refuses"))
+                .map_or_else(|| Ok(Permits::default()), |node| Permits::read(&node))?,
         })
     }
 }
@@ -522,6 +553,12 @@ impl FundingTerms {
             "lag",
             "timing",
             "paid_on",
+            "premium",
+            "quoted",
+            "grace",
+            "order",
+            "cap_factor",
+            "divergence",
         ])?;
         let rate = |key: &str| {
             optional(node, key, |own| {
@@ -547,8 +584,10 @@ impl FundingTerms {
             ));
         }
         let decimals = optional(node, "decimals", count)?.unwrap_or(12);
+        let average = optional(node, "average", |own| own.word(Average::NAMES))?;
+        let sample = optional(node, "sample", Node::time)?;
         let rule = FundingRule {
-            average: node.get("average")?.word(Average::NAMES)?,
+            average: average.unwrap_or(Average::Mean),
             shape: band.map_or(interest, Shape::DeadBand),
             bounds: rate("floor")?.zip(rate("cap")?),
             scale: optional(node, "scale", Node::rate)?.unwrap_or(Rate::ONE),
@@ -558,17 +597,31 @@ impl FundingTerms {
         };
         rule.check().map_err(|error| error.within(node.path()))?;
         let lag = optional(node, "lag", count)?.unwrap_or(0);
+        let interval = node.get("interval")?.time()?;
+        let shaped = ["interest", "clamp", "dead_band"].iter().any(|key| node.find(key).is_some());
         let terms = Self {
             rule,
-            interval: node.get("interval")?.time()?,
-            sample: node.get("sample")?.time()?,
+            shaped,
+            interval,
+            sampling: average.zip(sample),
             lag: u8::try_from(lag).unwrap_or(u8::MAX),
             timing: node.get("timing")?.word(Timing::NAMES)?,
             paid_on: node.get("paid_on")?.word(PaidOn::NAMES)?,
+            premium: optional(node, "premium", |own| own.word(PremiumOf::NAMES))?
+                .unwrap_or(PremiumOf::Impact),
+            quoted: optional(node, "quoted", Node::time)?.unwrap_or(interval),
+            grace: optional(node, "grace", Node::time)?.unwrap_or(0),
+            order: optional(node, "order", |own| own.word(FundingOrder::NAMES))?,
+            cap_factor: optional(node, "cap_factor", Node::ratio)?,
+            divergence: optional(node, "divergence", Node::rate)?,
         };
-        if terms.sample == 0 || terms.interval < terms.sample || terms.interval % terms.sample != 0
-        {
-            let limit = format!("must be a whole number of samples, each {} ms", terms.sample);
+        if terms.quoted == 0 {
+            let path = format!("{}.quoted", node.path());
+            return Err(Error::new(ErrorKind::OutOfRange, path, "0", "must be above 0"));
+        }
+        let sample = sample.unwrap_or(interval);
+        if sample == 0 || interval < sample || interval % sample != 0 {
+            let limit = format!("must be a whole number of samples, each {sample} ms");
             return Err(Error::new(
                 ErrorKind::OutOfRange,
                 format!("{}.interval", node.path()),
@@ -578,17 +631,11 @@ impl FundingTerms {
         }
         Ok(terms)
     }
-
-    /// How many samples an interval has.
-    #[must_use]
-    pub fn samples(&self) -> i64 {
-        self.interval / self.sample.max(1)
-    }
 }
 
 impl Limits {
     fn read(node: &Node<'_>) -> Result<Self> {
-        node.allow(&["volatile", "uncertain", "stale_for_margin", "min_live", "stale"])?;
+        node.allow(&["volatile", "uncertain", "stale_for_margin", "min_live", "stale", "refuses"])?;
         let ratio = |own: &Node<'_>| {
             let found = own.ratio()?;
             let pair = u32::try_from(found.num()).ok().zip(u32::try_from(found.den()).ok());
@@ -651,6 +698,18 @@ impl Timing {
     /// Their names.
     pub const NAMES: &'static [(&'static str, Self)] =
         &[("discrete", Self::Discrete), ("continuous", Self::Continuous)];
+}
+
+impl PremiumOf {
+    /// Their names.
+    pub const NAMES: &'static [(&'static str, Self)] =
+        &[("impact", Self::Impact), ("mark", Self::Mark)];
+}
+
+impl FundingOrder {
+    /// Their names.
+    pub const NAMES: &'static [(&'static str, Self)] =
+        &[("before_check", Self::BeforeCheck), ("after_check", Self::AfterCheck)];
 }
 
 impl PaidOn {

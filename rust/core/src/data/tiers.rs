@@ -4,7 +4,7 @@ use super::card::Rules;
 use super::tree::Node;
 use crate::numbers::limits::{BRACKETS_MAX, RATE_TERM_MAX, SLOPE_TERM_MAX};
 use crate::numbers::rate::{common_denominator, gcd, lcm};
-use crate::numbers::{Canonical, Decimal, Error, ErrorKind, Rate, Result};
+use crate::numbers::{Canonical, Decimal, Error, ErrorKind, Exact, Rate, Result};
 
 /// What chooses a bracket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -196,6 +196,22 @@ impl Tiers {
             Self::Slope { den, fee_num, maintenance_num, initial_num, slope_num } => {
                 c.text("size_slope").int(*den).int(*fee_num);
                 c.int(*maintenance_num).int(*initial_num).int(*slope_num);
+            }
+        }
+    }
+
+    /// The maintenance and the initial rate of the first bracket, or at size zero.
+    #[must_use]
+    pub fn first_rates(&self) -> Option<(Exact, Exact)> {
+        match self {
+            Self::Brackets { brackets, .. } => {
+                let first = brackets.first()?;
+                Some((first.maintenance.into(), first.initial.into()))
+            }
+            Self::Slope { den, maintenance_num, initial_num, .. } => {
+                let of =
+                    |num: &i64| Exact::from(i128::from(*num)).over(&i128::from(*den).into(), "den");
+                Some((of(maintenance_num).ok()?, of(initial_num).ok()?))
             }
         }
     }

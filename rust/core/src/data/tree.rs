@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::price_rules::TIME_MAX;
 use crate::numbers::limits::CARD_BYTES_MAX;
-use crate::numbers::{Decimal, Error, ErrorKind, Rate, Result};
+use crate::numbers::{Decimal, Error, ErrorKind, Exact, Rate, Result};
 
 /// One place in a configuration tree.
 #[derive(Debug, Clone)]
@@ -80,8 +80,8 @@ impl<'a> Node<'a> {
     pub fn allow(&self, keys: &[&str]) -> Result<()> {
         for (key, value) in self.entries()? {
             if !keys.contains(&key) {
-                let like = like(key, keys);
-                let limit = format!("unknown key{like}; allowed are {}", keys.join(", "));
+                let near = near(key, keys);
+                let limit = format!("unknown key{near}; allowed are {}", keys.join(", "));
                 return Err(bad(&self.path_of(key), value, limit));
             }
         }
@@ -139,8 +139,8 @@ impl<'a> Node<'a> {
         let text = self.text()?;
         words.iter().find(|(w, _)| *w == text).map(|(_, t)| *t).ok_or_else(|| {
             let all: Vec<_> = words.iter().map(|(w, _)| *w).collect();
-            let like = like(text, &all);
-            bad(self.path(), text, format!("must be one of {}{like}", all.join(", ")))
+            let near = near(text, &all);
+            bad(self.path(), text, format!("must be one of {}{near}", all.join(", ")))
         })
     }
 
@@ -203,6 +203,14 @@ impl<'a> Node<'a> {
         Err(Error::new(ErrorKind::OutOfRange, self.path(), d, "must be above 0"))
     }
 
+    /// An exact fraction of either sign.
+    ///
+    /// # Errors
+    /// As [`Exact::parse`].
+    pub fn exact(&self) -> Result<Exact> {
+        Exact::parse(&self.number_text()?, self.path())
+    }
+
     /// An exact rate from 0 to 1.
     ///
     /// # Errors
@@ -225,7 +233,7 @@ impl<'a> Node<'a> {
 }
 
 /// Which of several names is the nearest to one that is none of them, in words; nothing where none is near.
-fn like(given: &str, names: &[&str]) -> String {
+pub(super) fn near(given: &str, names: &[&str]) -> String {
     let near = names.iter().map(|name| (distance(given, name), name)).min();
     near.filter(|(far, name)| *far <= 1 + name.len() / 3)
         .map_or(String::new(), |(_, name)| format!(" (nearest: {name})"))

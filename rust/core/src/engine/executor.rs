@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::event::{Ended, Party, What};
-use super::policy::Policy;
 use super::state::State;
+use crate::data::policy::Policy;
 use crate::data::{Level, Side};
 use crate::margin::{LegSide, PoolId};
 use crate::numbers::{Error, ErrorKind, Lots, Result};

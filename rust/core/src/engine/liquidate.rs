@@ -3,9 +3,9 @@
 
 use super::orders::FIRST_FORCED;
 use super::outcome::{Cancelled, ForcedOrder, Gate, Outcome};
-use super::policy::Close;
 use super::state::{Liquidation, State, lost, sum};
 use super::trade::traded;
+use crate::data::policy::Close;
 use crate::data::{AssetId, Instrument, InstrumentId, Side, TierBy, Tiers};
 use crate::execution::{Counterparty, deleverage};
 use crate::margin::{Holdings, Leg, LegSide, Payment, PoolId, PoolMargin};

@@ -7,7 +7,7 @@ use super::event::{Event, What};
 use super::hash::Hashes;
 use super::orders::{Order, Orders};
 use super::outcome::{ForcedOrder, Outcome};
-use super::policy::Policy;
+use crate::data::policy::Policy;
 use crate::data::{AssetId, Book, CheckOn, Instrument, InstrumentId, Venue};
 use crate::margin::{Changes, Holdings, Ledger, LegSide, Pool, PoolId, Watch};
 use crate::numbers::limits::QUANTA_MAX;

@@ -2,32 +2,9 @@
 
 use std::cmp::Ordering;
 
+pub use crate::data::policy::AdlRanking;
 use crate::numbers::rounding::mul_div_floor;
-use crate::numbers::{Error, Rate, Result};
-
-/// Who comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AdlRanking {
-    /// By `profit × effective leverage` where there is a profit, and `profit / effective leverage` where there is a loss
-    /// (the rule of `BitMEX`).
-    ProfitLeverage,
-    /// By size, the largest first.
-    Size,
-    /// All at once, in proportion to their size, each at most this share of its own.
-    ProRata(Rate),
-}
-
-impl AdlRanking {
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ProfitLeverage => "profit_leverage",
-            Self::Size => "size",
-            Self::ProRata(_) => "pro_rata",
-        }
-    }
-}
+use crate::numbers::{Error, Result};
 
 /// A position of the other side. Amounts in quanta.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,6 +144,7 @@ pub fn deleverage<K: Ord + Copy>(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::numbers::Rate;
     use proptest::prelude::*;
 
     fn party(key: u32, lots: i64, profit: i128, entry: i128, backing: i128) -> Counterparty<u32> {

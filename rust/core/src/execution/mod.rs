@@ -3,6 +3,7 @@
 pub mod adl;
 pub mod books;
 pub mod exit;
+pub mod formulas;
 pub mod fraction;
 pub mod many;
 pub mod walk;
@@ -11,6 +12,7 @@ pub mod within;
 pub use adl::{AdlRanking, Counterparty, deleverage};
 pub use books::walk_packed;
 pub use exit::{Exit, exit, withdrawable_after_exits};
+pub use formulas::formula;
 pub use fraction::Fraction;
 pub use many::{Amounts, Walks, walk_books, walk_many};
 pub use walk::{Walk, WalkFacts, walk, walk_notional};

@@ -6,6 +6,7 @@ pub mod builder;
 pub mod check;
 pub mod collateral;
 pub mod explain;
+pub(crate) mod formulas;
 pub mod funding;
 pub mod holdings;
 mod lanes;

@@ -119,6 +119,10 @@ error_kinds! {
     UnknownFee = "unknown_fee", Card;
     /// A rule that the card does not give.
     Unsaid = "unsaid", Card;
+    /// There is no formula of this name.
+    UnknownFormula = "unknown_formula", Card;
+    /// An input of a formula that is unknown, missing, or not one of its words.
+    BadInput = "bad_input", Lookup;
     /// An event that is not after the last one of its source, or whose time is before that of the engine.
     StaleEvent = "stale_event", Refused;
     /// What a pool has does not cover what this would require.

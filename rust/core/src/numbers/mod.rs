@@ -3,6 +3,7 @@
 pub mod decimal;
 pub mod digest;
 pub mod error;
+pub mod exact;
 pub mod limits;
 pub mod rate;
 pub mod rounding;
@@ -11,6 +12,7 @@ pub mod units;
 pub use decimal::Decimal;
 pub use digest::{Canonical, Digest};
 pub use error::{Details, Error, ErrorGroup, ErrorKind, Result};
+pub use exact::Exact;
 pub use rate::Rate;
 pub use rounding::Rounding;
 pub use units::{Lots, MarkTicks, PriceTicks, Quanta};

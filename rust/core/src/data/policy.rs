@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::data::tree::{Node, from_toml};
-use crate::execution::AdlRanking;
+use serde_json::Value;
+
+use super::tree::{Node, from_toml, near};
 use crate::numbers::{Canonical, Decimal, Digest, Error, ErrorKind, Rate, Result};
 
 /// The schema that this version of the core reads.
@@ -45,6 +46,30 @@ pub struct Backstop {
     pub pool: Arc<str>,
     /// It takes over where equity is below this share of maintenance.
     pub below: Rate,
+}
+
+/// Who comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AdlRanking {
+    /// By `profit × effective leverage` where there is a profit, and `profit / effective leverage` where there is a loss
+    /// (the rule of `BitMEX`).
+    ProfitLeverage,
+    /// By size, the largest first.
+    Size,
+    /// All at once, in proportion to their size, each at most this share of its own.
+    ProRata(Rate),
+}
+
+impl AdlRanking {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ProfitLeverage => "profit_leverage",
+            Self::Size => "size",
+            Self::ProRata(_) => "pro_rata",
+        }
+    }
 }
 
 /// The liquidation path of a venue: orders are cancelled, a leg is closed in steps against the book within its bankruptcy
@@ -105,7 +130,8 @@ impl Close {
                 Ok(Self::StepDown { brackets: u8::try_from(brackets.max(1)).unwrap_or(1) })
             }
             other => {
-                let limit = "must be one of full, staged, minimal, step_down";
+                let near = near(other, &["full", "staged", "minimal", "step_down"]);
+                let limit = format!("must be one of full, staged, minimal, step_down{near}");
                 Err(Error::new(ErrorKind::BadCard, node.path(), other, limit))
             }
         }
@@ -138,6 +164,19 @@ impl Policy {
         let tree = from_toml(text)?;
         let root = Node::root(&tree)?;
         root.get("schema")?.word(&[(SCHEMA, ())])?;
+        Self::read(&root)
+    }
+
+    /// The same as a table of a card, which has no schema of its own.
+    pub(super) fn read_within(node: &Node<'_>) -> Result<Self> {
+        if let Some(schema) = node.find("schema") {
+            let limit = "has no place in a card, which has one";
+            return Err(Error::new(ErrorKind::BadCard, schema.path(), "a schema", limit));
+        }
+        Self::read(node)
+    }
+
+    fn read(root: &Node<'_>) -> Result<Self> {
         let backstop = |node: &Node<'_>| {
             node.allow(&["account", "pool", "below"])?;
             Ok(Backstop {
@@ -151,16 +190,28 @@ impl Policy {
             "size" => AdlRanking::Size,
             "pro_rata" => AdlRanking::ProRata(share(&root.get("adl_share")?)?),
             other => {
-                let limit = "must be one of profit_leverage, size, pro_rata";
-                return Err(Error::new(ErrorKind::BadCard, "adl", other, limit));
+                let near = near(other, &["profit_leverage", "size", "pro_rata"]);
+                let limit = format!("must be one of profit_leverage, size, pro_rata{near}");
+                let field = root.get("adl")?;
+                return Err(Error::new(ErrorKind::BadCard, field.path(), other, limit));
             }
         };
         Ok(Self {
-            close: Close::read(&root)?,
+            close: Close::read(root)?,
             fee: root.get("fee")?.rate()?,
             backstop: root.find("backstop").as_ref().map(backstop).transpose()?,
             adl,
         })
+    }
+
+    /// A table of a card as a policy by itself.
+    ///
+    /// # Errors
+    /// `bad_card` where it is no table.
+    pub fn text(table: &Value) -> Result<String> {
+        let own = toml::to_string(table)
+            .map_err(|error| Error::new(ErrorKind::BadCard, "liquidation", error, "a table"))?;
+        Ok(format!("schema = \"{SCHEMA}\"\n{own}"))
     }
 
     /// The digest of all it says.
