@@ -390,6 +390,60 @@ pub struct FundingTerms {
     pub divergence: Option<Rate>,
 }
 
+/// How far one broken source can move a mark, as the card states it. `docs/spec/pricing.md`, "The stated bound".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OneSource {
+    /// How far the other sources are from their median at most, as a part of it.
+    pub spread: Rate,
+    /// How far it then moves the mark at most, as a part of the highest such median within the longest average.
+    pub most: Rate,
+}
+
+/// In parts of the spread: what the bound of a mark is at least, of terms that are averages of a basis, and of others.
+const AVERAGED: i128 = 5;
+/// See there.
+const DIRECT: i128 = 3;
+
+impl OneSource {
+    fn read(
+        rules: &Node<'_>,
+        index: Option<&IndexTerms>,
+        mark: Option<&MarkRule>,
+    ) -> Result<Option<Self>> {
+        let (own, other) = (rules.find("mark"), rules.find("index"));
+        let Some(node) = own.as_ref().and_then(|mark| mark.find("one_source")) else {
+            return Ok(None);
+        };
+        let refuse = |value: String, limit: String| {
+            Err(Error::new(ErrorKind::BadCard, node.path(), value, limit))
+        };
+        let spread = other.as_ref().and_then(|index| index.find("spread"));
+        let (Some(spread), Some(index), Some(mark)) = (spread, index, mark) else {
+            return refuse("a bound".to_owned(), "needs rules.index.spread beside it".to_owned());
+        };
+        let (spread, most) = (spread.rate()?, node.rate()?);
+        if index.rule.blend != Blend::Median || index.rule.min_live < 3 {
+            let limit = "needs an index that is a median with min_live of at least 3";
+            return refuse(most.to_string(), limit.to_owned());
+        }
+        let (num, den) = (i128::from(spread.num()), i128::from(spread.den()));
+        // None of the others may be an outlier: 2 spread / (1 - spread) <= outlier.
+        if let Some((outlier, _)) = index.rule.outlier
+            && 2 * num * i128::from(outlier.den()) > i128::from(outlier.num()) * (den - num)
+        {
+            let limit =
+                format!("needs an outlier of at least 2 x spread / (1 - spread): {outlier}");
+            return refuse(spread.to_string(), limit);
+        }
+        let is_averaged = |term: &Term| matches!(term, Term::Basis { .. } | Term::Ema { .. });
+        let factor = if mark.terms.iter().any(is_averaged) { AVERAGED } else { DIRECT };
+        if i128::from(most.num()) * den < factor * num * i128::from(most.den()) {
+            return refuse(most.to_string(), format!("must be at least {factor} x spread"));
+        }
+        Ok(Some(Self { spread, most }))
+    }
+}
+
 /// How prices are made, as far as the card says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PriceRules {
@@ -403,6 +457,8 @@ pub struct PriceRules {
     pub validity: Option<Limits>,
     /// What may be done with a price of which class.
     pub permits: Permits,
+    /// How far one broken source can move the mark.
+    pub one_source: Option<OneSource>,
 }
 
 /// The keys of the rules that are read here.
@@ -410,9 +466,12 @@ pub(super) const KEYS: [&str; 4] = ["index", "mark", "funding", "validity"];
 
 impl PriceRules {
     pub(super) fn read(rules: &Node<'_>) -> Result<Self> {
+        let index = rules.find("index").map(|node| IndexTerms::read(&node)).transpose()?;
+        let mark = rules.find("mark").map(|node| MarkRule::read(&node)).transpose()?;
         Ok(Self {
-            index: rules.find("index").map(|node| IndexTerms::read(&node)).transpose()?,
-            mark: rules.find("mark").map(|node| MarkRule::read(&node)).transpose()?,
+            one_source: OneSource::read(rules, index.as_ref(), mark.as_ref())?,
+            index,
+            mark,
             funding: rules.find("funding").map(|node| FundingTerms::read(&node)).transpose()?,
             validity: rules.find("validity").map(|node| Limits::read(&node)).transpose()?,
             permits: rules
@@ -448,6 +507,7 @@ impl IndexTerms {
             "max_age",
             "frozen",
             "sources",
+            "spread",
         ])?;
         let (max_age, frozen_after) =
             (node.get("max_age")?.time()?, optional(node, "frozen", Node::time)?);
@@ -501,7 +561,7 @@ impl IndexTerms {
 
 impl MarkRule {
     fn read(node: &Node<'_>) -> Result<Self> {
-        node.allow(&["terms", "min_terms", "step"])?;
+        node.allow(&["terms", "min_terms", "step", "one_source"])?;
         let rows = node.get("terms")?.items()?;
         let terms = rows.iter().map(Term::read).collect::<Result<Vec<_>>>()?;
         let min_terms = optional(node, "min_terms", count)?.unwrap_or(terms.len());
