@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NAMES = [name for name in ac.Venue.builtin_names() if ac.Venue.load(name).definitions]
 GONE = object()
 REFERENCE = ac.Venue.load("reference").text
+REGULAR = {"name": "regular", "maker": "0.0002", "taker": "0.0005"}
+VIP = {"name": "vip", "volume": "1000000", "maker": "-0.0001", "taker": "0.0003"}
 BTC_ETH = 'maintenance = "0.005", max_leverage = "100"'
 
 
@@ -186,7 +188,6 @@ MARK, FUNDING = ("rules", "mark"), ("rules", "funding")
             "rules.maintenance_basis: maintenance is now taken of the entry (was: mark)",
         ),
         (("rules", "check_on"), "block", "rules: the check is made on mark -> block"),
-        (("rules", "taker_fee"), "0.0004", "rules: taker fee 0.05% -> 0.04% (looser)"),
         (("rules", "taker_fee"), "0.00050", None),
         (
             ("rules", "withdrawal_profit"),
@@ -200,16 +201,30 @@ MARK, FUNDING = ("rules", "mark"), ("rules", "funding")
         (
             (*MARK, "terms", 1, "samples"),
             60,
-            (
-                "rules.mark.terms, basis: of impact_mid, samples 30, every 1s -> of impact_mid, "
-                "samples 60, every 1s"
-            ),
+            "rules.mark.terms, basis: samples 30 -> 60",
         ),
         (
             (*MARK, "terms", 2),
             {"rule": "last"},
             "rules.mark.terms, book_median: no longer there|rules.mark.terms, last: added",
         ),
+        (
+            ("rules", "fees"),
+            {"levels": [REGULAR | {"maker": "0.0001"}]},
+            "rules.fees.levels, regular: maker fee 0.02% -> 0.01% (looser)",
+        ),
+        (
+            ("rules", "fees"),
+            {"levels": [REGULAR, VIP]},
+            "rules.fees.levels, vip: added: maker -0.01%, taker 0.03%, volume 1000000",
+        ),
+        (("rules", "band", "down"), "0.03", "rules.band: down 2% -> 3%"),
+        (
+            ("rules", "band", "instrument"),
+            {"ETH-PERP": {"of": "mark", "down": "0.1", "up": "0.1"}},
+            "rules.band.instrument: now said: ETH-PERP of mark, down 10%, up 10%",
+        ),
+        (("rules", "liquidation", "fee"), "0.01", "rules.liquidation: fee 0.5% -> 1% (stricter)"),
         (("rules", "mark"), GONE, "rules.mark: no longer in the card"),
         ((*FUNDING, "cap"), "0.003", "rules.funding: cap 0.5% -> 0.3%"),
         (("rules", "index", "outlier"), "0.05", "rules.index: distance of an outlier 3% -> 5%"),
@@ -293,6 +308,18 @@ def test_a_difference_is_a_sentence(
     assert way[0] == "sources" or all(b.direction == turned[f.direction] for b, f in pairs)
 
 
+def test_the_taker_fee_of_a_venue_and_of_an_instrument() -> None:
+    text = ac.Venue.load("demo").text
+    old, less = ac.Venue.from_toml(text), text.replace("0.0005", "0.0004")
+    assert told(old, ac.Venue.from_toml(less)) == ["rules: taker fee 0.05% -> 0.04% (looser)"]
+    own = text.replace('kind = "linear"', 'kind = "linear"\ntaker_fee = "0.001"', 1)
+    more = own.replace('"0.001"\nprice_tick', '"0.00125"\nprice_tick', 1)
+    found = told(ac.Venue.from_toml(own), ac.Venue.from_toml(more))
+    assert found == ["BTC: taker fee 0.1% -> 0.125% (stricter)"]
+    without = text.replace('taker_fee = "0.0005"', "").replace('"taker"', '"none"')
+    assert "rules: taker fee none -> 0.05%" in told(ac.Venue.from_toml(without), old)
+
+
 def test_brackets_that_come_and_go_are_told_by_what_held_there() -> None:
     old = ac.Venue.load("reference")
     rows = tree()["instrument"][0]["tiers"]["brackets"]
@@ -339,7 +366,7 @@ def test_tiers_of_another_kind_are_another_table() -> None:
     ]
     steeper = changed(("instrument", 0, "tiers"), slope | {"slope": "0.02"})
     assert told(new, steeper) == [
-        "BTC-PERP: both rates, for each unit of quantity more, by 1% -> 2% (stricter)"
+        "BTC-PERP: both rates, for each unit more, by 1% -> 2% (stricter)"
     ]
 
 
@@ -399,7 +426,7 @@ def test_sources_of_an_index_are_matched_by_name() -> None:
         ("rules", "index", "sources"), [sources[1], {"name": "a", "weight": 3}, {"name": "d"}]
     )
     assert told(old, new) == [
-        "rules.index.sources, a: weight 2 -> weight 3",
+        "rules.index.sources, a: weight 2 -> 3",
         "rules.index.sources, c: no longer there",
         "rules.index.sources, d: added",
     ]
@@ -410,8 +437,8 @@ def test_terms_that_share_a_name_are_matched_by_place() -> None:
     old = changed((*MARK, "terms"), [*terms, {"rule": "last"}])
     new = changed((*MARK, "terms"), [terms[0], terms[1] | {"samples": 90}, {"rule": "last"}])
     (found,) = scorecard.differences(old, new)
-    assert found.where == "rules.mark.terms[2]"
-    assert found.says.endswith("samples 90, every 1s")
+    assert found.where == "rules.mark.terms[2].samples"
+    assert found.says == "rules.mark.terms, 2: samples 60 -> 90"
 
 
 @pytest.mark.parametrize("name", ac.Venue.builtin_names())

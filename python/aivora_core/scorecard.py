@@ -294,7 +294,8 @@ def _variants(venue: Venue) -> Iterator[tuple[tuple[str, ...], Venue]]:
     """The card as it is read in every way: one reading of each figure, or what is said."""
     by_figure: dict[str, list[Reading]] = {}
     for own in readings(venue):
-        if not own.rules.keys() & {"index", "mark", "funding", "validity"}:
+        # Tables of rules (a mark, fees of levels, bands) move no liquidation price.
+        if any(not isinstance(value, dict) for value in own.rules.values()):
             by_figure.setdefault(own.figure, []).append(own)
     choices: list[list[Reading | None]] = [[None, *group] for group in by_figure.values()]
     ways = prod(len(choice) for choice in choices)
@@ -595,6 +596,7 @@ _TABLES: Final[dict[str, dict[str, _Key]]] = {
         "rounding": _Key("rounding", default="half_even"),
         "lag": _Key("lag in intervals", default="0"),
     },
+    "liquidation": {"fee": _strict("fee")},
     "validity": {
         "uncertain": _Key("uncertain beyond", rate=True),
         "volatile": _Key("volatile beyond a ratio of"),
@@ -603,6 +605,18 @@ _TABLES: Final[dict[str, dict[str, _Key]]] = {
         "min_live": _Key("fewest live sources"),
     },
 }
+
+#: Keys that are rates, in whatever table of rules they stand.
+_RATES: Final = {
+    name: _Key(name.replace("_", " "), rate=True)
+    for name in (
+        *("maker", "taker", "fee", "down", "up", "inner", "outer", "outlier", "interest", "clamp"),
+        *("dead_band", "uncertain", "liquidator_fee", "liquidator_fee_max", "insurance_fee_max"),
+    )
+}
+
+#: Of a row of a list: a level of fees, a source, a term.
+_ROWS: Final = _RATES | {"maker": _strict("maker fee"), "taker": _strict("taker fee")}
 
 _ASSET: Final[dict[str, _Key]] = {
     "quantum": _Key("quantum"),
@@ -624,7 +638,8 @@ _INSTRUMENT: Final[dict[str, _Key]] = {
 _SLOPE: Final[dict[str, _Key]] = {
     "maintenance_base": _strict("maintenance at no size"),
     "initial_base": _strict("initial at no size"),
-    "slope": _strict("both rates, for each unit of quantity more, by"),
+    "slope": _strict("both rates, for each unit more, by"),
+    "factor": _strict("factor of the root", rate=False),
 }
 
 
@@ -670,6 +685,7 @@ def _shown(value: Any, key: _Key) -> str:
     return "none" if value is None else _words(value)
 
 
+_PLAIN: Final = _Key("")
 _FIRST: Final = ("rule", "name", "of", "samples", "every", "window", "interval", "step", "weight")
 
 
@@ -678,7 +694,7 @@ def _words(value: Any) -> str:
     if isinstance(value, dict):
         # A card may be written in any order of keys: those of a term and of a source come first.
         keys = sorted(value, key=lambda key: (_FIRST.index(key) if key in _FIRST else 99, key))
-        return ", ".join(f"{key} {_words(value[key])}" for key in keys)
+        return ", ".join(f"{key} {_shown(value[key], _RATES.get(key, _PLAIN))}" for key in keys)
     if isinstance(value, list):
         return "; ".join(_words(part) for part in value)
     return str(value)
@@ -723,46 +739,64 @@ def _keyed(
 
 def _rules(old: dict[str, Any], new: dict[str, Any]) -> list[Difference]:
     def flat(rules: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in rules.items() if name not in _TABLES}
+        return {name: value for name, value in rules.items() if not isinstance(value, dict)}
 
     found = _keyed("rules", "rules", _RULES, flat(old), flat(new))
-    for name, keys in _TABLES.items():
-        was, now, place = old.get(name), new.get(name), f"rules.{name}"
-        if was is None or now is None:
-            if was != now:
-                told = "no longer in the card" if now is None else f"now said: {_words(now)}"
-                found.append(Difference(place, was, now, f"{place}: {told}"))
-            continue
-        lists = {"sources": "name", "terms": "rule"}
-        rest = [{k: v for k, v in t.items() if k not in lists} for t in (was, now)]
-        found += _keyed(place, place, keys, *rest)
-        for part, by in lists.items():
-            found += _listed(f"{place}.{part}", by, was.get(part, []), now.get(part, []))
+    tables = [name for name, value in (old | new).items() if isinstance(value, dict)]
+    for name in dict.fromkeys([*_TABLES, *tables]):
+        keys = _RATES | _TABLES.get(name, {})
+        found += _table(f"rules.{name}", keys, old.get(name), new.get(name))
     return found
 
 
-def _listed(
-    place: str, by: str, old: list[dict[str, Any]], new: list[dict[str, Any]]
+def _table(
+    place: str, keys: Mapping[str, _Key], old: dict[str, Any] | None, new: dict[str, Any] | None
 ) -> list[Difference]:
+    """What differs of a table of rules, of the tables and of the lists of tables in it."""
+    if old is None or new is None:
+        if old is new:
+            return []
+        told = "no longer in the card" if new is None else f"now said: {_words(new)}"
+        return [Difference(place, old, new, f"{place}: {told}")]
+    inner = [name for name in dict.fromkeys([*old, *new]) if _holds(old, new, name)]
+    one, other = ({k: v for k, v in t.items() if k not in inner} for t in (old, new))
+    found = _keyed(place, place, keys, one, other)
+    for name in inner:
+        was, now, spot = old.get(name), new.get(name), f"{place}.{name}"
+        if isinstance(was or now, dict):
+            found += _table(spot, _RATES, was, now)
+        else:
+            found += _listed(spot, was or [], now or [])
+    return found
+
+
+def _holds(old: dict[str, Any], new: dict[str, Any], name: str) -> bool:
+    """Whether a key holds a table or a list of tables, on both sides or on the only one."""
+    given = [side[name] for side in (old, new) if name in side]
+    return all(isinstance(value, dict) for value in given) or all(
+        isinstance(value, list) and all(isinstance(row, dict) for row in value) for value in given
+    )
+
+
+def _listed(place: str, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[Difference]:
     """What differs of two lists of tables: matched by name if names are unlike, else by place."""
-    sides = [[str(row.get(by)) for row in rows] for rows in (old, new)]
-    if any(len(set(names)) < len(names) for names in sides):
-        sides = [[str(number + 1) for number in range(len(rows))] for rows in (old, new)]
+    rows = [*old, *new]
+    by = next((key for key in ("name", "rule") if all(key in row for row in rows)), "")
+    sides = [[str(row.get(by)) for row in side] for side in (old, new)]
+    if not by or any(len(set(names)) < len(names) for names in sides):
+        sides, by = [[str(number + 1) for number in range(len(side))] for side in (old, new)], ""
     first, second = dict(zip(sides[0], old, strict=True)), dict(zip(sides[1], new, strict=True))
     found = []
     for name in dict.fromkeys([*first, *second]):
+        where, spot = f"{place}[{name}]", f"{place}, {name}"
         was, now = first.get(name), second.get(name)
-        if was == now:
-            continue
-        one, other = (
-            _words({key: part for key, part in (row or {}).items() if part != name})
-            for row in (was, now)
-        )
-        told = f"{one or 'nothing'} -> {other or 'nothing'}"
+        one, other = ({k: v for k, v in (row or {}).items() if k != by} for row in (was, now))
         if was is None or now is None:
-            told = "added" if was is None else "no longer there"
-            told += f": {one or other}" if one or other else ""
-        found.append(Difference(f"{place}[{name}]", was, now, f"{place}, {name}: {told}"))
+            told = ("added" if was is None else "no longer there", _words(one or other))
+            says = f"{spot}: {': '.join(part for part in told if part)}"
+            found.append(Difference(where, was, now, says))
+        else:
+            found += _keyed(spot, where, _ROWS, one, other)
     return found
 
 
@@ -863,7 +897,13 @@ def _instruments(
     return found
 
 
-_BY: Final = {"notional": "by value", "size": "by size", "size_slope": "a slope by size"}
+_BY: Final = {
+    "notional": "by value",
+    "size": "by size",
+    "size_slope": "a slope by size",
+    "value_slope": "a slope by value",
+    "size_root": "a root of the size",
+}
 
 
 def _tiers(
@@ -871,9 +911,10 @@ def _tiers(
 ) -> list[Difference]:
     was, now = old[1], new[1]
     if was["by"] != now["by"]:
-        told = f"tiers are now {_BY[now['by']]} (were: {_BY[was['by']]}): another table"
+        kinds = [_BY.get(tiers["by"], tiers["by"]) for tiers in (now, was)]
+        told = f"tiers are now {kinds[0]} (were: {kinds[1]}): another table"
         return [Difference(where, was, now, f"{symbol}: {told}")]
-    if was["by"] == "size_slope":
+    if "brackets" not in was:
         return _keyed(symbol, where, _SLOPE, was, now)
     found = []
     one, other = (tiers.get("deduction", "none") for tiers in (was, now))

@@ -155,14 +155,22 @@ def _given(a: argparse.Namespace, venue: Venue) -> tuple[dict[str, Any], dict[st
     return tables, marks, note
 
 
-def _most(instrument: Instrument, quantity: Decimal, value: Decimal) -> int:
+def _most(venue: Venue, instrument: Instrument, quantity: Decimal, value: Decimal) -> int:
     """The highest whole leverage that a card allows at a size."""
     rows = instrument.tiers
-    if rows[0]["by"] == "size_slope":
-        rate = rows[0]["initial_base"] + rows[0]["slope_per_lot"] * int(quantity / instrument.lot)
-    else:
+    if "initial" in rows[0]:
         size = value if rows[0]["by"] == "notional" else quantity
         rate = [row["initial"] for row in rows if row["floor"] <= size][-1]
+    else:  # rates that grow with the position: what the card requires of it, a fee included
+        price = demo.marks(venue)[instrument.symbol]
+        row = {"account": "a", "instrument": instrument.symbol, "entry": f"{price:f}"}
+        state = Portfolio.from_tables(
+            venue,
+            positions=[row | {"quantity": f"{quantity:f}"}],
+            entry_rounding="against_account",
+        )
+        found = state.check(_core.Prices(venue, mark={instrument.symbol: price}))
+        rate = int(found.initial[0]) * Fraction(instrument.quantum) / Fraction(value)
     return max(1, int(1 / rate))
 
 
@@ -185,7 +193,7 @@ def _standard(
     lots = max(1, int(Decimal(a.notional) / unit / instrument.lot))
     quantity = lots * instrument.lot
     value = quantity * unit / coin
-    leverage = min(a.leverage, _most(instrument, quantity, value))
+    leverage = min(a.leverage, _most(venue, instrument, quantity, value))
     amount = value / leverage // instrument.quantum * instrument.quantum
     signed = quantity if side == "long" else -quantity
     entry = price // instrument.price_tick * instrument.price_tick
