@@ -432,6 +432,12 @@ def test_sources_of_an_index_are_matched_by_name() -> None:
     ]
 
 
+def test_throttles_are_matched_by_place() -> None:
+    rows = [{"what": "orders", "by": "account", "most": n, "every": "1s"} for n in (10, 20)]
+    old, new = changed(("rules", "throttle"), rows[:1]), changed(("rules", "throttle"), rows[1:])
+    assert told(old, new) == ["rules.throttle, 1: most 10 -> 20"]
+
+
 def test_terms_that_share_a_name_are_matched_by_place() -> None:
     terms = [{"rule": "basis", "of": "mid", "samples": n, "every": "1s"} for n in (30, 60)]
     old = changed((*MARK, "terms"), [*terms, {"rule": "last"}])

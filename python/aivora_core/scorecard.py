@@ -689,12 +689,13 @@ _PLAIN: Final = _Key("")
 _FIRST: Final = ("rule", "name", "of", "samples", "every", "window", "interval", "step", "weight")
 
 
-def _words(value: Any) -> str:
-    """What stands in a card, in a line."""
+def _words(value: Any, keys: Mapping[str, _Key] | None = None) -> str:
+    """What stands in a card, in a line; numbers of a table as its keys have them."""
     if isinstance(value, dict):
         # A card may be written in any order of keys: those of a term and of a source come first.
-        keys = sorted(value, key=lambda key: (_FIRST.index(key) if key in _FIRST else 99, key))
-        return ", ".join(f"{key} {_shown(value[key], _RATES.get(key, _PLAIN))}" for key in keys)
+        known = _RATES if keys is None else keys
+        names = sorted(value, key=lambda key: (_FIRST.index(key) if key in _FIRST else 99, key))
+        return ", ".join(f"{key} {_shown(value[key], known.get(key, _PLAIN))}" for key in names)
     if isinstance(value, list):
         return "; ".join(_words(part) for part in value)
     return str(value)
@@ -738,10 +739,12 @@ def _keyed(
 
 
 def _rules(old: dict[str, Any], new: dict[str, Any]) -> list[Difference]:
-    def flat(rules: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in rules.items() if not isinstance(value, dict)}
-
-    found = _keyed("rules", "rules", _RULES, flat(old), flat(new))
+    inner = [name for name in dict.fromkeys([*old, *new]) if _holds(old, new, name)]
+    flat = ({k: v for k, v in side.items() if k not in inner} for side in (old, new))
+    found = _keyed("rules", "rules", _RULES, *flat)
+    for name in inner:
+        if isinstance(old.get(name, new.get(name)), list):
+            found += _listed(f"rules.{name}", old.get(name, []), new.get(name, []))
     tables = [name for name, value in (old | new).items() if isinstance(value, dict)]
     for name in dict.fromkeys([*_TABLES, *tables]):
         keys = _RATES | _TABLES.get(name, {})
@@ -756,7 +759,7 @@ def _table(
     if old is None or new is None:
         if old is new:
             return []
-        told = "no longer in the card" if new is None else f"now said: {_words(new)}"
+        told = "no longer in the card" if new is None else f"now said: {_words(new, keys)}"
         return [Difference(place, old, new, f"{place}: {told}")]
     inner = [name for name in dict.fromkeys([*old, *new]) if _holds(old, new, name)]
     one, other = ({k: v for k, v in t.items() if k not in inner} for t in (old, new))
