@@ -86,9 +86,7 @@ def keys(schema: Any) -> set[str]:
 
 
 @pytest.mark.parametrize(("path", "schema"), PLACES, ids=[".".join(map(str, p)) for p, _ in PLACES])
-def test_the_reader_allows_the_keys_of_the_schema(
-    path: tuple[str | int, ...], schema: Any
-) -> None:
+def test_the_reader_allows_the_keys_of_the_schema(path: tuple[str | int, ...], schema: Any) -> None:
     card = tree("reference")
     card["rules"] |= copy.deepcopy(FULL)
     card["definition"]["mark"]["reading"] = [{"says": "otherwise"}]

@@ -62,9 +62,7 @@ def test_an_index_is_bounded_by_its_live_sources_and_their_order_is_nothing(
     assert (found, states) == (shuffled, {name: others[name] for name in states})
     if found is not None:
         counted = {"live"} if on_outlier == "exclude" else {"live", "outlier"}
-        used = [
-            row[1] for name, row in zip(NAMES, rows, strict=False) if states[name] in counted
-        ]
+        used = [row[1] for name, row in zip(NAMES, rows, strict=False) if states[name] in counted]
         assert min(used) <= found <= max(used)
 
 

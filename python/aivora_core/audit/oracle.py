@@ -468,7 +468,14 @@ _CARD_KEYS = {
 }
 #: What a card of version 1 has beside: words, and rules of prices, none of which the check reads.
 _SAID_KEYS = {"definition": True}
-_PRICE_KEYS = {"index": False, "mark": False, "funding": False, "validity": False}
+# Rules that decide no requirement: of prices, and of the path. They are read where they are used.
+_PRICE_KEYS = dict.fromkeys(
+    (
+        *("index", "mark", "funding", "validity", "fees", "liquidation", "step", "adl", "band"),
+        *("throttle", "outflow", "open_interest", "rounding", "failure"),
+    ),
+    False,
+)
 _RULE_VALUES = {
     "trigger": ("strict", "non_strict"),
     "maintenance_basis": ("mark", "entry"),

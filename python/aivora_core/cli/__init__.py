@@ -127,6 +127,7 @@ def _venue_commands(
     sub: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
 ) -> None:
     """The commands about cards."""
+    from aivora_core.cli import formula as formulas
     from aivora_core.cli import venues
 
     actions = sub.add_parser("venues", help="what venues define, and what they leave unsaid")
@@ -143,6 +144,12 @@ def _venue_commands(
     show.add_argument("name", metavar="VENUE", help="built-in card or path of a TOML card")
     show.add_argument("figure", nargs="?", help="only this one")
     show.set_defaults(call=venues.show)
+
+    ask = kinds.add_parser("formula", parents=[shared], help="one figure, by the card's formula")
+    ask.add_argument("name", metavar="VENUE", help="built-in card or path of a TOML card")
+    ask.add_argument("formula", nargs="?", help="all of them, and what the card lacks, without it")
+    ask.add_argument("inputs", nargs="*", metavar="KEY=VALUE", help="its inputs, exact")
+    ask.set_defaults(call=formulas.formula)
 
     _score_options(
         kinds.add_parser(
@@ -312,7 +319,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         found = arguments.call(arguments)
     except AivoraError as error:
-        return _bad_input(error.to_dict(), str(error), as_json=arguments.json)
+        where = "" if error.file is None else f"{error.file}: "
+        return _bad_input(error.to_dict(), f"{where}{error}", as_json=arguments.json)
     except OSError as error:
         report = {"code": "no_such_file", "field": str(error.filename), "message": str(error)}
         return _bad_input(report, str(error), as_json=arguments.json)
