@@ -1414,6 +1414,8 @@ def _assess_leg(rules: Rules, instrument: Instrument, leg: Leg, mark: int) -> Le
         initial_value = abs(leg.cost) + added
         measure = Fraction(initial_value)
     _amount(initial_value, "initial_value")
+    if instrument.tiers.by in {"size_slope", "size_root"}:
+        _maintenance_terms(rules, instrument, 0, exposure)  # at all of the size, orders included
     initial_rate = _initial_rate(instrument, leg, measure, exposure)
     initial_exact = initial_value * initial_rate
     return LegAssessment(
