@@ -347,7 +347,13 @@ def test_the_answer_is_that_of_the_oracle(name: str) -> None:
         ("premium", {"index": "0", "impact_bid": "1"}, "out_of_range", "index", "above 0"),
         ("premium", {"index": "1/0"}, "out_of_range", "index", "not be 0"),
         ("premium", {"index": "one"}, "not_a_number", "index", "decimal"),
-        ("limit_order", {"instrument": "B", "price": 1, "closes": "long"}, "unknown_instrument", "instrument", "A"),
+        (
+            "limit_order",
+            {"instrument": "B", "price": 1, "closes": "long"},
+            "unknown_instrument",
+            "instrument",
+            "A",
+        ),
         (
             "quantity_to_cover",
             {"shortage": 1, "price": 1, "rate": "0.1", "buffer": 0, "liquidator_fee": "0.1"},
