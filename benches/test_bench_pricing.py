@@ -1,8 +1,9 @@
 """Prices: a path through index and mark against plain Python, funding against pandas.
 
-A path: 200,000 rows, six sources in turn (one of them far off now and then), best prices, trades,
-a funding rate; an index and a mark with each. The mark in floats must be within two ticks of ours,
-whose index, term and median are each rounded.
+A path: 200,000 rows, six sources in turn (one of them far off now and then), best and impact
+prices, trades, a funding rate; with each row the index, a mark, the premium and the class of the
+mark. The mark in floats must be within two ticks of ours, whose index, term and median are each
+rounded, the premium within what half a tick of the index makes, the classes the same.
 
 Funding: a premium a minute of 300 instruments for 30 days; eight-hour rates with rising weights,
 clamp and caps. pandas gets the premiums as a frame of floats, an instrument a column, and does what
@@ -78,7 +79,7 @@ def path() -> dict[str, Any]:
     """A walk of a price, seen by all."""
     rng = np.random.default_rng(SEED)
     price = 6_400_000 + rng.integers(-300, 301, ROWS).cumsum()
-    seen = rng.choice(np.array([0, 0, 0, 0, 2, 4, 4, 7], dtype=np.uint8), ROWS)
+    seen = rng.choice(np.array([0, 0, 0, 0, 2, 4, 5, 7], dtype=np.uint8), ROWS)
     first = np.where(seen == 0, np.arange(ROWS) % SOURCES, price - 50)
     far = rng.random(ROWS) < 0.01
     second = np.where(seen == 0, price + rng.integers(-400, 401, ROWS), price + 50)
@@ -101,21 +102,28 @@ def test_a_path_through_index_and_mark(
     columns = path()
     rows = list(zip(*(own.tolist() for own in columns.values()), strict=True))
 
+    limits = pricing.Limits(volatile=5, min_live=3, stale_ms=5_000)
+
     def ours() -> Any:
         sources = [pricing.Source(f"s{place}") for place in range(SOURCES)]
         index = pricing.Index(btc, sources, outlier="0.03", min_live=3)
         fair = pricing.Term("fair", interval_ms=28_800_000)
         basis = pricing.Term("basis", samples=30, every_ms=5_000)
         mark = pricing.Mark(btc, [fair, basis, pricing.Term("last")])
-        return mark.run(index, columns)
+        return mark.trace(index, columns, limits)
 
-    def plain() -> list[float]:
+    def plain() -> list[tuple[float, float, str]]:
         market = baselines.Float(SOURCES, 0.03, 30, 5_000)
         return [market.step(*row) for row in rows]
 
-    exact, floats = ours(), np.array(plain())
-    assert (exact > 0).sum() > 0.99 * len(exact)
-    assert np.abs(exact - floats).max() <= 2
+    exact, floats = ours(), plain()
+    marks, premiums = (np.array([row[at] for row in floats]) for at in (0, 1))
+    assert (exact["mark"] > 0).sum() > 0.99 * len(marks)
+    assert np.abs(exact["mark"] - marks).max() <= 2
+    known = exact["premium"] != np.iinfo(np.int64).min
+    assert known.sum() > 0.99 * len(marks)
+    assert np.abs(exact["premium"][known] / UNIT - premiums[known]).max() < 0.6 / 6_000_000
+    assert [pricing.CLASSES[at] for at in exact["validity"]] == [row[2] for row in floats]
     seconds = interleaved({"ours": ours, "plain Python": plain}, 5)
-    what = f"{ROWS:,} rows through an index of {SOURCES} sources and a mark of three terms"
+    what = f"{ROWS:,} rows: index of {SOURCES} sources, mark of three terms, premium, validity"
     record(what, "plain Python float", seconds["plain Python"] / seconds["ours"], at_least=50)

@@ -8,7 +8,6 @@ the last trade; the class of validity of what comes out.
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
 
 __all__ = ["Float"]
 
@@ -31,9 +30,11 @@ class Float:
         self.basis: deque[float] = deque(maxlen=samples)
         self.total = 0.0
         self.time: int | None = None
+        self.impact: tuple[float, float] | None = None
+        self.oldest = self.live = 0
 
-    def step(self, kind: int, first: int, second: int, time: int) -> float:
-        """Take one row, and give the mark."""
+    def step(self, kind: int, first: int, second: int, time: int) -> tuple[float, float, str]:
+        """Take one row, and give the mark, the premium and the class of the mark."""
         self.advance(time)
         if kind == 0:
             self.told[first] = (float(second), time)
@@ -42,16 +43,22 @@ class Float:
             self.last = float(first)
         elif kind == 4:
             self.bid, self.ask = float(first), float(second)
+        elif kind == 5:
+            self.impact = (float(first), float(second))
         elif kind == 6:
             self.rate, self.paid_at = first / 1e12, second
-        return self.mark(time)
+        mark = self.mark(time)
+        return mark, self.premium(), self.validity(mark, self.index, time - self.oldest)
 
     def blend(self, now: int) -> None:
         """Work out the index."""
-        live = sorted(own[0] for own in self.told if own and own[0] > 0 and now - own[1] <= 10_000)
+        fresh = [own for own in self.told if own and own[0] > 0 and now - own[1] <= 10_000]
+        live = sorted(own[0] for own in fresh)
+        self.oldest = min(own[1] for own in fresh)
         middle = median(live)
         most = self.outlier * middle
         near = [price for price in live if abs(price - middle) <= most]
+        self.live = len(near)
         if len(near) >= 3:
             self.index = median(near)
 
@@ -79,10 +86,19 @@ class Float:
             average = (self.bid + self.ask) / 2 - self.index
         return median(sorted((fair, self.index + average, self.last)))
 
-    def validity(self, price: float, average: float, age: int) -> Any:
+    def premium(self) -> float:
+        """Give how far the impact prices are beyond the index."""
+        if self.impact is None or not self.index:
+            return 0.0
+        bid, ask = self.impact
+        return (max(0.0, bid - self.index) - max(0.0, self.index - ask)) / self.index
+
+    def validity(self, price: float, average: float, age: int) -> str:
         """Give the class of a price."""
         if price <= 0:
             return "non_positive"
         if max(price, average) > 5 * min(price, average):
             return "too_volatile"
-        return "stale" if age > 10_000 else "valid"
+        if self.live < 3:
+            return "too_few_sources"
+        return "stale" if age > 5_000 else "valid"

@@ -625,6 +625,15 @@ class _Mark:
         self,
     ) -> list[tuple[str, str, int | None, int | None, int | None, int | None, int | None]]: ...
     def see(self, kind: str, first: int, second: int, time: int) -> None: ...
+    def trace(
+        self,
+        index: _Index,
+        limits: tuple[tuple[int, int] | None, str | None, int | None, int | None, int | None],
+        seen: npt.NDArray[np.uint8],
+        first: _Int64,
+        second: _Int64,
+        time: _Int64,
+    ) -> tuple[_Int64, _Int64, npt.NDArray[np.uint8]]: ...
     def update(self, now: int) -> int | None: ...
     def run(
         self,

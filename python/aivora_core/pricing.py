@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Number = int | str | Decimal
 
 __all__ = [
+    "CLASSES",
     "PERMITS",
     "SEEN",
     "Funding",
@@ -503,31 +504,86 @@ class Mark:
         ... })
         array([6400000, 6400100, 6400500])
         """
-        seen = np.asarray(columns["seen"])
-        if seen.dtype != np.uint8:
-            places = {name: place for place, name in enumerate(SEEN)}
-            unknown = next((str(name) for name in seen.tolist() if name not in places), None)
-            if unknown is not None:
-                limit = f"must be one of {', '.join(SEEN)}"
-                raise _core._error("bad_column", "seen", unknown, limit, None)
-            seen = np.array([places[name] for name in seen.tolist()], dtype=np.uint8)
-        elif seen.size and int(seen.max()) >= len(SEEN):
-            limit = f"must be below {len(SEEN)}"
-            raise _core._error("bad_column", "seen", str(seen.max()), limit, None)
-        numbers = []
-        for name in ("first", "second", "time"):
-            own = np.ascontiguousarray(columns[name])
-            if own.dtype != np.int64 or own.shape != seen.shape or own.ndim != 1:
-                limit = f"must be int64, {len(seen)} rows"
-                raise _core._error("bad_column", name, f"{own.dtype}, {own.shape}", limit, None)
-            numbers.append(own)
-        return self._native.run(index._native, np.ascontiguousarray(seen), *numbers)  # noqa: SLF001 - of this module
+        return self._native.run(index._native, *_path(columns))  # noqa: SLF001 - of this module
+
+    def trace(
+        self, index: Index, columns: Mapping[str, ArrayLike], limits: Limits
+    ) -> dict[str, NDArray[Any]]:
+        """Take a path, as `run` does, and give premiums and classes beside the marks.
+
+        A mark is classed by the sources as they were when the index was made last: how many
+        counted, and how old the oldest is by now; its average is the index.
+
+        Parameters
+        ----------
+        index : Index
+            Of which the mark is made.
+        columns : mapping
+            As of `run`.
+        limits : Limits
+            From where on a mark is not believed.
+
+        Returns
+        -------
+        dict of arrays
+            ``mark``: int64, in mark ticks, 0 where too little is known. ``premium``: int64, in
+            parts of 10^-12, the lowest int64 where no impact prices or no index are known.
+            ``validity``: uint8, places in `CLASSES`.
+
+        Raises
+        ------
+        AivoraError
+            Those of `run`; ``overflow`` for a premium past a hundred times the index.
+
+        Examples
+        --------
+        >>> import aivora_core as ac
+        >>> from aivora_core import pricing
+        >>> btc = ac.Venue.load("demo")["BTC"]
+        >>> index = pricing.Index(btc, [pricing.Source("a")])
+        >>> mark = pricing.Mark(btc, [pricing.Term("index")])
+        >>> path = {
+        ...     "seen": ["source", "impact", "clock"],
+        ...     "first": [0, 6_406_400, 0],
+        ...     "second": [6_400_000, 6_406_500, 0],
+        ...     "time": [0, 10, 9_000],
+        ... }
+        >>> found = mark.trace(index, path, pricing.Limits(stale_ms=5_000))
+        >>> found["premium"].tolist()[1:], [pricing.CLASSES[at] for at in found["validity"]]
+        ([1000000000, 1000000000], ['valid', 'valid', 'stale'])
+        """
+        native, row = index._native, limits._row()  # noqa: SLF001 - of this module
+        found = self._native.trace(native, row, *_path(columns))
+        return dict(zip(("mark", "premium", "validity"), found, strict=True))
 
     @property
     def parts(self) -> list[Decimal | None]:
         """What each term is at the last time; None where it is not known."""
         tick = self.instrument.mark_tick
         return [None if ticks is None else ticks * tick for ticks in self._native.terms()]
+
+
+def _path(columns: Mapping[str, ArrayLike]) -> tuple[NDArray[Any], ...]:
+    """Check the columns of a path: names as places, whole numbers, as long as each other."""
+    seen = np.asarray(columns["seen"])
+    if seen.dtype != np.uint8:
+        places = {name: place for place, name in enumerate(SEEN)}
+        unknown = next((str(name) for name in seen.tolist() if name not in places), None)
+        if unknown is not None:
+            limit = f"must be one of {', '.join(SEEN)}"
+            raise _core._error("bad_column", "seen", unknown, limit, None)
+        seen = np.array([places[name] for name in seen.tolist()], dtype=np.uint8)
+    elif seen.size and int(seen.max()) >= len(SEEN):
+        limit = f"must be below {len(SEEN)}"
+        raise _core._error("bad_column", "seen", str(seen.max()), limit, None)
+    numbers = []
+    for name in ("first", "second", "time"):
+        own = np.ascontiguousarray(columns[name])
+        if own.dtype != np.int64 or own.shape != seen.shape or own.ndim != 1:
+            limit = f"must be int64, {len(seen)} rows"
+            raise _core._error("bad_column", name, f"{own.dtype}, {own.shape}", limit, None)
+        numbers.append(own)
+    return np.ascontiguousarray(seen), *numbers
 
 
 @dataclass(frozen=True)
@@ -623,10 +679,14 @@ class Limits:
         tick = instrument.mark_tick
         given = (("price", price), ("average", average), ("confidence", confidence))
         ticks = [None if own is None else _core._whole(own, tick, name) for name, own in given]
+        return _core._validity((ticks[0] or 0, ticks[1], ticks[2], age_ms, live), self._row())
+
+    def _row(
+        self,
+    ) -> tuple[tuple[int, int] | None, str | None, int | None, int | None, int | None]:
         ratio = None if self.volatile is None else _ratio(self.volatile)
         uncertain = None if self.uncertain is None else str(self.uncertain)
-        limits = (ratio, uncertain, self.stale_for_margin_ms, self.min_live, self.stale_ms)
-        return _core._validity((ticks[0] or 0, ticks[1], ticks[2], age_ms, live), limits)
+        return ratio, uncertain, self.stale_for_margin_ms, self.min_live, self.stale_ms
 
 
 def _ratio(value: int | str | Fraction) -> tuple[int, int]:
@@ -640,6 +700,17 @@ def _ratio(value: int | str | Fraction) -> tuple[int, int]:
         raise _core._error("out_of_range", "volatile", str(value), limit, None)
     return found.numerator, found.denominator
 
+
+#: The classes of a price, the worst first.
+CLASSES: Final[tuple[str, ...]] = (
+    "non_positive",
+    "too_volatile",
+    "too_uncertain",
+    "stale_for_margin",
+    "too_few_sources",
+    "stale",
+    "valid",
+)
 
 #: The classes of a price that each action allows, unless a card says otherwise.
 PERMITS: Final[dict[str, frozenset[str]]] = {

@@ -451,7 +451,7 @@ def tree(venue: Venue) -> dict[str, Any]:
     >>> import aivora_core as ac
     >>> from aivora_core import scorecard
     >>> list(scorecard.tree(ac.Venue.load("deribit"))["instrument"])
-    ['BTC_USDC-PERPETUAL', 'SOL_USDC-PERPETUAL']
+    ['BTC_USDC-PERPETUAL', 'SOL_USDC-PERPETUAL', 'BTC-PERPETUAL']
     """
     text = venue.text
     read = json.loads if text.lstrip().startswith("{") else tomllib.loads

@@ -37,6 +37,7 @@ PYTHON = {
     "aivora_core.adapters.synchronise": "data",
     "aivora_core.audit": "numbers",  # what checks from outside imports nothing: it is below all
     "aivora_core.audit.deciding": "numbers",
+    "aivora_core.audit.formulas": "numbers",
     "aivora_core.audit.liquidating": "numbers",
     "aivora_core.audit.oracle": "numbers",
     "aivora_core.audit.pricing": "numbers",
@@ -48,6 +49,7 @@ PYTHON = {
     "aivora_core.cli.answer": "roof",
     "aivora_core.cli.commands": "roof",
     "aivora_core.cli.feed": "roof",
+    "aivora_core.cli.formula": "roof",
     "aivora_core.cli.journal": "roof",
     "aivora_core.cli.venues": "roof",
     "aivora_core.day": "roof",
@@ -56,6 +58,7 @@ PYTHON = {
     "aivora_core.engine": "engine",
     "aivora_core.errors": "numbers",
     "aivora_core.explain": "margin",
+    "aivora_core.formulas": "data",
     "aivora_core.frames": "data",
     "aivora_core.lag": "roof",
     "aivora_core.liquidation": "engine",

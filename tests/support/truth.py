@@ -38,7 +38,14 @@ VENUES = {
     "nautilus": ("nautilus_trader", "-"),
     "cross-margin-engine": ("cross-margin-engine", "-"),
 }
-HEADER: tuple[str, ...] = ("venue", "cards", "published", "hold as cases", "of them: payloads", "official examples")
+HEADER: tuple[str, ...] = (
+    "venue",
+    "cards",
+    "published",
+    "hold as cases",
+    "of them: payloads",
+    "official examples",
+)
 HEADER += ("the venue's own tests", "tests of others", "with a fitted parameter", "not entered")
 
 

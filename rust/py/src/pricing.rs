@@ -254,6 +254,43 @@ impl Mark {
         Ok(out.into_pyarray(py))
     }
 
+    /// The same, with the premium (the lowest number where there is none) and the place of the class after each row.
+    #[allow(clippy::too_many_arguments)] // the columns of a path
+    fn trace<'py>(
+        &self,
+        py: Python<'py>,
+        index: &Bound<'py, Index>,
+        limits: GivenLimits,
+        seen: &Bound<'py, PyArray1<u8>>,
+        first: &Bound<'py, PyArray1<i64>>,
+        second: &Bound<'py, PyArray1<i64>>,
+        time: &Bound<'py, PyArray1<i64>>,
+    ) -> PyResult<Trace<'py>> {
+        let limits = given_limits(limits)?;
+        let (seen, first) = (seen.readonly(), first.readonly());
+        let (second, time) = (second.readonly(), time.readonly());
+        let (kinds, first) = (seen.as_slice()?, first.as_slice()?);
+        let (second, time) = (second.as_slice()?, time.as_slice()?);
+        let rows = kinds.iter().zip(first).zip(second).zip(time);
+        let rows = rows.map(|(((kind, first), second), time)| (row(*kind, *first, *second), *time));
+        let room = kinds.len();
+        let mut marks = Vec::with_capacity(room);
+        let mut premiums = Vec::with_capacity(room);
+        let mut classes = Vec::with_capacity(room);
+        let index = index.get();
+        let done = py.detach(|| {
+            let out = |known: path::Known| {
+                marks.push(known.mark.unwrap_or(0));
+                premiums.push(known.premium.unwrap_or(i64::MIN));
+                classes.push(place_of(known.class));
+            };
+            index.with(|index| self.with(|mark| path::trace(index, mark, &limits, rows, out)))
+        });
+        done.map_err(|(place, error)| raise(error.at_row(place)))?;
+        let (marks, premiums) = (marks.into_pyarray(py), premiums.into_pyarray(py));
+        Ok((marks, premiums, classes.into_pyarray(py)))
+    }
+
     /// What each term is.
     fn terms(&self) -> Vec<Option<i64>> {
         self.with(|mark| mark.terms())
@@ -362,14 +399,26 @@ type GivenQuote = (i64, Option<i64>, Option<i64>, i64, Option<usize>);
 /// The largest ratio to the average, the widest confidence, the age for margin, the fewest sources, the age.
 type GivenLimits = (Option<(u32, u32)>, Option<String>, Option<i64>, Option<usize>, Option<i64>);
 
+/// Marks, premiums and the places of classes.
+type Trace<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<u8>>);
+
+/// The place of a class in [`Validity::ALL`].
+fn place_of(class: Validity) -> u8 {
+    let place = Validity::ALL.iter().position(|own| *own == class);
+    place.and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)
+}
+
+fn given_limits(limits: GivenLimits) -> PyResult<Limits> {
+    let (volatile, uncertain, stale_for_margin, min_live, stale) = limits;
+    let uncertain = uncertain.map(|rate| Rate::parse(&rate, "uncertain").map_err(raise));
+    Ok(Limits { volatile, uncertain: uncertain.transpose()?, stale_for_margin, min_live, stale })
+}
+
 /// The class of a price.
 #[pyfunction]
 pub(crate) fn _validity(quote: GivenQuote, limits: GivenLimits) -> PyResult<&'static str> {
     let (price, average, confidence, age, live) = quote;
-    let (volatile, uncertain, stale_for_margin, min_live, stale) = limits;
-    let uncertain = uncertain.map(|rate| Rate::parse(&rate, "uncertain").map_err(raise));
-    let uncertain = uncertain.transpose()?;
-    let limits = Limits { volatile, uncertain, stale_for_margin, min_live, stale };
+    let limits = given_limits(limits)?;
     Ok(limits.class(&Quote { price, average, confidence, age, live }).name())
 }
 

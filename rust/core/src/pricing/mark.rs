@@ -174,6 +174,23 @@ impl Mark {
         Ok(mark)
     }
 
+    /// The index that it has seen last.
+    #[must_use]
+    pub fn index(&self) -> Option<i64> {
+        self.index
+    }
+
+    /// The premium of the impact prices over the index as they were seen last, in parts of [`UNIT`]; none where one is not known.
+    ///
+    /// # Errors
+    /// Those of [`super::funding::premium`].
+    pub fn premium(&self) -> Result<Option<i64>> {
+        let (Some((bid, ask)), Some(index)) = (self.impact, self.index) else { return Ok(None) };
+        let ticks = |name: &str, ticks: i64| MarkTicks::new(ticks.into(), name);
+        let (bid, ask) = (ticks("bid", bid)?, ticks("ask", ask)?);
+        super::funding::premium(bid, ask, ticks("index", index)?).map(Some)
+    }
+
     /// What each term is at the last time, in mark ticks.
     #[must_use]
     pub fn terms(&self) -> Vec<Option<i64>> {
