@@ -449,9 +449,16 @@ _CARD_KEYS = {
     "rules": True,
     "instrument": True,
 }
-#: What a card of version 1 has beside: words, and rules of prices, none of which the check reads.
+#: What a card of version 1 has beside: words, and rules of prices and of the rest, none of which
+#: the check reads.
 _SAID_KEYS = {"definition": True}
-_PRICE_KEYS = {"index": False, "mark": False, "funding": False, "validity": False}
+_PRICE_KEYS = dict.fromkeys(
+    (
+        *("index", "mark", "funding", "validity", "fees", "liquidation", "step", "adl", "band"),
+        *("throttle", "outflow", "open_interest", "rounding", "failure"),
+    ),
+    False,
+)
 _RULE_VALUES = {
     "trigger": ("strict", "non_strict"),
     "maintenance_basis": ("mark", "entry"),
