@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 import aivora_core as ac
+import truth
 from aivora_core.cases import Case, CaseError, Expectation, find_cases, load_case, run_case
 
 if TYPE_CHECKING:
@@ -83,6 +84,12 @@ def test_the_index_names_every_file_and_vector() -> None:
     assert sum(not answer.startswith("- ") for _, answer in rows) + sum(
         name.startswith("spec.") for name in NAMES
     ) == len(FILES)
+
+
+def test_the_truth_page_counts_the_files() -> None:
+    text = truth.PAGE.read_text("utf-8")
+    assert truth.filled(text) == text, "python tests/support/truth.py"
+    assert all(case.kind for case in map(load_case, FILES) if not case.id.startswith("spec."))
 
 
 @engines

@@ -368,6 +368,32 @@ def test_size_slope() -> None:
     assert refusal(oracle.assess, card, large, {"A": 1}) == "limit_exceeded"
 
 
+def test_value_slope() -> None:
+    tiers = {"by": "value_slope", "maintenance_base": "0.01", "initial_base": "0.02",
+             "slope": "0.0000005"}  # fmt: skip
+    card = plain(tiers)
+    own = oracle.assess(card, pool(0, Leg("A", "net", 1000, 0, 0, 200)), {"A": 100})
+    assert own.maintenance == 6000  # 100000 x (0.01 + 0.05)
+    assert own.initial == 9600  # 120000 x (0.02 + 0.06)
+    large = pool(0, Leg("A", "net", 19_601, 0))
+    assert refusal(oracle.assess, card, large, {"A": 100}) == "limit_exceeded"
+    own = oracle.assess(
+        plain(tiers, initial_basis="entry"), pool(0, Leg("A", "net", 1000, 200_000)), {"A": 100}
+    )
+    assert (own.maintenance, own.initial) == (6000, 24_000)  # 200000 x (0.02 + 0.1)
+
+
+@pytest.mark.parametrize(
+    ("lots", "maintenance", "initial"), [(1, 500, 1000), (10**6, 900, 1300), (3000, 500, 1000)]
+)
+def test_size_root(lots: int, maintenance: int, initial: int) -> None:
+    # The root of 10^16 + 1 is 10^8: 10^8 x 50 / 10^7 = 500 parts of 10,000, a fifth of each less.
+    tiers = {"by": "size_root", "maintenance_base": "0.05", "initial_base": "0.1",
+             "factor": "0.00005"}  # fmt: skip
+    own = oracle.assess(plain(tiers), pool(0, Leg("A", "net", lots, 0)), {"A": 10_000})
+    assert (own.maintenance, own.initial) == (lots * maintenance, lots * initial)
+
+
 @pytest.mark.parametrize(
     ("trigger", "equity", "status", "liquidatable"),
     [

@@ -117,6 +117,17 @@ def test_tiers_of_each_kind() -> None:
     (tier,) = ac.Venue.from_tree(card)["BTC"].tiers
     assert (tier["maintenance_base"], tier["initial_base"]) == (Fraction(1, 100), Fraction(1, 50))
     assert tier["slope_per_lot"] == Fraction(5, 10**8)
+    instrument(card)["tiers"] |= {"by": "value_slope"}
+    (value,) = ac.Venue.from_tree(card)["BTC"].tiers
+    slope = value.pop("slope_per_quantum")
+    assert (slope, value.pop("by")) == (Fraction(5, 10**11), "value_slope")
+    assert (tier.pop("slope_per_lot"), tier.pop("by")) == (Fraction(5, 10**8), "size_slope")
+    assert value == tier
+    root = {"by": "size_root", "maintenance_base": "0.01", "initial_base": "0.02"}
+    instrument(card)["tiers"] = {**root, "factor": "0.00005"}
+    (tier,) = ac.Venue.from_tree(card)["BTC"].tiers
+    assert (tier["by"], tier["factor"]) == ("size_root", Fraction(1, 20_000))
+    assert (tier["maintenance_base"], tier["initial_base"]) == (Fraction(1, 100), Fraction(1, 50))
     card = tree()
     instrument(card)["tiers"] = {
         "by": "size",
@@ -292,6 +303,85 @@ def test_a_bad_card_is_named(
     assert error.field
     assert error.limit
     assert error.field in str(error)
+
+
+SLOPE = {"maintenance_base": "0.01", "initial_base": "0.02", "slope": "0.00005"}
+ROOT = {"maintenance_base": "0.01", "initial_base": "0.02", "factor": "0.00005"}
+
+
+@pytest.mark.parametrize(
+    ("by", "changes", "code"),
+    [
+        *(
+            (by, change, code)
+            for by in ("size_slope", "value_slope", "size_root")
+            for change, code in (
+                ({"maintenance_base": None}, "bad_card"),
+                ({"initial_base": None}, "bad_card"),
+                ({"maintenance_base": "0"}, "bad_tiers"),
+                ({"initial_base": "0.009"}, "bad_tiers"),
+                ({"maintenance_base": "0.9996", "initial_base": "1"}, "bad_tiers"),  # and the fee
+                ({"initial_base": "1.1"}, "out_of_range"),
+                ({"maintenance_base": "-0.01"}, "out_of_range"),
+                ({"maintenance_base": "x"}, "not_a_number"),
+                ({"maintenance_base": 0.01}, "float_given"),
+                ({"deduction": "none"}, "bad_card"),
+                ({"brackets": []}, "bad_card"),
+            )
+        ),
+        *(
+            (by, change, code)
+            for by in ("size_slope", "value_slope")
+            for change, code in (
+                ({"slope": None}, "bad_card"),
+                ({"slope": "1.5"}, "out_of_range"),
+                ({"slope": "-0.1"}, "out_of_range"),
+                ({"slope": "1/2000000001"}, "out_of_range"),
+                ({"factor": "0.1"}, "bad_card"),
+            )
+        ),
+        ("size_slope", {"slope": "1/999999937", "initial_base": "1/7"}, "bad_tiers"),
+        ("value_slope", {"maintenance_base": "1/999999937"}, "bad_tiers"),
+        ("value_slope", {"slope": "1/999999937", "initial_base": "1/999983"}, "bad_tiers"),
+        ("size_root", {"factor": None}, "bad_card"),
+        ("size_root", {"factor": "1.5"}, "out_of_range"),
+        ("size_root", {"factor": "-0.1"}, "out_of_range"),
+        ("size_root", {"factor": "0.0000001"}, "bad_tiers"),
+        ("size_root", {"slope": "0.1"}, "bad_card"),
+        ("size_root", {"maintenance_base": "0.00001"}, "bad_tiers"),
+        ("size_root", {"initial_base": "1/3"}, "bad_tiers"),
+    ],
+)
+def test_bad_tiers_without_brackets_are_named(
+    by: str, changes: dict[str, object], code: str
+) -> None:
+    card = tree()
+    rows = {"by": by, **(ROOT if by == "size_root" else SLOPE), **changes}
+    instrument(card)["tiers"] = {key: value for key, value in rows.items() if value is not None}
+    with pytest.raises(ac.AivoraError) as caught:
+        ac.Venue.from_tree(card)
+    error = caught.value
+    assert error.code == code, error
+    assert error.field
+    assert error.limit
+    assert error.field in str(error)
+
+
+def test_tiers_without_brackets_and_the_rest_of_the_card() -> None:
+    card = tree()
+    card["rules"]["maintenance_from"] = "half_initial"
+    for by, rows in (("size_slope", SLOPE), ("value_slope", SLOPE), ("size_root", ROOT)):
+        instrument(card)["tiers"] = {"by": by, **rows}
+        with pytest.raises(ac.CardError, match=by) as caught:
+            ac.Venue.from_tree(card)
+        assert caught.value.code == "bad_tiers"
+    card = tree()
+    instrument(card)["tiers"] = {"by": "size_root", **ROOT}
+    grids = {"lot": "0.0000000001", "mark_tick": "1", "price_tick": "1", "multiplier": "10000"}
+    instrument(card).update(grids)
+    with pytest.raises(ac.CardError, match="lot") as caught:
+        ac.Venue.from_tree(card)
+    assert caught.value.code == "bad_tiers"
 
 
 def toml(value: object) -> str:

@@ -65,13 +65,27 @@ brackets = [
 ]
 """
 LINEARS = ("A", "B", "C", "D")
+GROWING = {
+    "B": 'by = "value_slope"\nslope = "0.0001"',
+    "C": 'by = "size_root"\nfactor = "0.02"',
+    "D": 'by = "size_slope"\nslope = "0.01"',
+    "INV": 'by = "value_slope"\nslope = "0.01"',
+}
 
 
-def card(on: str = "mark", haircut: str = "0.05", rate: str = "0.02") -> str:
-    parts = [CARD.format(h=haircut, on=on)]
+def card(
+    on: str = "mark", haircut: str = "0.05", rate: str = "0.02", *, growing: bool = False
+) -> str:
     deductions = ("derived", "derived", "none", "derived")
-    parts += [LINEAR.format(s=s, d=d, m=rate) for s, d in zip(LINEARS, deductions, strict=True)]
-    return "".join(parts) + INVERSE
+    parts = [LINEAR.format(s=s, d=d, m=rate) for s, d in zip(LINEARS, deductions, strict=True)]
+    parts.append(INVERSE)
+    if growing:
+        bases = f'maintenance_base = "{rate}"\ninitial_base = "0.04"\n'
+        parts = [
+            part if tiers is None else f"{part.partition('by = ')[0]}{tiers}\n{bases}"
+            for part, tiers in zip(parts, map(GROWING.get, (*LINEARS, "INV")), strict=True)
+        ]
+    return "".join([CARD.format(h=haircut, on=on), *parts])
 
 
 def load(text: str) -> ac.Venue:
@@ -81,10 +95,12 @@ def load(text: str) -> ac.Venue:
 class World:
     """A watched portfolio, and the tables that describe it for the oracle."""
 
-    def __init__(self, seed: int, pools: int, *, multi: bool, leverage: int = 20) -> None:
+    def __init__(
+        self, seed: int, pools: int, *, multi: bool, leverage: int = 20, growing: bool = False
+    ) -> None:
         self.rng = random.Random(seed)  # noqa: S311 - no secret
         rng = self.rng
-        self.text = card()
+        self.text = card(growing=growing)
         self.venue = load(self.text)
         self.marks = {s: rng.randint(2_000, 900_000) for s in LINEARS} | {"INV": 6_400_000}
         self.coin = 6_400_000
@@ -193,9 +209,10 @@ def exact(amount: int, per_unit: int) -> str:
     return f"{sign}{size // per_unit}.{size % per_unit:0{digits}}"
 
 
+@pytest.mark.parametrize("growing", [False, True])
 @pytest.mark.parametrize("assets", [1, 2])
-def test_the_oracle_on_every_hit(assets: int) -> None:
-    world = World(assets, 60, multi=assets > 1)
+def test_the_oracle_on_every_hit(assets: int, *, growing: bool) -> None:
+    world = World(assets, 60, multi=assets > 1, growing=growing)
     hits = 0
     for number in range(1_000):
         changed = world.hold_to(world.step())

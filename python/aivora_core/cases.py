@@ -854,7 +854,6 @@ class _Core:
         found = self._books[of["instrument"]].max_quantity(_side(of), **bound)
         return {"max_quantity": _exact(found)}
 
-
     def formula(self, of: Mapping[str, str]) -> Answers:
         name, inputs = of["formula"], _inputs(of)
         if "account" not in of:

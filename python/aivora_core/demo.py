@@ -170,7 +170,8 @@ def tables(
     Parameters
     ----------
     venue : Venue
-        The venue; the first instruments are held more often.
+        The venue; the first instruments are held more often, and only those that settle in its
+        settlement asset: a made-up pool holds one asset.
     mark_ticks : mapping of str to int
         Marks in mark ticks for every instrument of the venue.
     accounts : int
@@ -192,7 +193,7 @@ def tables(
     >>> len(positions["account"]), collateral["account"]
     (3, ['acct-00000', 'acct-00001', 'acct-00002'])
     """
-    listed = venue.instruments
+    listed = [own for own in venue.instruments if own.settlement == venue.settlement]
     width = max(5, len(str(accounts - 1)))
     names = [f"acct-{i:0{width}}" for i in range(accounts)]
     account, picked, share = _holdings(seed, accounts, len(listed))
@@ -256,7 +257,8 @@ def _ticks(prices: Prices, symbol: str) -> int:
 
 def with_prices(venue: Venue, prices: Prices, accounts: int, seed: int) -> Demo:
     """A made-up portfolio at given prices; every instrument of the venue needs a mark."""
-    ticks = {i.symbol: _ticks(prices, i.symbol) for i in venue.instruments}
+    held = [own for own in venue.instruments if own.settlement == venue.settlement]
+    ticks = {i.symbol: _ticks(prices, i.symbol) for i in held}
     positions, collateral = tables(venue, ticks, accounts, seed)
     portfolio = Portfolio.from_tables(venue, positions=positions, collateral=collateral)
     return Demo(venue, portfolio, prices)

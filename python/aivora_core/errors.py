@@ -33,6 +33,8 @@ class AivoraError(Exception):
         What would have been accepted.
     row : int or None
         The row of a table (from 0) or the line of a file (from 1).
+    file : str or None
+        The card file that it is in.
     """
 
     code: str
@@ -40,6 +42,7 @@ class AivoraError(Exception):
     value: str
     limit: str
     row: int | None
+    file: str | None = None
 
     def __init__(
         self,
@@ -63,8 +66,10 @@ class AivoraError(Exception):
         return _again, (type(self), str(self), dict(self.__dict__))
 
     def to_dict(self) -> dict[str, str | int | None]:
-        """All that the error carries, for ``--json`` and logs."""
+        """All that the error carries, for ``--json`` and logs; ``file`` only where it is known."""
+        named = {} if self.file is None else {"file": self.file}
         return {
+            **named,
             "code": self.code,
             "field": self.field,
             "value": self.value,

@@ -36,6 +36,8 @@ class Formula:
         The inputs that it needs.
     may : tuple of str
         Those that it may have, or needs by what the card says.
+    parameters : tuple of str
+        Parameters of the card that may be given instead.
     """
 
     name: str
@@ -43,17 +45,18 @@ class Formula:
     says: str
     needs: tuple[str, ...]
     may: tuple[str, ...]
+    parameters: tuple[str, ...]
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """All inputs that it knows."""
-        return self.needs + self.may
+        return self.needs + self.may + self.parameters
 
 
 #: Every formula by name, in order of the floors.
 FORMULAS: Final[dict[str, Formula]] = {
-    name: Formula(name, floor, says, tuple(needs), tuple(may))
-    for name, floor, says, needs, may in _core._formulas()
+    name: Formula(name, floor, says, *map(tuple, inputs))
+    for name, floor, says, *inputs in _core._formulas()
 }
 
 
@@ -71,7 +74,7 @@ def unsaid(venue: Venue) -> dict[str, str]:
     found = {}
     symbol = venue.instruments[0].symbol
     for formula in FORMULAS.values():
-        inputs: dict[str, Any] = dict.fromkeys(formula.inputs, 1)
+        inputs: dict[str, Any] = dict.fromkeys(formula.needs + formula.may, 1)
         inputs |= {key: word for key, word in _WORDS.items() if key in inputs}
         if "instrument" in inputs:
             inputs["instrument"] = symbol

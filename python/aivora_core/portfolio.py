@@ -871,7 +871,7 @@ class Account:
         """Give what a formula of the card answers for a leg of this pool.
 
         Inputs of the formula that are not given are the pool's and the leg's: ``equity``,
-        ``maintenance``, ``shortage`` (what equity is below it), ``value`` and ``quantity`` (signed),
+        ``maintenance``, ``shortage`` (what equity is below it), ``value`` and ``quantity``, signed,
         ``leg_maintenance``, ``rate`` (of its bracket), ``price`` and ``mark``.
 
         Parameters
@@ -902,7 +902,8 @@ class Account:
         ...     "collateral": [{"account": "a", "amount": "149"}],
         ... }
         >>> account = ac.Portfolio.from_tables(dydx, **rows)["a"]
-        >>> float(account.formula("limit_price", "BTC-USD", ac.Prices(dydx, mark={"BTC-USD": 50000})))
+        >>> prices = ac.Prices(dydx, mark={"BTC-USD": 50000})
+        >>> float(account.formula("limit_price", "BTC-USD", prices))
         49999.0
         """
         found = self.explain(prices).to_dict()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import ceil
+from math import ceil, isqrt
 from typing import Any
 
 from aivora_core.audit import oracle
@@ -224,24 +224,38 @@ def make_floors(rng: random.Random, unit: int, top: int, count: int) -> list[int
     return sorted(found)
 
 
-def make_slope(rng: random.Random, lot: Fraction, lots_max: int) -> tuple[Row, Fraction]:
-    """Draw a ``size_slope`` whose rates stay below one up to ``lots_max`` lots."""
-    maintenance = Fraction(rng.randint(1, 200), 1000)
-    initial = maintenance + Fraction(rng.randint(0, 200), 1000)
-    room = Fraction(1, 4) / (lots_max * lot)
-    slope = Fraction(0)
-    for digits in range(3, 8):
-        most = min(10**digits, (room * 10**digits).__floor__())
-        if most >= 1:
-            slope = Fraction(rng.randint(1, most), 10**digits)
-            break
-    tiers = {
-        "by": "size_slope",
-        "maintenance_base": text(maintenance),
-        "initial_base": text(initial),
-        "slope": text(slope),
-    }
+def make_growing(
+    rng: random.Random, by: str, grids: tuple[Fraction, Fraction], size: tuple[int, int]
+) -> tuple[Row, Fraction]:
+    """Draw tiers without brackets; pools whose rates they take past one are dropped again."""
+    quantum, lot = grids
+    per_lot, lots_max = size
+    whole = 10_000 if by == "size_root" and rng.random() < 0.8 else 1000
+    maintenance = Fraction(rng.randint(1, 200), whole)
+    initial = maintenance + Fraction(rng.randint(0, 200), whole)
+    tiers = {"by": by, "maintenance_base": text(maintenance), "initial_base": text(initial)}
+    if by == "size_root":
+        root = isqrt(10 * int(lots_max * lot * 10**9) + 1)
+        most = min(10**6, rng.choice((5000, 10_000, 40_000)) * 10**7 // root)
+        tiers["factor"] = text(Fraction(rng.randint(most // 10, most), 10**6))
+    elif by == "size_slope":
+        tiers["slope"] = text(make_slope(rng, Fraction(1, 4) / (lots_max * lot), 7))
+    else:
+        # Entries at other prices and orders beside them: some times what the largest is worth.
+        largest = (20 if lots_max > 2**40 else 4) * lots_max * (per_lot + lot + 1) * quantum
+        most = Fraction(rng.choice((1, 1, 8)), 2)
+        places = 17 - len(str(quantum.denominator)) + 1
+        tiers["slope"] = text(make_slope(rng, most / largest, min(9, places)))
     return tiers, maintenance
+
+
+def make_slope(rng: random.Random, most: Fraction, digits_max: int) -> Fraction:
+    """Draw a slope up to ``most``, of few digits; 0 where it would need too many."""
+    for digits in range(3, digits_max + 1):
+        top = min(10**digits, int(most * 10**digits))
+        if top >= 1:
+            return Fraction(rng.randint(1, top), 10**digits)
+    return Fraction(0)
 
 
 def make_tiers(
@@ -250,11 +264,12 @@ def make_tiers(
     """Draw tiers; ``grids`` are quantum and lot, ``size`` quanta per lot and most lots."""
     quantum, lot = grids
     per_lot, lots_max = size
-    by = rng.choice(("notional", "notional", "notional", "size", "size_slope"))
-    if by == "size_slope" and rules["maintenance_from"] == "explicit":
-        tiers, maintenance = make_slope(rng, lot, lots_max)
+    growing = ("size_slope", "value_slope", "value_slope", "size_root")
+    by = rng.choice(("notional", "notional", "notional", "notional", "size", "size", *growing))
+    if by in growing and rules["maintenance_from"] == "explicit":
+        tiers, maintenance = make_growing(rng, by, grids, size)
         return tiers, (), (maintenance,)
-    if by == "size_slope":
+    if by in growing:
         by = "notional"
     count = rng.choice((1, 2, 3, 4, 6))
     if by == "notional":
@@ -434,7 +449,7 @@ def make_cost(rng: random.Random, scale: Scale, lots: int, basis: str) -> int:
     cost = value + value * rng.randint(-300, 300) // 1000
     if rng.random() < 0.5:
         cost += rng.randint(-3, 3)
-    if scale.lots_max > 2**40 and rng.random() < 0.1:
+    if scale.lots_max > 2**40 and scale.by != "value_slope" and rng.random() < 0.1:
         cost = rng.choice(EDGES) + rng.choice((-1, 0, 1))
     return max(1, cost) if (lots > 0) != scale.inverse else -max(1, cost)
 
@@ -698,6 +713,7 @@ def make_case(seed: int, pools: int, *, extreme: bool = False) -> Case:
     for at in range(pools):
         account = f"{rng.choice(ACCOUNTS)}{at // 2}"
         builder.add(account, f"{rng.choice(POOLS)}{at}" if at % 2 else "cross")
+    builder.drop()  # a rate past 1 is so whatever the balances
     builder.fund(extreme=extreme)
     builder.drop()
     for table in (case.positions, case.collateral, case.orders, case.pools):

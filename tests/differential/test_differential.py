@@ -372,6 +372,9 @@ def one_instrument(**changes: Any) -> Row:
 
 SLOPE = {"by": "size_slope", "maintenance_base": "0.1", "initial_base": "0.2", "slope": "0.001"}
 STEEP = {**SLOPE, "initial_base": "0.1"}  # with a fee of one half, maintenance is the first past 1
+VALUE = {**SLOPE, "by": "value_slope"}
+STEEP_VALUE = {**STEEP, "by": "value_slope"}
+ROOT = {"by": "size_root", "maintenance_base": "0.05", "initial_base": "0.05", "factor": "0.01"}
 FEE_HALF = {"taker_fee": "0.5"}
 
 
@@ -396,6 +399,20 @@ FEE_HALF = {"taker_fee": "0.5"}
             1,
             "limit_exceeded",
         ),
+        ({"tiers": VALUE}, {"quantity_lots": 100, "cost_quanta": 1}, 8, None),
+        ({"tiers": VALUE}, {"quantity_lots": 89, "cost_quanta": 1}, 9, "limit_exceeded"),
+        ({"tiers": VALUE}, {"quantity_lots": 10**18, "cost_quanta": 1}, 10**17, "limit_exceeded"),
+        ({"tiers": STEEP_VALUE, **FEE_HALF}, {"quantity_lots": 200, "cost_quanta": 1}, 2, None),
+        (
+            {"tiers": STEEP_VALUE, **FEE_HALF},
+            {"quantity_lots": 401, "cost_quanta": 1},
+            1,
+            "limit_exceeded",
+        ),
+        # A test of Drift has 10,001 of base, at 1.04; 1 is where isqrt(10 S + 1) is 9.6 x 10^6.
+        ({"tiers": ROOT}, {"quantity_lots": 9216, "cost_quanta": 1}, 1, None),
+        ({"tiers": ROOT}, {"quantity_lots": 10_001, "cost_quanta": 1}, 1, "limit_exceeded"),
+        ({"tiers": ROOT}, {"quantity_lots": 10**18, "cost_quanta": 1}, 1, "limit_exceeded"),
     ],
 )
 def test_both_refuse_for_the_same_reason(

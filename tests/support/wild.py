@@ -92,6 +92,19 @@ brackets = [
   { floor = "1", maintenance = "0.02", max_leverage = "20" },
 ]
 """
+#: The same without brackets: rates that grow with size, and with the value in coin.
+ROOT = """by = "size_root"
+maintenance_base = "0.005"
+initial_base = "0.01"
+factor = "0.02"
+"""
+VALUE = """by = "value_slope"
+maintenance_base = "0.005"
+initial_base = "0.02"
+slope = "0.01"
+"""
+HEAD, FIRST, SECOND = (part.partition("by = ")[0] for part in COINS.split("[[instrument]]"))
+GROWING = "[[instrument]]".join((HEAD, FIRST + ROOT, SECOND + VALUE))
 LISTED = """
 [[instrument]]
 symbol = "CCC"
@@ -121,7 +134,7 @@ pool = "backstop"
 below = "2/3"
 """
 OWN = {"default": None, "backstop": BACKSTOP} | dict(POLICIES)
-CARDS = {"linear": LINEAR, "coins": COINS}
+CARDS = {"linear": LINEAR, "coins": COINS, "growing": GROWING}
 CHECKS = ("mark", "block", "700ms")
 
 

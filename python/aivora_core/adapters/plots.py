@@ -105,25 +105,91 @@ def lag(found: Lag, path: str | os.PathLike[str]) -> None:
     """
     check(path)
     way = found.path
-    seconds = (way.time - way.time[way.start]) / 1_000
+    rows = slice(way.start, _end(found))
+    start_ms, at = int(way.time[way.start]), int(way.index[way.start])
+    seconds = [(ms - start_ms) / 1_000 for ms in way.time[rows].tolist()]
+    index = way.index[rows].tolist()
+    low_s = (int(way.time[way.low]) - start_ms) / 1_000
     with _figure(path, way.title) as figure:
-        top, bottom = figure.subplots(2, 1, sharex=True)
-        at = int(way.index[way.start])
-        for own in found.outcomes:
-            shown = [m / at * 100 if m else NOTHING for m in own.marks[way.start :].tolist()]
-            top.plot(seconds[way.start :], shown, linewidth=1, label=own.rule)
-            rows = sorted(own.first.values())
-            steps = [float(seconds[row]) for row in rows]
-            end = float(seconds[-1])
-            counts = [*range(1, len(steps) + 1), len(steps)]
-            bottom.step([*steps, end], counts, where="post", label=f"{own.rule}: {len(steps)}")
-        top.set_ylabel("mark, percent of the index at the start")
-        bottom.set_ylabel(f"liquidated, of {found.accounts}")
-        bottom.set_xlabel("seconds")
-        for axes in (top, bottom):
-            axes.axvline(float(seconds[way.low]), color="grey", linewidth=0.5)
-            axes.grid(visible=True, alpha=0.3)
-            axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=7)
+        axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 4))
+        for own, style in zip(found.outcomes, _styles(found), strict=True):
+            if not own.known:
+                continue
+            pairs = list(zip(own.marks[rows].tolist(), index, strict=True))
+            level = [mark / at * 100 if mark else NOTHING for mark, _ in pairs]
+            off = [
+                (mark - own_index) / own_index * 1e4 if mark else NOTHING
+                for mark, own_index in pairs
+            ]
+            hits = [(int(way.time[row]) - start_ms) / 1_000 for row in sorted(own.first.values())]
+            counts = range(len(hits) + 1)
+            axes[0].plot(seconds, level, **style)
+            axes[1].plot(seconds, off, **style)
+            label = f"{own.rule}: {len(hits):,}" + (
+                f", {own.bounced:,} after the bounce" if own.bounced else ""
+            )
+            axes[2].step(
+                [seconds[0], *hits, seconds[-1]],
+                [*counts, len(hits)],
+                where="post",
+                label=label,
+                **style,
+            )
+        axes[0].set_ylabel("mark, % of the first index")
+        axes[1].set_ylabel("mark off the index, bps")
+        axes[2].set_ylabel(f"liquidated, of {found.accounts:,}")
+        axes[2].set_xlabel("seconds; shaded: after the low of the index")
+        for each in axes:
+            each.axvline(low_s, color="black", linewidth=0.8, linestyle=":")
+            each.axvspan(low_s, seconds[-1], color="black", alpha=0.04, linewidth=0)
+            each.margins(x=0)
+            each.grid(visible=True, alpha=0.3)
+        axes[0].annotate(
+            "the index turns",
+            (low_s, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -4),
+            textcoords="offset points",
+            va="top",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8},
+        )
+        axes[2].yaxis.get_major_locator().set_params(integer=True)
+        figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+
+
+def _end(found: Lag) -> int:
+    """The row after which nothing is left to see: the book is back, nobody is liquidated."""
+    way = found.path
+    off = abs(way.last - way.index)
+    off[: way.start] = 0
+    far = (off * TAIL > off.max()).nonzero()[0]
+    hits = [row for own in found.outcomes for row in own.first.values()]
+    last = max([way.low, *hits, *far[-1:].tolist()])
+    return int(min(len(way), last + (last - way.start) // TAIL + 2))
+
+
+#: A distance of less than this part of the largest one is nothing to see.
+TAIL = 10
+
+
+def _styles(found: Lag) -> list[dict[str, Any]]:
+    """How each rule is drawn: the index black, averages by window from dark to light."""
+    import matplotlib as mpl
+
+    windows = [own.rule for own in found.outcomes if own.rule.startswith("mean of ")]
+    others = [own.rule for own in found.outcomes if " of " not in own.rule]
+    shades = mpl.colormaps["plasma"]
+    styles: list[dict[str, Any]] = []
+    for own in found.outcomes:
+        kind, _, window = own.rule.partition(" of ")
+        if own.rule == "index":
+            styles.append({"color": "black", "lw": 2, "zorder": 3})
+        elif f"mean of {window}" in windows:
+            shade = shades(0.9 * windows.index(f"mean of {window}") / max(1, len(windows) - 1))
+            styles.append({"color": shade, "lw": 1.3, "ls": "-" if kind == "mean" else ":"})
+        else:
+            styles.append({"color": f"C{others.index(own.rule) % 10}", "lw": 1, "ls": "--"})
+    return styles
 
 
 @contextmanager

@@ -228,7 +228,7 @@ class Liquidator(State):
         """As many lots as take a leg so many brackets down."""
         instrument = self.card.instruments[symbol]
         tiers, down, mark = instrument.tiers, self.policy.brackets, self.marks[symbol]
-        if tiers.by == "size_slope":
+        if not tiers.brackets:
             return size
 
         def measure(lots: int) -> int:

@@ -12,12 +12,12 @@ ticks, the price of an asset in its own ticks, an amount in quanta of its asset.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
-from math import ceil, floor, lcm
+from math import ceil, floor, isqrt, lcm
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ QUANTA_TICKS_PER_LOT_MAX = 10**18  # k of an inverse contract
 UNIT_VALUE_TERM_MAX = 10**18
 DENOMINATOR_MAX = 10**9
 DENOMINATOR_SLOPE_MAX = 10**12
+DENOMINATOR_VALUE_MAX = 10**18
 EXPONENT_MAX = 1000
 CHECK_EVERY_MAX = 86_400_000
 ASSETS_MAX = 256
@@ -323,8 +324,10 @@ class Bracket:
 class Tiers:
     """The tiers of an instrument.
 
-    ``by`` is ``notional``, ``size`` or ``size_slope``. The three slope numbers serve
-    ``size_slope`` only; ``slope_per_lot`` is the growth of both rates per lot.
+    ``by`` is ``notional`` or ``size``, with brackets, or ``size_slope``, ``value_slope`` or
+    ``size_root``, without. The bases serve the three without; ``slope_per_lot`` is the growth of
+    both rates per lot, ``slope_per_quantum`` that per quantum of value, ``factor`` that of
+    ``size_root``, in whole millionths, and ``nano_per_lot`` a lot in 10^-9 of quantity.
     """
 
     by: str
@@ -332,10 +335,24 @@ class Tiers:
     maintenance_base: Fraction = Fraction(0)
     initial_base: Fraction = Fraction(0)
     slope_per_lot: Fraction = Fraction(0)
+    slope_per_quantum: Fraction = Fraction(0)
+    factor: int = 0
+    nano_per_lot: int = 0
+
+    def grown(self, base: Fraction, value: Fraction | int, lots: int) -> Fraction:
+        """Let a base rate grow to a value in quanta (for a whole value: `ceil`) or a size."""
+        if self.by == "size_slope":
+            return base + self.slope_per_lot * lots
+        if self.by == "value_slope":
+            return base + self.slope_per_quantum * ceil(value)
+        whole = _whole(base * WHOLE_BPS, "base")
+        root = isqrt(10 * self.nano_per_lot * lots + 1)
+        whole = max(whole, whole - whole // 5 + root * self.factor // 10**7)
+        return Fraction(whole, WHOLE_BPS)
 
     def index(self, value: Fraction | int, lots: int) -> int | None:
         """Find the last bracket whose floor is at most ``value`` quanta (or ``lots``)."""
-        if self.by == "size_slope":
+        if self.by in _GROWING:
             return None
         measure = value if self.by == "notional" else lots
         held = [i for i, bracket in enumerate(self.brackets) if bracket.floor <= measure]
@@ -449,9 +466,9 @@ _CARD_KEYS = {
     "rules": True,
     "instrument": True,
 }
-#: What a card of version 1 has beside: words, and rules of prices and of the rest, none of which
-#: the check reads.
+#: What a card of version 1 has beside: words, and rules of prices, none of which the check reads.
 _SAID_KEYS = {"definition": True}
+# Rules that decide no requirement: of prices, and of the path. They are read where they are used.
 _PRICE_KEYS = dict.fromkeys(
     (
         *("index", "mark", "funding", "validity", "fees", "liquidation", "step", "adl", "band"),
@@ -498,7 +515,10 @@ _INSTRUMENT_KEYS = {
     "tiers": True,
 }
 _TIER_KEYS = {"by": True, "deduction": False, "brackets": True}
+#: Tiers without brackets.
+_GROWING = ("size_slope", "value_slope", "size_root")
 _SLOPE_KEYS = {"by": True, "maintenance_base": True, "initial_base": True, "slope": True}
+_ROOT_KEYS = {"by": True, "maintenance_base": True, "initial_base": True, "factor": True}
 _BRACKET_KEYS = {
     "floor": True,
     "cap": False,
@@ -765,10 +785,10 @@ def _read_tiers(
     """Read tiers; ``grids`` are the settlement asset's quantum and the lot."""
     quantum, lot = grids
     by = node.get("by") if isinstance(node, dict) else None
-    if by == "size_slope":
-        return _read_slope(node, rules, lot, fee)
+    if by in _GROWING:
+        return _read_growing(node, str(by), rules, grids, fee)
     row = _table(node, "tiers", _TIER_KEYS)
-    _one_of(by, "by", ("notional", "size", "size_slope"))
+    _one_of(by, "by", ("notional", "size", *_GROWING))
     deduction = _one_of(row.get("deduction", "none"), "deduction", ("none", "derived"))
     if deduction == "derived" and by != "notional":
         raise OracleError("bad_tiers", "deduction", deduction)
@@ -885,21 +905,38 @@ def _check_denominator(
         raise OracleError("limit_exceeded", "tiers", common, limit)
 
 
-def _read_slope(node: object, rules: Rules, lot: Fraction, fee: Fraction | None) -> Tiers:
-    row = _table(node, "tiers", _SLOPE_KEYS)
+def _read_growing(
+    node: object, by: str, rules: Rules, grids: tuple[Fraction, Fraction], fee: Fraction | None
+) -> Tiers:
+    """Read tiers without brackets; ``grids`` as for `_read_tiers`."""
+    quantum, lot = grids
+    row = _table(node, "tiers", _ROOT_KEYS if by == "size_root" else _SLOPE_KEYS)
     if rules.maintenance_from != "explicit":
         raise OracleError("bad_tiers", "maintenance_from", rules.maintenance_from, "explicit")
     maintenance = rate(row["maintenance_base"], "maintenance_base")
     initial = rate(row["initial_base"], "initial_base")
     _check_pair(maintenance, initial, fee)
-    per_lot = rate(row["slope"], "slope") * lot
-    _check_denominator([maintenance, per_lot], rules, fee, DENOMINATOR_SLOPE_MAX)
-    return Tiers(
-        by="size_slope",
-        maintenance_base=maintenance,
-        initial_base=initial,
-        slope_per_lot=per_lot,
-    )
+    tiers = Tiers(by=by, maintenance_base=maintenance, initial_base=initial)
+    if by == "size_root":
+        for base in (maintenance, initial):
+            _in_parts(base, WHOLE_BPS, "base")
+        _check_denominator([Fraction(1, WHOLE_BPS)], rules, fee, DENOMINATOR_MAX)
+        factor = _in_parts(rate(row["factor"], "factor"), 10**6, "factor")
+        return replace(tiers, factor=factor, nano_per_lot=_in_parts(lot, 10**9, "lot"))
+    slope = rate(row["slope"], "slope")
+    if by == "value_slope":
+        rates = [maintenance, initial, slope * quantum]
+        _check_denominator(rates, rules, fee, DENOMINATOR_VALUE_MAX)
+        return replace(tiers, slope_per_quantum=slope * quantum)
+    _check_denominator([maintenance, slope * lot], rules, fee, DENOMINATOR_SLOPE_MAX)
+    return replace(tiers, slope_per_lot=slope * lot)
+
+
+def _in_parts(value: Fraction, parts: int, field: str) -> int:
+    """Count the parts of one that a value of these tiers is made of, all of them whole."""
+    if (value * parts).denominator != 1:
+        raise OracleError("bad_tiers", field, value, Fraction(1, parts))
+    return (value * parts).numerator
 
 
 # --- margin.md: keys and tables ---------------------------------------------------------------
@@ -1251,7 +1288,7 @@ class LegAssessment:
     ``value``, ``pnl``, ``notional``, ``maintenance_value`` (``V_m``), ``initial_value``
     (``V_i``), ``fee`` (``F``), ``initial`` and ``maintenance`` are quanta, ``exposure`` (``W``)
     is lots; ``initial_exact`` and ``maintenance_exact`` are the quanta before rounding, without
-    ``F``. The bracket indices count from 0 and are None for ``size_slope``.
+    ``F``. The bracket indices count from 0 and are None where tiers have no brackets.
     """
 
     leg: Leg
@@ -1311,7 +1348,7 @@ def _initial_rate(instrument: Instrument, leg: Leg, value: Fraction | int, lots:
     tiers = instrument.tiers
     at = tiers.index(value, lots)
     if at is None:
-        own = tiers.initial_base + tiers.slope_per_lot * lots
+        own = tiers.grown(tiers.initial_base, value, lots)
         if own > 1:
             raise OracleError("limit_exceeded", "initial_rate", own, 1)
     else:
@@ -1330,7 +1367,7 @@ def _maintenance_terms(
     if at is not None:
         bracket = tiers.brackets[at]
         return at, bracket.maintenance, bracket.deduction
-    own = tiers.maintenance_base + tiers.slope_per_lot * lots
+    own = tiers.grown(tiers.maintenance_base, value, lots)
     with_fee = own
     if rules.closing_fee == "mark":
         with_fee += instrument.taker_fee or 0
@@ -1821,15 +1858,21 @@ class _Scene:
         return _is_liquidatable(self.rules, equity, maintenance)
 
     def within_bounds(self, mark: int) -> bool:
-        """Tell whether every amount at this mark is inside the bounds of floor 0."""
+        """Tell whether every amount at this mark is inside the bounds of floor 0.
+
+        So must be both rates that grow with the value: at most 1.
+        """
+        growing = self.instrument.tiers.by == "value_slope"
         try:
             at = self._point(mark)
             for leg, value in zip(self.legs, at.values, strict=True):
                 _amount(value - leg.cost, "pnl")
+                if growing:
+                    _assess_leg(self.rules, self.instrument, leg, mark)
             self.equity(sum(at.values))
             self.maintenance(sum(at.needs))
         except OracleError as error:
-            if error.code != "overflow":
+            if error.code != "overflow" and not growing:
                 raise
             return False
         return True
@@ -2023,21 +2066,17 @@ def _known(scene: _Scene, one: int, other: int) -> bool | None:
     None where that is not certain; never for a single tick. Two bounds on equity less
     maintenance are used. Each leg's value and requirement is monotone, so both sums lie between
     sums of what they are at the two ends. And the slack with nothing rounded is monotone, so it
-    lies between its values at the ends, and the rounded one at most `_Scene.rounding` away.
+    lies between its values at the ends, and the rounded one at most `_Scene.rounding` away; not
+    so where rates grow with the value, whose requirement is no line in the value.
     """
-    first, last = scene.point(one), scene.point(other)
-    values = [sorted(pair) for pair in zip(first.values, last.values, strict=True)]
-    needs = [sorted(pair) for pair in zip(first.needs, last.needs, strict=True)]
-    least_need = scene.maintenance(sum(pair[0] for pair in needs))
-    most_need = scene.maintenance(sum(pair[1] for pair in needs))
+    try:
+        least, most, least_need, most_need = _bounds(scene, one, other)
+    except OracleError as error:
+        if error.code != "overflow" or one == other:
+            raise
+        return None  # the bounds mix both ends: what they come to may be past what either does
     if most_need == 0:
         return False
-    least = Fraction(scene.equity(sum(pair[0] for pair in values)) - most_need)
-    most = Fraction(scene.equity(sum(pair[1] for pair in values)) - least_need)
-    if one != other:
-        ends = (scene.exact_slack(one), scene.exact_slack(other))
-        least = max(least, min(ends) - scene.rounding())
-        most = min(most, max(ends) + scene.rounding())
     strict = scene.rules.trigger == "strict"
     if least > 0 or (least == 0 and strict):
         return False
@@ -2046,6 +2085,22 @@ def _known(scene: _Scene, one: int, other: int) -> bool | None:
     if one == other:
         return scene.verdict(one)
     return None
+
+
+def _bounds(scene: _Scene, one: int, other: int) -> tuple[Fraction, Fraction, int, int]:
+    """Bound equity less maintenance, and maintenance, between two ticks: least and most of each."""
+    first, last = scene.point(one), scene.point(other)
+    values = [sorted(pair) for pair in zip(first.values, last.values, strict=True)]
+    needs = [sorted(pair) for pair in zip(first.needs, last.needs, strict=True)]
+    least_need = scene.maintenance(sum(pair[0] for pair in needs))
+    most_need = scene.maintenance(sum(pair[1] for pair in needs))
+    least = Fraction(scene.equity(sum(pair[0] for pair in values)) - most_need)
+    most = Fraction(scene.equity(sum(pair[1] for pair in values)) - least_need)
+    if one != other and scene.instrument.tiers.by != "value_slope":
+        ends = (scene.exact_slack(one), scene.exact_slack(other))
+        least = max(least, min(ends) - scene.rounding())
+        most = min(most, max(ends) + scene.rounding())
+    return least, most, least_need, most_need
 
 
 def _first_change(scene: _Scene, near: int, far: int, *, now: bool) -> int | None:

@@ -127,6 +127,7 @@ def _venue_commands(
     sub: argparse._SubParsersAction[argparse.ArgumentParser], shared: argparse.ArgumentParser
 ) -> None:
     """The commands about cards."""
+    from aivora_core.cli import formula as formulas
     from aivora_core.cli import venues
 
     actions = sub.add_parser("venues", help="what venues define, and what they leave unsaid")
@@ -144,14 +145,17 @@ def _venue_commands(
     show.add_argument("figure", nargs="?", help="only this one")
     show.set_defaults(call=venues.show)
 
-    score = kinds.add_parser(
-        "score", parents=[shared, tables], help="defined, unsaid, contradictory, and its price"
+    ask = kinds.add_parser("formula", parents=[shared], help="one figure, by the card's formula")
+    ask.add_argument("name", metavar="VENUE", help="built-in card or path of a TOML card")
+    ask.add_argument("formula", nargs="?", help="all of them, and what the card lacks, without it")
+    ask.add_argument("inputs", nargs="*", metavar="KEY=VALUE", help="its inputs, exact")
+    ask.set_defaults(call=formulas.formula)
+
+    _score_options(
+        kinds.add_parser(
+            "score", parents=[shared, tables], help="defined, unsaid, contradictory, and its price"
+        )
     )
-    score.add_argument("name", metavar="VENUE", help="built-in card or path of a TOML card")
-    score.add_argument("--side", choices=["long", "short"], default="long")
-    score.add_argument("--notional", type=int, default=venues.NOTIONAL, help="dollars (10000)")
-    score.add_argument("--leverage", type=int, default=venues.LEVERAGE, help="of it (10)")
-    score.set_defaults(call=venues.scored)
 
     diff = kinds.add_parser(
         "diff", parents=[shared, tables], help="two cards, in words and in effect"
@@ -160,25 +164,64 @@ def _venue_commands(
     diff.add_argument("new", metavar="NEW")
     diff.add_argument("--accounts", type=int, default=10_000, help="how many to make up")
     diff.add_argument("--seed", type=int, default=20251010)
+    diff.add_argument(
+        "--rows", type=int, default=10, help="how many of each kind to print (10); --json has all"
+    )
     diff.set_defaults(call=venues.diff)
 
-    lag = kinds.add_parser(
-        "lag", parents=[shared], help="who is liquidated under which mark rule, and when"
+    _lag_options(
+        kinds.add_parser(
+            "lag", parents=[shared], help="who is liquidated under which mark rule, and when"
+        )
     )
+
+
+def _score_options(score: argparse.ArgumentParser) -> None:
+    from aivora_core.cli import venues
+
+    score.add_argument(
+        "name", nargs="?", metavar="VENUE", help="built-in card or path of a TOML card"
+    )
+    score.add_argument("--all", action="store_true", help="a line for each built-in card")
+    score.add_argument("--side", choices=["long", "short"], help="of the position (long)")
+    score.add_argument("--notional", type=int, default=venues.NOTIONAL, help="dollars (10000)")
+    score.add_argument("--leverage", type=int, default=venues.LEVERAGE, help="of it (10)")
+    score.set_defaults(call=venues.scored)
+
+
+def _lag_options(lag: argparse.ArgumentParser) -> None:
+    from aivora_core.cli import venues
+
     lag.add_argument("--venue", default="reference", help="whose margin rules hold (reference)")
     lag.add_argument("--instrument", help="the first of the card without it")
     lag.add_argument(
-        "--rule", action="append", default=[], metavar="VENUE", help="whose mark rule; all without"
+        "--rule", action="append", default=[], metavar="VENUE", help="whose mark rule (repeatable)"
     )
-    lag.add_argument("--drop", default="10", metavar="PERCENT", help="how far the index falls")
-    lag.add_argument("--fall", type=int, default=60, metavar="SECONDS", help="in what time (60)")
-    lag.add_argument("--back", default="60", metavar="PERCENT", help="of the fall, taken back")
-    lag.add_argument("--bounce", type=int, default=60, metavar="SECONDS", help="in what time (60)")
     lag.add_argument(
-        "--overshoot", default="3", metavar="PERCENT", help="how much further the own book goes"
+        "--window",
+        action="append",
+        default=[],
+        metavar="TIME",
+        help="an average basis over it: 10s, 30min (repeatable); without it and --rule all",
+    )
+    lag.add_argument("--drop", default="10", metavar="PERCENT", help="how far the index falls (10)")
+    lag.add_argument("--fall", type=int, default=60, metavar="SECONDS", help="in what time (60)")
+    lag.add_argument("--back", default="40", metavar="PERCENT", help="of the fall, taken back (40)")
+    lag.add_argument(
+        "--bounce", type=int, default=300, metavar="SECONDS", help="in what time (300)"
+    )
+    lag.add_argument(
+        "--overshoot", default="6", metavar="PERCENT", help="how much further the own book goes (6)"
+    )
+    lag.add_argument(
+        "--close", type=int, default=240, metavar="SECONDS", help="until it is back at the index"
     )
     lag.add_argument("--feed", metavar="FILE", help="a recorded book, instead of a made-up path")
     lag.add_argument("--index-feed", metavar="FILE", help="another, in place of the index")
+    lag.add_argument(
+        "--scale", metavar="FILE", help="hourly candles (Parquet; extra: arrow), for scale only"
+    )
+    lag.add_argument("--scale-day", default="2025-10-10", metavar="DAY", help="2025-10-10")
     lag.add_argument("--accounts", type=int, default=2_000)
     lag.add_argument("--seed", type=int, default=20251010)
     lag.add_argument("--plot", metavar="FILE", help="draw it (.svg, .png, .pdf; extra: plot)")
@@ -276,7 +319,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         found = arguments.call(arguments)
     except AivoraError as error:
-        return _bad_input(error.to_dict(), str(error), as_json=arguments.json)
+        where = "" if error.file is None else f"{error.file}: "
+        return _bad_input(error.to_dict(), f"{where}{error}", as_json=arguments.json)
     except OSError as error:
         report = {"code": "no_such_file", "field": str(error.filename), "message": str(error)}
         return _bad_input(report, str(error), as_json=arguments.json)

@@ -450,7 +450,7 @@ impl World {
         if of["account"].is_string() {
             let own = FORMULAS.iter().find(|own| own.name == name).unwrap();
             inputs = self.inputs_of_leg(of)?;
-            inputs.retain(|key, _| own.needs.iter().chain(own.may).any(|known| known == key));
+            inputs.retain(|key, _| own.inputs().any(|known| known == key));
         }
         let of_leg = ["formula", "stage", "account", "pool", "leg"];
         for (key, text) in of.as_object().unwrap() {

@@ -65,6 +65,22 @@ by = "size_slope"
 maintenance_base = "0.01"
 initial_base = "0.02"
 slope = "0.005""#;
+const VALUE: &str = r#"[instrument.tiers]
+by = "value_slope"
+maintenance_base = "0.01"
+initial_base = "0.02"
+slope = "0.00002""#;
+/// From a value of 6,500 on the requirement grows faster than the value.
+const STEEP: &str = r#"[instrument.tiers]
+by = "value_slope"
+maintenance_base = "0.35"
+initial_base = "0.4"
+slope = "0.00005""#;
+const ROOT: &str = r#"[instrument.tiers]
+by = "size_root"
+maintenance_base = "0.0213"
+initial_base = "0.05"
+factor = "0.012345""#;
 
 const RULES: [&str; 5] = [
     "",
@@ -73,7 +89,7 @@ const RULES: [&str; 5] = [
     "maintenance_basis = \"entry\"\ninitial_basis = \"entry\"\nclosing_fee = \"bankruptcy\"",
     "maintenance_basis = \"entry\"\nclosing_fee = \"mark\"",
 ];
-const TIERS: [&str; 4] = [DERIVED, JUMP, SIZE, SLOPE];
+const TIERS: [&str; 7] = [DERIVED, JUMP, SIZE, SLOPE, VALUE, STEEP, ROOT];
 
 fn venue(rules: usize, tiers: usize) -> Arc<Venue> {
     Arc::new(Venue::from_toml(&card(RULES[rules], TIERS[tiers])).unwrap())
@@ -149,7 +165,7 @@ proptest! {
 
     #[test]
     fn lanes_equal_the_wide_path_on_any_number_of_threads(
-        rules in 0_usize..5, tiers in 0_usize..4, rows in rows(), cash in -500_i128..2_000,
+        rules in 0_usize..5, tiers in 0_usize..7, rows in rows(), cash in -500_i128..2_000,
         a in 1_i64..200, b in 1_i64..200,
     ) {
         let venue = venue(rules, tiers);
@@ -190,7 +206,7 @@ proptest! {
 
     #[test]
     fn flips_are_the_nearest_of_all_ticks(
-        rules in 0_usize..5, tiers in 0_usize..4, rows in rows(), cash in -300_i128..1_500,
+        rules in 0_usize..5, tiers in 0_usize..7, rows in rows(), cash in -300_i128..1_500,
         a in 1_i64..200, b in 1_i64..200,
     ) {
         const LAST: i64 = 400;
@@ -228,7 +244,7 @@ proptest! {
 
     #[test]
     fn closing_at_the_bankruptcy_price_loses_at_most_what_is_allotted(
-        rules in 0_usize..5, tiers in 0_usize..4, rows in rows(), cash in -300_i128..1_500,
+        rules in 0_usize..5, tiers in 0_usize..7, rows in rows(), cash in -300_i128..1_500,
         a in 1_i64..200, b in 1_i64..200,
     ) {
         let venue = venue(rules, tiers);

@@ -58,6 +58,8 @@ struct Scenario {
     gaps: i64,
     /// Requirements that jump at a bracket, not derived deductions.
     jumping: bool,
+    /// Rates that grow with size or value instead of brackets, on most instruments.
+    growing: bool,
     strict: bool,
     /// All positions are long.
     skewed: bool,
@@ -76,10 +78,21 @@ const CALM: Scenario = Scenario {
     cards: i64::MAX,
     gaps: i64::MAX,
     jumping: false,
+    growing: false,
     strict: true,
     skewed: false,
     check_on: "mark",
 };
+
+/// What grows on each instrument, and by how much.
+const GROWING: [Option<(&str, &str, &str)>; INSTRUMENTS] = [
+    None,
+    Some(("value_slope", "slope", "0.00005")),
+    Some(("size_root", "factor", "0.02")),
+    Some(("size_slope", "slope", "0.01")),
+    Some(("value_slope", "slope", "0.002")),
+    Some(("size_root", "factor", "0.001")),
+];
 
 fn venue(of: Scenario) -> Arc<Venue> {
     card(of, 1)
@@ -98,7 +111,7 @@ fn card(of: Scenario, times: i64) -> Arc<Venue> {
          {{ floor = \"2\", haircut = \"{times}/5\" }}]\n[rules]\nsettlement = \"USD\"\nvaluation = \"USD\"\ntrigger = \"{trigger}\"\n\
          check_on = \"{check_on}\"\n"
     );
-    for i in 0..INSTRUMENTS {
+    for (i, growing) in GROWING.iter().enumerate() {
         // Two are inverse, and settle in the coin.
         let inverse = i >= 4;
         let (kind, lot, more) = if inverse {
@@ -106,11 +119,24 @@ fn card(of: Scenario, times: i64) -> Arc<Venue> {
         } else {
             ("linear", "0.001", "")
         };
-        let floors = if inverse { ["0.5", "5", "50"] } else { ["5000", "50000", "500000"] };
         write!(
             card,
             "[[instrument]]\nsymbol = \"I{i}\"\nkind = \"{kind}\"\nprice_tick = \"0.01\"\nmark_tick = \"0.01\"\nlot = \"{lot}\"\n{more}\
-             [instrument.tiers]\nby = \"notional\"\ndeduction = \"{deduction}\"\nbrackets = [\n\
+             [instrument.tiers]\n",
+        )
+        .unwrap();
+        if let Some((by, key, rate)) = growing.filter(|_| of.growing) {
+            write!(
+                card,
+                "by = \"{by}\"\nmaintenance_base = \"{times}/200\"\ninitial_base = \"{times}/100\"\n{key} = \"{rate}\"\n"
+            )
+            .unwrap();
+            continue;
+        }
+        let floors = if inverse { ["0.5", "5", "50"] } else { ["5000", "50000", "500000"] };
+        write!(
+            card,
+            "by = \"notional\"\ndeduction = \"{deduction}\"\nbrackets = [\n\
              {{ floor = \"0\", maintenance = \"{}/200\", initial = \"{}/100\" }},\n\
              {{ floor = \"{}\", maintenance = \"{}/100\", initial = \"{}/50\" }},\n\
              {{ floor = \"{}\", maintenance = \"{}/40\", initial = \"{}/20\" }},\n\
@@ -414,6 +440,30 @@ fn hedged_pools() {
 fn hedged_pools_whose_requirements_jump() {
     let of = Scenario { hedged: true, leverage: 30, jumps: 50, jumping: true, ..CALM };
     assert!(run(of, 10, POOLS, TICKS).0 > 0);
+}
+
+#[test]
+fn rates_that_grow() {
+    let of = Scenario { growing: true, jumps: 50, gaps: 200, leverage: 25, ..CALM };
+    assert!(run(of, 16, POOLS / 2, TICKS).0 > 0);
+    let of = Scenario { steps: (40, 25), hedged: true, strict: false, ..of };
+    assert!(run(of, 17, POOLS / 5, TICKS).0 > 0);
+}
+
+#[test]
+fn rates_that_grow_with_fills_funding_and_cards_in_several_assets() {
+    let of = Scenario {
+        growing: true,
+        changes: 5,
+        funding: 40,
+        cards: 100,
+        jumps: 40,
+        leverage: 25,
+        ..CALM
+    };
+    assert!(run(of, 18, POOLS / 5, TICKS).0 > 0);
+    let of = Scenario { multi: true, hedged: true, gaps: 100, ..of };
+    assert!(run(of, 19, POOLS / 5, TICKS).0 > 0);
 }
 
 #[test]

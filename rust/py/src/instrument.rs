@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use aivora::data::{self, Contract, InstrumentId, TierBy, Tiers};
+use aivora::data::{self, Contract, InstrumentId, ROOT_FACTOR_DEN, ROOT_RATE_DEN, TierBy, Tiers};
 use aivora::numbers::{Decimal, Rate};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -124,7 +124,7 @@ impl Instrument {
 
     /// The margin schedule: a list of brackets with ``floor`` (``Decimal``; an amount or a quantity, by ``by``),
     /// ``maintenance``, ``initial`` and ``deduction`` (``Fraction``; the deduction in units of the
-    /// settlement asset), or one entry with bases and slope.
+    /// settlement asset), or one entry with the bases and the slope or factor that they grow by.
     #[getter]
     fn tiers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let instrument = self.inner()?;
@@ -147,13 +147,26 @@ impl Instrument {
                     list.append(row)?;
                 }
             }
-            Tiers::Slope { den, maintenance_num, initial_num, slope_num, .. } => {
+            Tiers::Slope { by, den, maintenance_num, initial_num, slope_num, .. } => {
                 let row = PyDict::new(py);
                 let over = |num: &i64| to_fraction(py, i128::from(*num), i128::from(*den));
-                row.set_item("by", "size_slope")?;
+                let (name, slope) = match by {
+                    TierBy::Notional => ("value_slope", "slope_per_quantum"),
+                    TierBy::Size => ("size_slope", "slope_per_lot"),
+                };
+                row.set_item("by", name)?;
                 row.set_item("maintenance_base", over(maintenance_num)?)?;
                 row.set_item("initial_base", over(initial_num)?)?;
-                row.set_item("slope_per_lot", over(slope_num)?)?;
+                row.set_item(slope, over(slope_num)?)?;
+                list.append(row)?;
+            }
+            Tiers::Root { maintenance, initial, factor, .. } => {
+                let row = PyDict::new(py);
+                let over = |num: &i64, den: i64| to_fraction(py, i128::from(*num), i128::from(den));
+                row.set_item("by", "size_root")?;
+                row.set_item("maintenance_base", over(maintenance, ROOT_RATE_DEN)?)?;
+                row.set_item("initial_base", over(initial, ROOT_RATE_DEN)?)?;
+                row.set_item("factor", over(factor, ROOT_FACTOR_DEN)?)?;
                 list.append(row)?;
             }
         }

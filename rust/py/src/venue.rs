@@ -145,7 +145,9 @@ impl Venue {
         })?;
         Self::from_toml(&text).inspect_err(|e| {
             Python::attach(|py| {
-                let _ = e.value(py).call_method1("add_note", (format!("in the card {name}"),));
+                let value = e.value(py);
+                let _ = value.setattr("file", &name);
+                let _ = value.call_method1("add_note", (format!("in the card {name}"),));
             });
         })
     }
@@ -447,14 +449,29 @@ impl Venue {
     }
 }
 
-/// A formula: name, floor, what it answers, the inputs that it needs, those that it may have.
-type FormulaRow = (&'static str, &'static str, &'static str, Vec<&'static str>, Vec<&'static str>);
+/// A formula: name, floor, what it answers, the inputs that it needs, those that it may have, and parameters of the card.
+type FormulaRow = (
+    &'static str,
+    &'static str,
+    &'static str,
+    Vec<&'static str>,
+    Vec<&'static str>,
+    Vec<&'static str>,
+);
 
 /// Every formula that a card may have parameters for.
 #[pyfunction]
 pub(crate) fn _formulas() -> Vec<FormulaRow> {
-    let row =
-        |own: &data::Formula| (own.name, own.floor, own.says, own.needs.to_vec(), own.may.to_vec());
+    let row = |own: &data::Formula| {
+        (
+            own.name,
+            own.floor,
+            own.says,
+            own.needs.to_vec(),
+            own.may.to_vec(),
+            own.parameters.to_vec(),
+        )
+    };
     FORMULAS.iter().map(row).collect()
 }
 

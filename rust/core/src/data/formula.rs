@@ -18,13 +18,24 @@ pub struct Formula {
     pub needs: &'static [&'static str],
     /// Those that it may have, or needs by what the card says.
     pub may: &'static [&'static str],
+    /// Parameters of the card that may be given instead.
+    pub parameters: &'static [&'static str],
+}
+
+impl Formula {
+    /// All that it knows.
+    pub fn inputs(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.needs.iter().chain(self.may).chain(self.parameters).copied()
+    }
 }
 
 /// Inputs that are words; all others are numbers.
 pub const WORDS: &[&str] = &["instrument", "closes", "liquidity", "window"];
 
 macro_rules! formulas {
-    ($($floor:literal { $($name:ident($($need:ident),*; $($may:ident),*) = $says:literal;)+ })+) => {
+    ($($floor:literal {
+        $($name:ident($($need:ident),*; $($may:ident),*; $($parameter:ident),*) = $says:literal;)+
+    })+) => {
         /// Every formula, in order of the floors.
         pub const FORMULAS: &[Formula] = &[$($(Formula {
             name: stringify!($name),
@@ -32,48 +43,49 @@ macro_rules! formulas {
             says: $says,
             needs: &[$(stringify!($need)),*],
             may: &[$(stringify!($may)),*],
+            parameters: &[$(stringify!($parameter)),*],
         }),+),+];
     };
 }
 
 formulas! {
     "pricing" {
-        fair_price(index, rate, left_ms;) = "the index moved by the funding rate for the time left";
-        fair_basis(index, rate, left_ms;) = "how far the fair price is from the index";
-        premium(index; impact_bid, impact_ask, mark) = "how far the market is beyond the index, as a part of it";
-        funding_rate(average; instrument) = "the rate that an average premium makes";
-        funding_cap(instrument; cap_factor, initial, maintenance) = "the largest rate either way, by the margin rates";
-        funding_rate_per_year(rate;) = "a payment's rate over 365 days";
-        funding_payment(instrument, quantity, price, rate; opened_ms, time_ms, elapsed_ms) = "what a position gets";
-        funding_index(instrument, price, rate, elapsed_ms;) = "how far the cumulative funding index moves";
-        funding_settlement(instrument, quantity, index, since;) = "what a position gets for a move of that index";
-        funding_per_unit(mark_average, index_average;) = "what a unit pays, of two averages";
-        funding_divergence(index_average;) = "how far apart the averages may count";
-        band_low(instrument; mark, index, premium) = "the lowest price of an order";
-        band_high(instrument; mark, index, premium) = "the highest price of an order";
+        fair_price(index, rate, left_ms;;) = "the index moved by the funding rate for the time left";
+        fair_basis(index, rate, left_ms;;) = "how far the fair price is from the index";
+        premium(index; impact_bid, impact_ask, mark;) = "how far the market is beyond the index, as a part of it";
+        funding_rate(average; instrument;) = "the rate that an average premium makes";
+        funding_cap(instrument;; cap_factor, initial, maintenance) = "the largest rate either way, by the margin rates";
+        funding_rate_per_year(rate;;) = "a payment's rate over 365 days";
+        funding_payment(instrument, quantity, price, rate; opened_ms, time_ms, elapsed_ms;) = "what a position gets";
+        funding_index(instrument, price, rate, elapsed_ms;;) = "how far the cumulative funding index moves";
+        funding_settlement(instrument, quantity, index, since;;) = "what a position gets for a move of that index";
+        funding_per_unit(mark_average, index_average;;) = "what a unit pays, of two averages";
+        funding_divergence(index_average;;) = "how far apart the averages may count";
+        band_low(instrument; mark, index, premium;) = "the lowest price of an order";
+        band_high(instrument; mark, index, premium;) = "the highest price of an order";
     }
     "margin" {
-        scaled_initial_rate(instrument, open_interest; initial, lower, upper) = "the initial rate at an open interest";
-        risk_order(equity, maintenance, other_equity, other_maintenance;) = "1 where riskier than the other, -1 where less";
-        may_become(equity, maintenance, next_equity, next_maintenance;) = "1 where a pool below its requirement may change so";
+        scaled_initial_rate(instrument, open_interest;; initial, lower, upper) = "the initial rate at an open interest";
+        risk_order(equity, maintenance, other_equity, other_maintenance;;) = "1 where riskier than the other, -1 where less";
+        may_become(equity, maintenance, next_equity, next_maintenance;;) = "1 where a pool below its requirement may change so";
     }
     "execution" {
-        limit_price(equity, maintenance, value, leg_maintenance, quantity; bankruptcy_adjustment, spread_to_maintenance) = "the limit of a liquidation order";
-        limit_order(instrument, price, closes;) = "a limit on the grid of orders";
-        bankruptcy_quote(instrument, equity, maintenance, value, leg_maintenance;) = "what closing a part must bring, or cost";
-        insurance_delta(instrument, value, bankruptcy_quote; insurance_fee_max) = "what the insurance fund gets of a fill, or pays";
-        step_value_least(value; least) = "the least that a step closes";
-        step_value_most(value; least, portion) = "the most that a step closes";
-        quantity_to_cover(shortage, price, rate; quote_price, insurance_fee, buffer, liquidator_fee) = "the quantity that covers a shortage";
-        insurance_fee_rate(shortage, quantity, price, rate; buffer, liquidator_fee, insurance_share, insurance_fee_max) = "the insurance fee that leaves the account solvent";
-        liquidator_fee_rate(slots; liquidator_fee, liquidator_fee_max, fee_ramp, fee_grace_slots) = "the liquidator's fee after so many slots without activity";
-        socialised_per_unit(loss, long, short;) = "what a unit of either side pays for a loss";
-        adl_drawdown(pnl, peak_pnl, peak_balance;) = "how much of its peak the insurance pool has lost, below 0";
-        adl_excess(pnl, peak_pnl, peak_balance; trigger) = "what is deleveraged of a drawdown";
-        adl_score(value; entry_value, bankruptcy_value, mark, entry, equity) = "who is deleveraged first: the highest";
-        fee_rate(liquidity; volume) = "the fee rate of a volume; a rebate below 0";
-        fee(instrument, value, liquidity; volume) = "the fee of a fill; a rebate below 0";
-        outflow_capacity(window, capacity, total, elapsed_ms;) = "what may leave after a while";
+        limit_price(equity, maintenance, value, leg_maintenance, quantity;; bankruptcy_adjustment, spread_to_maintenance) = "the limit of a liquidation order";
+        limit_order(instrument, price, closes;;) = "a limit on the grid of orders";
+        bankruptcy_quote(instrument, equity, maintenance, value, leg_maintenance;;) = "what closing a part must bring, or cost";
+        insurance_delta(instrument, value, bankruptcy_quote;; insurance_fee_max) = "what the insurance fund gets of a fill, or pays";
+        step_value_least(value;; least) = "the least that a step closes";
+        step_value_most(value;; least, portion) = "the most that a step closes";
+        quantity_to_cover(shortage, price, rate; quote_price, insurance_fee; buffer, liquidator_fee) = "the quantity that covers a shortage";
+        insurance_fee_rate(shortage, quantity, price, rate;; buffer, liquidator_fee, insurance_share, insurance_fee_max) = "the insurance fee that leaves the account solvent";
+        liquidator_fee_rate(slots;; liquidator_fee, liquidator_fee_max, fee_ramp, fee_grace_slots) = "the liquidator's fee after so many slots without activity";
+        socialised_per_unit(loss, long, short;;) = "what a unit of either side pays for a loss";
+        adl_drawdown(pnl, peak_pnl, peak_balance;;) = "how much of its peak the insurance pool has lost, below 0";
+        adl_excess(pnl, peak_pnl, peak_balance;; trigger) = "what is deleveraged of a drawdown";
+        adl_score(value; entry_value, bankruptcy_value, mark, entry, equity;) = "who is deleveraged first: the highest";
+        fee_rate(liquidity; volume;) = "the fee rate of a volume; a rebate below 0";
+        fee(instrument, value, liquidity; volume;) = "the fee of a fill; a rebate below 0";
+        outflow_capacity(window, capacity, total, elapsed_ms;;) = "what may leave after a while";
     }
 }
 
@@ -119,17 +131,16 @@ impl<'a> Given<'a> {
         let formula = Formula::find(name, "formula")?;
         let mut found: Vec<(&'static str, Input)> = Vec::new();
         for (key, text) in inputs {
-            let known = formula.needs.iter().chain(formula.may).find(|own| **own == key);
-            let Some(key) = known else {
-                let names = [formula.needs, formula.may].concat();
+            let Some(key) = formula.inputs().find(|own| *own == key) else {
+                let names: Vec<_> = formula.inputs().collect();
                 let near = near(key, &names);
                 let limit = format!("is no input of {name}{near}; it has {}", names.join(", "));
                 return Err(Error::new(ErrorKind::BadInput, key, text, limit));
             };
-            if found.iter().any(|(own, _)| own == key) {
-                return Err(Error::new(ErrorKind::DuplicateKey, *key, text, "is given twice"));
+            if found.iter().any(|(own, _)| *own == key) {
+                return Err(Error::new(ErrorKind::DuplicateKey, key, text, "is given twice"));
             }
-            let input = if WORDS.contains(key) {
+            let input = if WORDS.contains(&key) {
                 Input::Word(text.to_owned())
             } else {
                 Input::Number(Exact::parse(text, key)?)

@@ -32,4 +32,4 @@ pub use instrument::Instrument;
 pub use path_rules::PathRules;
 pub use policy::Policy;
 pub use price_rules::PriceRules;
-pub use tiers::{Bracket, TierBy, Tiers};
+pub use tiers::{Bracket, ROOT_FACTOR_DEN, ROOT_RATE_DEN, TierBy, Tiers};

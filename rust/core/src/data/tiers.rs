@@ -1,12 +1,19 @@
-//! The margin schedule of an instrument as the card writes it: brackets, or a slope in size.
+//! The margin schedule of an instrument as the card writes it: brackets, or rates that grow with size or value.
 
 use super::card::Rules;
 use super::tree::Node;
-use crate::numbers::limits::{BRACKETS_MAX, RATE_TERM_MAX, SLOPE_TERM_MAX};
+use crate::numbers::limits::{BRACKETS_MAX, RATE_TERM_MAX, SLOPE_TERM_MAX, VALUE_SLOPE_TERM_MAX};
 use crate::numbers::rate::{common_denominator, gcd, lcm};
 use crate::numbers::{Canonical, Decimal, Error, ErrorKind, Exact, Rate, Result};
 
-/// What chooses a bracket.
+/// Rates of [`Tiers::Root`] are whole parts of this many.
+pub const ROOT_RATE_DEN: i64 = 10_000;
+/// Its factor is a whole number of parts of this many.
+pub const ROOT_FACTOR_DEN: i64 = 1_000_000;
+/// Its size has so many decimals.
+const ROOT_SIZE_DIGITS: u32 = 9;
+
+/// What chooses a bracket, or what a rate grows with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TierBy {
     /// The value of the leg; floors are in quanta.
@@ -46,18 +53,35 @@ pub enum Tiers {
         /// Sorted by floor; the first floor is zero.
         brackets: Vec<Bracket>,
     },
-    /// A rate that grows with the size of the whole position.
+    /// A rate that grows with the size or the value of the whole position.
     Slope {
+        /// What it grows with.
+        by: TierBy,
         /// The common denominator of all four.
         den: i64,
         /// The fee in the requirement over `den`.
         fee_num: i64,
-        /// The maintenance rate at size zero over `den`.
+        /// The maintenance rate at zero over `den`.
         maintenance_num: i64,
-        /// The initial rate at size zero over `den`.
+        /// The initial rate at zero over `den`.
         initial_num: i64,
-        /// What each lot adds to both rates, over `den`.
+        /// What each lot, or each quantum of value, adds to both rates, over `den`.
         slope_num: i64,
+    },
+    /// A rate that grows with the square root of the size of the whole position.
+    Root {
+        /// The common denominator of the rates and the fee in the requirement.
+        den: i64,
+        /// The fee in the requirement over `den`.
+        fee_num: i64,
+        /// The maintenance rate of small positions, in parts of [`ROOT_RATE_DEN`].
+        maintenance: i64,
+        /// Their initial rate, in the same parts.
+        initial: i64,
+        /// What the root is multiplied by, in parts of [`ROOT_FACTOR_DEN`].
+        factor: i64,
+        /// One lot in 10^-9 of quantity.
+        lot: i128,
     },
 }
 
@@ -92,11 +116,13 @@ fn narrow(value: i128) -> Result<i64> {
 impl Tiers {
     pub(super) fn read(node: &Node<'_>, context: &TierContext<'_>) -> Result<Self> {
         match node.get("by")?.text()? {
-            "size_slope" => Self::read_slope(node, context),
+            "size_slope" => Self::read_slope(node, context, TierBy::Size),
+            "value_slope" => Self::read_slope(node, context, TierBy::Notional),
+            "size_root" => Self::read_root(node, context),
             "notional" => Self::read_brackets(node, context, TierBy::Notional),
             "size" => Self::read_brackets(node, context, TierBy::Size),
             other => {
-                let limit = "must be one of notional, size, size_slope";
+                let limit = "must be one of notional, size, size_slope, value_slope, size_root";
                 Err(Error::new(ErrorKind::BadCard, format!("{}.by", node.path()), other, limit))
             }
         }
@@ -148,39 +174,71 @@ impl Tiers {
         })
     }
 
-    fn read_slope(node: &Node<'_>, context: &TierContext<'_>) -> Result<Self> {
+    fn read_slope(node: &Node<'_>, context: &TierContext<'_>, by: TierBy) -> Result<Self> {
         node.allow(&["by", "maintenance_base", "initial_base", "slope"])?;
-        if context.rules.half_initial {
-            return Err(bad_tiers(node.path(), "size_slope", "needs maintenance_from = explicit"));
-        }
-        let maintenance = node.get("maintenance_base")?.rate()?;
-        let initial = node.get("initial_base")?.rate()?;
+        let (maintenance, initial) = read_bases(node, context)?;
         let slope = node.get("slope")?.rate()?;
-        check_rates(maintenance, initial, node.path())?;
-        check_sum(maintenance, context.taker_fee, node.path())?;
-        // slope per unit × lot = slope per lot, as an exact fraction of 128-bit terms.
-        let lot_den = crate::numbers::decimal::pow10(context.lot.scale());
-        let slope_den = lot_den.and_then(|d| d.checked_mul(i128::from(slope.den())));
-        let slope_num = context.lot.mantissa().checked_mul(i128::from(slope.num()));
+        let (unit, max, each) = match by {
+            TierBy::Notional => (context.quantum, VALUE_SLOPE_TERM_MAX, "quantum"),
+            TierBy::Size => (context.lot, SLOPE_TERM_MAX, "lot"),
+        };
+        // slope per 1.0 × unit = slope per lot or quantum, as an exact fraction of 128-bit terms.
+        let unit_den = crate::numbers::decimal::pow10(unit.scale());
+        let slope_den = unit_den.and_then(|d| d.checked_mul(i128::from(slope.den())));
+        let slope_num = unit.mantissa().checked_mul(i128::from(slope.num()));
         let (Some(num), Some(den)) = (slope_num, slope_den) else {
             return Err(Error::overflow("slope", slope));
         };
         let divisor = gcd(num, den).max(1);
         let (num, slope_den) = (num / divisor, den / divisor);
         let fee = context.fee_in_requirement();
-        let base = common(&[maintenance, initial, fee], SLOPE_TERM_MAX, node.path())?;
-        let den = lcm(i128::from(base), slope_den).filter(|d| *d <= i128::from(SLOPE_TERM_MAX));
+        let base = common(&[maintenance, initial, fee], max, node.path())?;
+        let den = lcm(i128::from(base), slope_den).filter(|d| *d <= i128::from(max));
         let den = den.ok_or_else(|| {
-            let limit = format!("the common denominator per lot must be at most {SLOPE_TERM_MAX}");
+            let limit = format!("the common denominator per {each} must be at most {max}");
             bad_tiers(node.path(), slope, limit)
         })?;
         Ok(Self::Slope {
+            by,
             den: narrow(den)?,
             fee_num: narrow(over(fee, den))?,
             maintenance_num: narrow(over(maintenance, den))?,
             initial_num: narrow(over(initial, den))?,
             slope_num: narrow(num.checked_mul(den / slope_den).unwrap_or(i128::MAX))?,
         })
+    }
+
+    fn read_root(node: &Node<'_>, context: &TierContext<'_>) -> Result<Self> {
+        node.allow(&["by", "maintenance_base", "initial_base", "factor"])?;
+        let (maintenance, initial) = read_bases(node, context)?;
+        let factor = node.get("factor")?;
+        let part = Rate::new(1, i128::from(ROOT_RATE_DEN), node.path())?;
+        let fee = context.fee_in_requirement();
+        let den = i128::from(common(&[part, fee], RATE_TERM_MAX, node.path())?);
+        let whole = |rate, parts, path: &str| {
+            in_parts(rate, parts).ok_or_else(|| {
+                bad_tiers(path, rate, format!("must be a whole number of parts of {parts}"))
+            })
+        };
+        let lot = context.lot.ratio(Decimal::new(1, ROOT_SIZE_DIGITS)).map(reduced);
+        let Some((lot, 1)) = lot else {
+            let limit = format!("the lot must be whole in parts of 10^{ROOT_SIZE_DIGITS}");
+            return Err(bad_tiers(node.path(), context.lot, limit));
+        };
+        Ok(Self::Root {
+            den: narrow(den)?,
+            fee_num: narrow(over(fee, den))?,
+            maintenance: whole(maintenance, ROOT_RATE_DEN, node.path())?,
+            initial: whole(initial, ROOT_RATE_DEN, node.path())?,
+            factor: whole(factor.rate()?, ROOT_FACTOR_DEN, factor.path())?,
+            lot,
+        })
+    }
+
+    /// Whether a rate grows with the size of the position, and so can pass 1 whatever the price.
+    #[must_use]
+    pub(crate) const fn grow_with_size(&self) -> bool {
+        matches!(self, Self::Slope { by: TierBy::Size, .. } | Self::Root { .. })
     }
 
     pub(super) fn encode(&self, c: &mut Canonical) {
@@ -193,14 +251,19 @@ impl Tiers {
                     c.text(&b.initial.to_string()).int(b.maintenance_num).int(b.deduction_num);
                 }
             }
-            Self::Slope { den, fee_num, maintenance_num, initial_num, slope_num } => {
-                c.text("size_slope").int(*den).int(*fee_num);
+            Self::Slope { by, den, fee_num, maintenance_num, initial_num, slope_num } => {
+                c.text(if *by == TierBy::Size { "size_slope" } else { "value_slope" });
+                c.int(*den).int(*fee_num);
                 c.int(*maintenance_num).int(*initial_num).int(*slope_num);
+            }
+            Self::Root { den, fee_num, maintenance, initial, factor, lot } => {
+                c.text("size_root").int(*den).int(*fee_num);
+                c.int(*maintenance).int(*initial).int(*factor).int(*lot);
             }
         }
     }
 
-    /// The maintenance and the initial rate of the first bracket, or at size zero.
+    /// The maintenance and the initial rate of the first bracket, or at size or value zero.
     #[must_use]
     pub fn first_rates(&self) -> Option<(Exact, Exact)> {
         match self {
@@ -213,6 +276,10 @@ impl Tiers {
                     |num: &i64| Exact::from(i128::from(*num)).over(&i128::from(*den).into(), "den");
                 Some((of(maintenance_num).ok()?, of(initial_num).ok()?))
             }
+            Self::Root { maintenance, initial, .. } => {
+                let of = |part: i64| Rate::new(part.into(), ROOT_RATE_DEN.into(), "base").ok();
+                Some((of(*maintenance)?.into(), of(*initial)?.into()))
+            }
         }
     }
 
@@ -220,7 +287,7 @@ impl Tiers {
     #[must_use]
     pub fn den(&self) -> i64 {
         match self {
-            Self::Brackets { den, .. } | Self::Slope { den, .. } => *den,
+            Self::Brackets { den, .. } | Self::Slope { den, .. } | Self::Root { den, .. } => *den,
         }
     }
 }
@@ -232,6 +299,25 @@ impl TierContext<'_> {
             _ => Rate::ZERO,
         }
     }
+}
+
+/// The maintenance and the initial base of rates that grow.
+fn read_bases(node: &Node<'_>, context: &TierContext<'_>) -> Result<(Rate, Rate)> {
+    if context.rules.half_initial {
+        let by = node.get("by")?.text()?;
+        return Err(bad_tiers(node.path(), by, "needs maintenance_from = explicit"));
+    }
+    let maintenance = node.get("maintenance_base")?.rate()?;
+    let initial = node.get("initial_base")?.rate()?;
+    check_rates(maintenance, initial, node.path())?;
+    check_sum(maintenance, context.taker_fee, node.path())?;
+    Ok((maintenance, initial))
+}
+
+/// How many parts of `parts` a rate is; none where they are not whole.
+fn in_parts(rate: Rate, parts: i64) -> Option<i64> {
+    // At most 10^9 × 10^6, as the rate is at most 1.
+    (parts % rate.den() == 0).then(|| rate.num() * (parts / rate.den()))
 }
 
 fn read_bracket(row: &Node<'_>, context: &TierContext<'_>, unit: Decimal) -> Result<Bracket> {

@@ -190,6 +190,17 @@ mod tests {
         assert_eq!(deleverage(AdlRanking::Size, 70, &mut all).unwrap(), [(3, 60), (2, 10)]);
     }
 
+    /// `BitMEX`, testnet.bitmex.com/app/autoDeleveragingExamples: a short of 20 is closed against six longs by their ranks.
+    #[test]
+    fn the_queue_of_bitmex() {
+        let ranks = [(1, 10, 3), (2, 10, 6), (3, 20, 1), (4, 30, 4), (5, 20, 5), (6, 10, 2)];
+        // The page gives ranks only: profits that make them, all else alike.
+        let mut queue: Vec<_> =
+            ranks.map(|(account, lots, rank)| party(account, lots, rank, 1_000, 100)).to_vec();
+        let closed = deleverage(AdlRanking::ProfitLeverage, 20, &mut queue).unwrap();
+        assert_eq!(closed, [(2, 10), (5, 10)]);
+    }
+
     proptest! {
         #[test]
         fn the_order_is_that_of_the_fractions_and_no_more_is_closed_than_asked(

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::data::{AssetId, Instrument, InstrumentId, Tiers, Venue};
+use crate::data::{AssetId, Instrument, InstrumentId, Venue};
 use crate::numbers::limits::{LEGS_MAX, LOTS_MAX, QUANTA_MAX, ROWS_MAX};
 use crate::numbers::{Error, ErrorKind, Lots, Quanta, Rate, Result};
 use crate::pricing::Prices;
@@ -16,7 +16,7 @@ use super::holdings::{Head, Holdings};
 use super::leg::{Leg, LegSide, PoolKind};
 use super::names::Names;
 use super::portfolio::{Balance, PoolId, Portfolio};
-use super::requirement::terms;
+use super::requirement::{RateOf, terms};
 use super::update::{Position, same_grids_of};
 
 /// One pool: what it is, and what it holds.
@@ -332,8 +332,8 @@ impl Ledger {
         if leg.bids.max(leg.asks) > LOTS_MAX || leg.exposure() > i128::from(LOTS_MAX) {
             return Err(Error::overflow("exposure", instrument.symbol()));
         }
-        if matches!(instrument.tiers(), Tiers::Slope { .. }) {
-            terms(instrument, 0, leg.exposure())?;
+        if instrument.tiers().grow_with_size() {
+            terms(instrument, RateOf::Initial, 0, leg.exposure())?;
         }
         let pool = pools.get(id.0).ok_or_else(lost)?;
         let multi = pool.head.multi;
@@ -381,10 +381,10 @@ impl Ledger {
         let bids = old.bids.checked_add(bids).ok_or_else(overflow)?;
         let asks = old.asks.checked_add(asks).ok_or_else(overflow)?;
         let leg = Leg { bids, asks, ..old };
-        let joined = !matches!(self.venue.instrument(instrument)?.tiers(), Tiers::Slope { .. });
+        let grows = self.venue.instrument(instrument)?.tiers().grow_with_size();
         let most = leg.exposure_in_64().map(|exposure| exposure.max(bids).max(asks));
         let fits = most.is_some_and(|most| most <= LOTS_MAX);
-        if let Some(at) = found.filter(|_| joined && fits && !leg.is_empty()) {
+        if let Some(at) = found.filter(|_| !grows && fits && !leg.is_empty()) {
             let own = self.pool_mut(id)?.legs.get_mut(at).ok_or_else(lost)?;
             (own.bids, own.asks) = (bids, asks);
             return Ok(());

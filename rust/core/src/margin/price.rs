@@ -12,7 +12,7 @@ use super::collateral::Valued;
 use super::holdings::Holdings;
 use super::leg::{Leg, LegSide};
 use super::portfolio::PoolId;
-use super::requirement::{self, leg_margin, terms};
+use super::requirement::{self, RateOf, leg_margin, terms};
 use super::span::Span;
 
 /// A mark at which the verdict on a pool becomes the other one.
@@ -133,7 +133,10 @@ impl Curve<'_> {
     fn ends(&self, known: i64) -> Result<(i64, i64)> {
         let fits = |p: i64| match self.at(p) {
             Ok(_) => Ok(true),
-            Err(e) if e.kind() == ErrorKind::Overflow => Ok(false),
+            // So few evaluations that it is a rate that would pass 1.
+            Err(e) if matches!(e.kind(), ErrorKind::Overflow | ErrorKind::LimitExceeded) => {
+                Ok(false)
+            }
             Err(e) => Err(e),
         };
         let end = |far: i64| -> Result<i64> {
@@ -198,7 +201,9 @@ impl Curve<'_> {
 
     /// Whether equity and requirement are straight lines in the mark but for jumps and rounding.
     fn is_straight(&self) -> bool {
-        self.valued.is_as_it_is() && matches!(self.instrument.contract(), Contract::Linear { .. })
+        let bent = matches!(self.instrument.tiers(), Tiers::Slope { by: TierBy::Notional, .. });
+        let linear = matches!(self.instrument.contract(), Contract::Linear { .. });
+        self.valued.is_as_it_is() && linear && !bent
     }
 
     /// The first ticks of the pieces in which no leg changes its bracket, ascending from 1.
@@ -333,7 +338,7 @@ impl Curve<'_> {
             let (lots, size) = (i128::from(leg.lots), i128::from(leg.lots).abs());
             let held = (unit * i128::from(mark)).saturating_mul(size);
             let value = if on_mark { held } else { leg.cost.abs() };
-            let t = terms(self.instrument, value, size)?;
+            let t = terms(self.instrument, RateOf::Maintenance, value, size)?;
             let rate = if on_mark { t.maintenance_num + t.fee_num } else { t.fee_num };
             line.slope += lots * line.den - size * rate; // at most 2×10^18 × 10^12
             // What the requirement grows by per tick, as a part of a quantum over `den`; `den` is at most 10^12.

@@ -2,9 +2,9 @@
 //!
 //! `docs/spec/margin.md`, "Requirements". Each step keeps its numbers, so an explanation is these same fields.
 
-use crate::data::{Basis, ClosingFee, Instrument, Rules, TierBy, Tiers};
+use crate::data::{Basis, ClosingFee, Instrument, ROOT_RATE_DEN, Rules, TierBy, Tiers};
 use crate::numbers::limits::{LOTS_MAX, QUANTA_MAX};
-use crate::numbers::rounding::{div_ceil, mul_ratio_ceil};
+use crate::numbers::rounding::{div_ceil, mul_div_floor, mul_ratio_ceil};
 use crate::numbers::{Error, ErrorKind, Rate, Result};
 
 use super::leg::Leg;
@@ -68,11 +68,21 @@ pub(super) fn bounded(value: Option<i128>, what: &'static str, of: &Instrument) 
         .ok_or_else(|| Error::overflow(what, of.symbol()))
 }
 
-/// The terms for a leg worth `value` whole quanta (by notional) of `lots` (by size).
+/// Which of the two rates is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateOf {
+    /// The maintenance rate.
+    Maintenance,
+    /// The initial rate.
+    Initial,
+}
+
+/// The terms for a leg worth `value` whole quanta (by notional) of `lots` (by size). Where a rate grows with the value, that
+/// which is not asked for is 0: the two can be taken at different values.
 ///
 /// # Errors
-/// `limit_exceeded` where a rate that grows with size would pass 1.
-pub fn terms(instrument: &Instrument, value: i128, lots: i128) -> Result<Terms> {
+/// `limit_exceeded` where a rate that grows with size or value would pass 1.
+pub fn terms(instrument: &Instrument, of: RateOf, value: i128, lots: i128) -> Result<Terms> {
     match instrument.tiers() {
         Tiers::Brackets { by, den, fee_num, brackets } => {
             let key = if *by == TierBy::Notional { value } else { lots };
@@ -88,26 +98,65 @@ pub fn terms(instrument: &Instrument, value: i128, lots: i128) -> Result<Terms> 
                 den: i128::from(*den),
             })
         }
-        Tiers::Slope { den, fee_num, maintenance_num, initial_num, slope_num } => {
-            // At most 10^12 × 2×10^18, far inside 128 bits.
-            let grown = |base: i64| i128::from(base) + i128::from(*slope_num) * lots;
-            let (maintenance, initial) = (grown(*maintenance_num), grown(*initial_num));
-            let (den, fee) = (i128::from(*den), i128::from(*fee_num));
-            if initial > den || maintenance + fee > den {
-                let limit = format!("a rate of {} would pass 1 at this size", instrument.symbol());
-                return Err(Error::new(ErrorKind::LimitExceeded, "quantity", lots, limit));
-            }
-            Ok(Terms {
-                bracket: 0,
-                maintenance_num: maintenance,
-                deduction_num: 0,
-                fee_num: fee,
-                initial_num: initial,
-                initial_den: den,
-                den,
-            })
+        Tiers::Slope { by, den, fee_num, maintenance_num, initial_num, slope_num } => {
+            let (what, key) = match by {
+                TierBy::Notional => ("value", value),
+                TierBy::Size => ("quantity", lots),
+            };
+            let growth = key.checked_mul(i128::from(*slope_num));
+            let grown = |base: i64| growth?.checked_add(i128::from(base));
+            let rates = match (by, of) {
+                (TierBy::Size, _) => (grown(*maintenance_num), grown(*initial_num)),
+                (TierBy::Notional, RateOf::Maintenance) => (grown(*maintenance_num), Some(0)),
+                (TierBy::Notional, RateOf::Initial) => (Some(0), grown(*initial_num)),
+            };
+            grown_terms(instrument, rates, (*fee_num, *den), (what, key))
+        }
+        Tiers::Root { den, fee_num, maintenance, initial, factor, lot } => {
+            let scale = i128::from(*den / ROOT_RATE_DEN);
+            let premium = root_premium(*factor, *lot, lots);
+            let grown = |base: i64| {
+                let base = i128::from(base);
+                premium?.checked_add(base - base / 5)?.max(base).checked_mul(scale)
+            };
+            let rates = (grown(*maintenance), grown(*initial));
+            grown_terms(instrument, rates, (*fee_num, *den), ("quantity", lots))
         }
     }
+}
+
+/// `floor(isqrt(10 × size + 1) × factor / 10^7)`, the size in 10^-9 of quantity; none past 128 bits, far above any rate.
+fn root_premium(factor: i64, lot: i128, lots: i128) -> Option<i128> {
+    if factor == 0 {
+        return Some(0);
+    }
+    let root = lots.checked_mul(lot)?.checked_mul(10)?.checked_add(1)?.checked_isqrt()?;
+    Some(root.checked_mul(i128::from(factor))? / 10_000_000)
+}
+
+/// Terms without brackets: maintenance and initial rate over `den`, none where it is past 128 bits.
+fn grown_terms(
+    instrument: &Instrument,
+    (maintenance, initial): (Option<i128>, Option<i128>),
+    (fee, den): (i64, i64),
+    (what, key): (&'static str, i128),
+) -> Result<Terms> {
+    let (fee, den) = (i128::from(fee), i128::from(den));
+    let initial = initial.filter(|rate| *rate <= den);
+    let maintenance = maintenance.filter(|rate| *rate <= den - fee);
+    let (Some(maintenance_num), Some(initial_num)) = (maintenance, initial) else {
+        let limit = format!("a rate of {} would pass 1 at this {what}", instrument.symbol());
+        return Err(Error::new(ErrorKind::LimitExceeded, what, key, limit));
+    };
+    Ok(Terms {
+        bracket: 0,
+        maintenance_num,
+        deduction_num: 0,
+        fee_num: fee,
+        initial_num,
+        initial_den: den,
+        den,
+    })
 }
 
 /// `ceil(value × maintenance − deduction + notional × fee)`, at least 0.
@@ -155,16 +204,16 @@ fn initial_rate(t: &Terms, chosen: Option<Rate>) -> (i128, i128, bool) {
 /// The taker fee at the bankruptcy price that entry and leverage give: `ceil(C × (1 − s × rate) × f)`.
 fn bankruptcy_fee(instrument: &Instrument, leg: &Leg, worth: i128) -> Result<i128> {
     let (size, cost) = (i128::from(leg.lots).abs(), leg.cost.abs());
-    let t = terms(instrument, worth, size)?;
+    let t = terms(instrument, RateOf::Initial, worth, size)?;
     let (num, den, _) = initial_rate(&t, leg.chosen);
     let fee = instrument.taker_fee().ok_or_else(|| Error::invariant("taker fee"))?;
     // A long loses as its value falls; in the coin of an inverse contract, as it grows.
     let falls = (leg.lots > 0) != instrument.contract().is_inverse();
     let left = if falls { den - num } else { den + num };
-    // (1 − s × rate) × f as one fraction: at most 2×10^21 over 10^21; the amount is split by it.
+    // (1 − s × rate) × f as one fraction: at most 2×10^27 over 10^27. Down for the amount below zero is up.
     let (num, den) = (left * i128::from(fee.num()), den * i128::from(fee.den()));
-    let divisor = crate::numbers::rate::gcd(num, den).max(1);
-    bounded(mul_ratio_ceil(cost, num / divisor, den / divisor), "closing fee", instrument)
+    let found = mul_div_floor(-cost, num, den).and_then(i128::checked_neg);
+    bounded(found, "closing fee", instrument)
 }
 
 /// One leg at `mark`.
@@ -182,11 +231,15 @@ pub fn leg_margin(
     let pnl = bounded(value.checked_sub(leg.cost), "pnl", instrument)?;
     let (notional, cost) = (value.abs(), leg.cost.abs());
     let size = i128::from(leg.lots).abs();
-    let worth = bounded(contract.worth(size, mark), "notional", instrument)?;
+    // What chooses a bracket is rounded down to a whole amount, what a rate grows with up.
+    let grows = matches!(instrument.tiers(), Tiers::Slope { by: TierBy::Notional, .. });
+    let worth = if grows { contract.worth_up(size, mark) } else { contract.worth(size, mark) };
+    let worth = bounded(worth, "notional", instrument)?;
     let on = |basis: Basis, at_mark: i128| if basis == Basis::Mark { at_mark } else { cost };
 
     let maintenance_value = on(rules.maintenance_basis, notional);
-    let maintenance_terms = terms(instrument, on(rules.maintenance_basis, worth), size)?;
+    let measured = on(rules.maintenance_basis, worth);
+    let maintenance_terms = terms(instrument, RateOf::Maintenance, measured, size)?;
     let fee = match rules.closing_fee {
         ClosingFee::Bankruptcy => bankruptcy_fee(instrument, leg, on(rules.initial_basis, worth))?,
         ClosingFee::None | ClosingFee::Mark => 0,
@@ -202,7 +255,7 @@ pub fn leg_margin(
     let on_initial = |at_mark| on(rules.initial_basis, at_mark).checked_add(resting);
     let initial_value = bounded(on_initial(notional), "initial value", instrument)?;
     let initial_worth = bounded(on_initial(worth), "initial value", instrument)?;
-    let initial_terms = terms(instrument, initial_worth, exposure)?;
+    let initial_terms = terms(instrument, RateOf::Initial, initial_worth, exposure)?;
     let (num, den, initial_chosen) = initial_rate(&initial_terms, leg.chosen);
     let initial = mul_ratio_ceil(initial_value, num, den).and_then(|i| i.checked_add(fee));
     Ok(LegMargin {

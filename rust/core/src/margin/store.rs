@@ -8,13 +8,13 @@ use std::ops::Range;
 
 use aivora_simd::{Leg as LaneLeg, OrderLeg, Path, Table};
 
-use crate::data::{AssetId, Instrument, InstrumentId, Tiers, Venue};
+use crate::data::{AssetId, Instrument, InstrumentId, Venue};
 use crate::numbers::limits::QUANTA_MAX;
 use crate::numbers::{Error, ErrorKind, Rate, Result};
 
 use super::lanes::{CASH_MAX, LEGS_MAX, Lanes, Shape};
 use super::leg::{Leg, LegSide};
-use super::requirement::{leg_margin, terms};
+use super::requirement::{RateOf, leg_margin, terms};
 use super::rows::{LaneRows, Place};
 use super::wide::{Wide, WideGroup, WideLeg};
 
@@ -138,8 +138,8 @@ fn check_row(
     }
     for leg in legs {
         let instrument = venue.instrument(leg.instrument)?;
-        if matches!(instrument.tiers(), Tiers::Slope { .. }) {
-            terms(instrument, 0, leg.exposure())?;
+        if instrument.tiers().grow_with_size() {
+            terms(instrument, RateOf::Initial, 0, leg.exposure())?;
         }
     }
     Ok(())

@@ -243,7 +243,7 @@ impl Portfolio {
         let initial =
             venue.instruments().iter().filter_map(|instrument| match instrument.tiers() {
                 Tiers::Brackets { brackets, .. } => Some(brackets.iter().map(|b| b.initial)),
-                Tiers::Slope { .. } => None,
+                Tiers::Slope { .. } | Tiers::Root { .. } => None,
             });
         let of_pools = self.heads.iter().filter_map(|h| self.rates.get(usize::from(h.chosen)));
         let chosen = of_pools.chain(self.chosen_for.values()).copied();

@@ -14,6 +14,8 @@ pub const VALUE_TERM_MAX: i64 = 1_000_000_000_000_000_000;
 pub const RATE_TERM_MAX: i64 = 1_000_000_000;
 /// Largest common denominator of rates that grow with size, counted per lot.
 pub const SLOPE_TERM_MAX: i64 = 1_000_000_000_000;
+/// Largest common denominator of rates that grow with value, counted per quantum.
+pub const VALUE_SLOPE_TERM_MAX: i64 = 1_000_000_000_000_000_000;
 /// Instruments in one venue.
 pub const INSTRUMENTS_MAX: usize = 4_096;
 /// Assets in one venue.
