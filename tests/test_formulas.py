@@ -465,6 +465,20 @@ CLOSED = {"close": "full", "fee": "0", "adl": "size"}
         ),
         ({"adl": {"trigger": "0.3", "stop": "0.35"}}, "out_of_range", "rules.adl.stop", "trigger"),
         (
+            {"fees": {"levels": [LEVEL | {"maker": "-2"}]}},
+            "out_of_range",
+            "rules.fees.levels[0].maker",
+            "-1 to 1",
+        ),
+        (
+            {"throttle": [{"what": "orders", "by": "account", "most": 0, "every": "1s"}]},
+            "out_of_range",
+            "rules.throttle[0].most",
+            "at least 1",
+        ),
+        ({"failure": {"outage": "resum"}}, "bad_card", "rules.failure.outage", "nearest: resume"),
+        ({"funding": PAID | {"quoted": "0s"}}, "out_of_range", "rules.funding.quoted", "above 0"),
+        (
             {"liquidation": {**CLOSED, "close": "half"}},
             "bad_card",
             "rules.liquidation.close",
@@ -591,6 +605,17 @@ def test_what_a_card_does_not_say_is_told(name: str) -> None:
     found = formulas.unsaid(venue)
     assert list(found) == mine
     assert all(key.startswith("rules.") for key in found.values())
+
+
+def test_a_card_liquidates_as_it_says() -> None:
+    rules = {"close": "staged", "share": "1/5", "above": "100000", "cooldown_ms": 30_000}
+    rules |= {"fee": "0", "adl": "size"}
+    venue = ac.Venue.from_tree(tree(liquidation=rules))
+    assert venue.policy is not None
+    assert tomllib.loads(venue.policy) == {"schema": "aivora-liquidation/0", **rules}
+    other = 'schema = "aivora-liquidation/0"\nclose = "full"\nfee = "0"\nadl = "size"\n'
+    assert ac.Engine(venue).hash == ac.Engine(venue, policy=venue.policy).hash
+    assert ac.Engine(venue).hash != ac.Engine(venue, policy=other).hash
 
 
 def test_a_formula_says_what_it_takes() -> None:

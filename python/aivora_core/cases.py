@@ -1113,7 +1113,7 @@ class _Oracle:
         held = self._pools[self._at(of)]
         wanted = (of["instrument"], of.get("leg", "net"))
         own = self._instrument(of["instrument"])
-        (lots,) = [row.lots for row in held.legs if (row.instrument, row.leg) == wanted]
+        (lots,) = [row.quantity for row in held.legs if (row.instrument, row.leg) == wanted]
         sign = -1 if lots < 0 else 1
         numbers = {
             "equity": pool["equity"],

@@ -243,9 +243,9 @@ def make_growing(
     else:
         # Entries at other prices and orders beside them: some times what the largest is worth.
         largest = (20 if lots_max > 2**40 else 4) * lots_max * (per_lot + lot + 1) * quantum
-        most = Fraction(rng.choice((1, 1, 8)), 2)
+        growth = Fraction(rng.choice((1, 1, 8)), 2)
         places = 17 - len(str(quantum.denominator)) + 1
-        tiers["slope"] = text(make_slope(rng, most / largest, min(9, places)))
+        tiers["slope"] = text(make_slope(rng, growth / largest, min(9, places)))
     return tiers, maintenance
 
 

@@ -441,6 +441,24 @@ def test_both_refuse_for_the_same_reason(
         assert code == "float_given"
 
 
+@pytest.mark.parametrize(("bids", "code"), [(100, None), (101, "limit_exceeded")])
+def test_orders_count_in_the_size_of_both_rates(bids: int, code: str | None) -> None:
+    tree = one_instrument(tiers=STEEP)
+    tree["rules"] |= {"closing_fee": "mark", "taker_fee": "0.5"}
+    rows = [{"account": "a", "instrument": "A", "quantity_lots": 300, "cost_quanta": 1}]
+    orders = [{"account": "a", "instrument": "A", "side": "buy", "quantity_lots": bids}]
+
+    def core() -> None:
+        ac.Portfolio.from_tables(ac.Venue.from_tree(tree), positions=rows, orders=orders)
+
+    def slow() -> None:
+        card = oracle.Card.from_tree(tree)
+        for pool in oracle.pools_from_tables(card, rows, [], orders):
+            oracle.assess(card, pool, {"A": 1})
+
+    assert (outcome(core), outcome(slow)) == (code, code)
+
+
 @pytest.mark.parametrize("jump", ["0.6", "1"])  # liquidatable at 150 only, or from 150 on
 @pytest.mark.parametrize("price_tick", ["1", "7", "50", "150", "200"])
 @pytest.mark.parametrize("mark", [1, 50, 66, 67, 70, 100, 149, 150, 160, 1000])

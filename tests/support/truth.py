@@ -38,7 +38,7 @@ VENUES = {
     "nautilus": ("nautilus_trader", "-"),
     "cross-margin-engine": ("cross-margin-engine", "-"),
 }
-HEADER = ("venue", "cards", "published", "hold as cases", "of them: payloads", "official examples")
+HEADER: tuple[str, ...] = ("venue", "cards", "published", "hold as cases", "of them: payloads", "official examples")
 HEADER += ("the venue's own tests", "tests of others", "with a fitted parameter", "not entered")
 
 
@@ -109,9 +109,8 @@ TABLES = {"counts": counts, "fitted": fitted, "differing": differing, "absent": 
 def filled(text: str) -> str:
     """Give the page with its tables made anew."""
     for name, of in TABLES.items():
-        block = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-        table = of()
-        text = re.sub(block, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", text, flags=re.DOTALL)
+        start = text.index(f"<!-- {name} -->\n") + len(f"<!-- {name} -->\n")
+        text = f"{text[:start]}{of()}\n{text[text.index('<!-- end -->', start) :]}"
     return text
 
 

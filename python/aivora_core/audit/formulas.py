@@ -188,8 +188,8 @@ def _fair_basis(asked: Asked) -> Fraction:
 def _premium(asked: Asked) -> Fraction:
     index = asked.above("index")
     if asked.rules.get("funding", {}).get("premium", "impact") == "mark":
-        return (asked.number("mark") - index) / index
-    bid, ask = asked.number("impact_bid"), asked.number("impact_ask")
+        return (asked.above("mark") - index) / index
+    bid, ask = asked.above("impact_bid"), asked.above("impact_ask")
     return (max(Fraction(0), bid - index) - max(Fraction(0), index - ask)) / index
 
 
@@ -274,7 +274,7 @@ def _funding_divergence(asked: Asked) -> Fraction:
 
 def _funding_per_unit(asked: Asked) -> Fraction:
     most = _funding_divergence(asked)
-    apart = asked.number("mark_average") - asked.number("index_average")
+    apart = asked.above("mark_average") - asked.number("index_average")
     return _clamp(apart, -most, most) * _read(asked.rules["funding"].get("scale", 1), "scale")
 
 

@@ -1414,6 +1414,8 @@ def _assess_leg(rules: Rules, instrument: Instrument, leg: Leg, mark: int) -> Le
         initial_value = abs(leg.cost) + added
         measure = Fraction(initial_value)
     _amount(initial_value, "initial_value")
+    if instrument.tiers.by in {"size_slope", "size_root"}:
+        _maintenance_terms(rules, instrument, 0, exposure)  # at all of the size, orders included
     initial_rate = _initial_rate(instrument, leg, measure, exposure)
     initial_exact = initial_value * initial_rate
     return LegAssessment(
@@ -1890,7 +1892,10 @@ class _Scene:
             at = _maintenance(rules, own, leg, mark)
             exact = abs(own.exact_value(leg.quantity, mark))
             by_mark = rules.maintenance_basis == "mark"
-            needs += (exact if by_mark else abs(leg.cost)) * at.rate - at.deduction + at.fee
+            of_value = own.tiers.by == "value_slope" and by_mark
+            grown = own.tiers.maintenance_base + own.tiers.slope_per_quantum * exact
+            taken = grown if of_value else at.rate
+            needs += (exact if by_mark else abs(leg.cost)) * taken - at.deduction + at.fee
             if rules.closing_fee == "mark":
                 needs += exact * own.known_fee
         equity = self.exact_equity(mark)
@@ -1898,6 +1903,22 @@ class _Scene:
             equity = _exact_value(self.asset, self.price, equity)
             needs *= _worth(self.asset, self.price)
         return self.equity_rest - self.maintenance_rest + equity - needs
+
+    @property
+    def turns(self) -> bool:
+        """Whether the slack with nothing rounded is bent: up to one tick it rises, then falls."""
+        return self.instrument.tiers.by == "value_slope"
+
+    @property
+    def exact_bounds(self) -> bool:
+        """Whether the slack with nothing rounded goes one way in a piece, and tells enough.
+
+        A fee at bankruptcy takes the rate that grows, and bends it the other way, too; and a
+        value rounded by contract may be so far off that its rate tells nothing.
+        """
+        rules = self.rules
+        bent_twice = (rules.closing_fee, rules.initial_basis) == ("bankruptcy", "mark")
+        return not (self.turns and (bent_twice or self.instrument.is_per_contract))
 
     def rounding(self) -> Fraction:
         """Bound how far roundings can move equity less maintenance, either way, in quanta."""
@@ -1909,7 +1930,9 @@ class _Scene:
             elif self.instrument.is_inverse:
                 value = Fraction(1)
             total += value * self.asset.liability_weight  # in equity
-            total += 2 * value + 1  # in the requirement: its rates add up to at most 2
+            # In the requirement: its rates add up to at most 2, or one at most 1 grows, by at most
+            # as much, with a value that is as far off.
+            total += 2 * value + 1
         if self.price is None:
             return total
         return total * _worth(self.asset, self.price) + 2
@@ -2041,7 +2064,8 @@ def _pieces(scene: _Scene, low: int, high: int) -> list[tuple[int, int]]:
     """Split ``low`` to ``high`` where a leg changes its bracket or equity its slice.
 
     Inside a piece the slack with nothing rounded is a straight line in the mark (for an inverse
-    contract in one over the mark), and each leg's requirement is monotone.
+    contract in one over the mark), and each leg's requirement is monotone. Where a rate grows
+    with the value it is a parabola instead, and parted where it turns.
     """
     own, starts = scene.instrument, {low}
     edges: list[int | None] = []
@@ -2057,7 +2081,19 @@ def _pieces(scene: _Scene, low: int, high: int) -> list[tuple[int, int]]:
     starts |= {edge for edge in edges if edge is not None}
     ordered = sorted(starts)
     ends = [start - 1 for start in ordered[1:]] + [high]
+    if scene.turns and scene.exact_bounds:
+        turns = (_turn(scene, *piece) for piece in zip(ordered, ends, strict=True))
+        ordered = sorted({*ordered, *(turn for turn in turns if turn is not None)})
+        ends = [start - 1 for start in ordered[1:]] + [high]
     return list(zip(ordered, ends, strict=True))
+
+
+def _turn(scene: _Scene, low: int, high: int) -> int | None:
+    """Find the tick of a piece from which the slack falls, where it has risen up to there."""
+    if high == low:
+        return None
+    slack = scene.exact_slack
+    return _edge(low, high - 1, lambda mark: slack(mark + 1) >= slack(mark))
 
 
 def _known(scene: _Scene, one: int, other: int) -> bool | None:
@@ -2066,8 +2102,7 @@ def _known(scene: _Scene, one: int, other: int) -> bool | None:
     None where that is not certain; never for a single tick. Two bounds on equity less
     maintenance are used. Each leg's value and requirement is monotone, so both sums lie between
     sums of what they are at the two ends. And the slack with nothing rounded is monotone, so it
-    lies between its values at the ends, and the rounded one at most `_Scene.rounding` away; not
-    so where rates grow with the value, whose requirement is no line in the value.
+    lies between its values at the ends, and the rounded one at most `_Scene.rounding` away.
     """
     try:
         least, most, least_need, most_need = _bounds(scene, one, other)
@@ -2096,7 +2131,7 @@ def _bounds(scene: _Scene, one: int, other: int) -> tuple[Fraction, Fraction, in
     most_need = scene.maintenance(sum(pair[1] for pair in needs))
     least = Fraction(scene.equity(sum(pair[0] for pair in values)) - most_need)
     most = Fraction(scene.equity(sum(pair[1] for pair in values)) - least_need)
-    if one != other and scene.instrument.tiers.by != "value_slope":
+    if one != other and scene.exact_bounds:
         ends = (scene.exact_slack(one), scene.exact_slack(other))
         least = max(least, min(ends) - scene.rounding())
         most = min(most, max(ends) + scene.rounding())

@@ -89,8 +89,8 @@ fn limit_price(given: &Given<'_>) -> Result<Exact> {
 
 fn limit_order(given: &Given<'_>) -> Result<Exact> {
     let closes = [("long", Rounding::Ceil), ("short", Rounding::Floor)];
-    let rounding = given.word("closes", &closes)?;
     let tick = Exact::from(given.instrument()?.price_tick());
+    let rounding = given.word("closes", &closes)?;
     let price = given.not_negative("price")?;
     Ok(price.rounded(&tick, rounding, "price")?.max(tick))
 }
@@ -124,8 +124,7 @@ fn step_value(given: &Given<'_>, is_most: bool) -> Result<Exact> {
 
 /// The maintenance rate with the buffer, less what the liquidator gets.
 fn freed(given: &Given<'_>) -> Result<Exact> {
-    let zero = Exact::zero();
-    let buffer = given.perhaps("buffer").or(step(given).buffer.as_ref()).unwrap_or(&zero);
+    let buffer = said!(given, buffer);
     Ok(given.not_negative("rate")? + buffer - said!(given, liquidator_fee))
 }
 
@@ -168,9 +167,9 @@ fn drawdown(given: &Given<'_>) -> Result<Exact> {
 }
 
 fn excess(given: &Given<'_>) -> Result<Exact> {
+    let lost = -drawdown(given)?;
     let card = given.venue().path().adl.trigger.as_ref();
-    let trigger = given.said(given.perhaps("trigger").or(card), "adl.trigger")?;
-    let beyond = -drawdown(given)? - trigger;
+    let beyond = lost - given.said(given.perhaps("trigger").or(card), "adl.trigger")?;
     Ok(beyond.max(Exact::zero()) * given.positive("peak_balance")?)
 }
 
@@ -178,8 +177,8 @@ fn score(given: &Given<'_>) -> Result<Exact> {
     let value = given.number("value")?;
     match given.said(given.venue().path().adl.score, "adl.score")? {
         AdlScore::MarkOverEntry => {
-            let leverage = value.abs().over(given.positive("equity")?, "equity")?;
-            Ok(given.positive("mark")?.over(given.positive("entry")?, "entry")? * leverage)
+            let moved = given.positive("mark")?.over(given.positive("entry")?, "entry")?;
+            Ok(moved * value.abs().over(given.positive("equity")?, "equity")?)
         }
         AdlScore::ProfitLeverage => {
             let entry = given.number("entry_value")?;

@@ -55,26 +55,23 @@ fn premium(given: &Given<'_>) -> Result<Exact> {
     let of = given.venue().prices().funding.map_or(PremiumOf::Impact, |terms| terms.premium);
     let (index, zero) = (given.positive("index")?, Exact::zero());
     let beyond = match of {
-        PremiumOf::Mark => given.number("mark")? - index,
+        PremiumOf::Mark => given.positive("mark")? - index,
         PremiumOf::Impact => {
-            let (bid, ask) = (given.number("impact_bid")?, given.number("impact_ask")?);
+            let (bid, ask) = (given.positive("impact_bid")?, given.positive("impact_ask")?);
             (bid - index).max(zero.clone()) - (index - ask).max(zero)
         }
     };
     beyond.over(index, "index")
 }
 
-fn margin_cap(given: &Given<'_>, terms: &FundingTerms) -> Result<Exact> {
-    let said = terms.cap_factor.map(Exact::from);
+fn funding_cap(given: &Given<'_>) -> Result<Exact> {
+    let terms = given.venue().prices().funding;
+    let said = terms.and_then(|terms| terms.cap_factor).map(Exact::from);
     let factor = given.said(given.perhaps("cap_factor").cloned().or(said), "funding.cap_factor")?;
     let (maintenance, initial) = given.said(first_rates(given.instrument()?), "tiers")?;
     let initial = given.perhaps("initial").unwrap_or(&initial);
     let maintenance = given.perhaps("maintenance").unwrap_or(&maintenance);
     Ok(factor * (initial - maintenance))
-}
-
-fn funding_cap(given: &Given<'_>) -> Result<Exact> {
-    margin_cap(given, &terms(given)?)
 }
 
 fn funding_rate(given: &Given<'_>) -> Result<Exact> {
@@ -99,7 +96,7 @@ fn funding_rate(given: &Given<'_>) -> Result<Exact> {
     };
     let capped = match terms.cap_factor {
         Some(_) => {
-            let cap = margin_cap(given, &terms)?;
+            let cap = funding_cap(given)?;
             bound.within(&-cap.clone(), &cap)
         }
         None => bound,
@@ -167,7 +164,7 @@ fn divergence(given: &Given<'_>) -> Result<Exact> {
 
 fn per_unit(given: &Given<'_>) -> Result<Exact> {
     let scale = Exact::from(terms(given)?.rule.scale);
-    let apart = given.number("mark_average")? - given.positive("index_average")?;
+    let apart = given.positive("mark_average")? - given.positive("index_average")?;
     let most = divergence(given)?;
     Ok(apart.within(&-most.clone(), &most) * scale)
 }
