@@ -401,7 +401,8 @@ def _freed(asked: Asked) -> Fraction:
 
 def _quantity_to_cover(asked: Asked) -> Fraction:
     shortage, price = asked.least("shortage"), asked.above("price")
-    frees = price * asked.number("quote_price", 1) * _freed(asked)
+    quote = asked.above("quote_price") if "quote_price" in asked.inputs else 1
+    frees = price * quote * _freed(asked)
     frees -= price * asked.number("insurance_fee", 0)
     if frees <= 0:
         raise OracleError("out_of_range", "rate", frees, "above what fees take")
