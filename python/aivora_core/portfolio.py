@@ -912,9 +912,11 @@ class Account:
         if own is None:
             held = ", ".join(f"{own['instrument']} {own['leg']}" for own in found["legs"])
             raise _core._error("unknown_leg", "leg", f"{instrument} {leg}", held or "none", None)
-        known = _formula_inputs(found, own) | inputs
-        takes = FORMULAS[name].inputs if name in FORMULAS else inputs
-        return self._venue.formula(name, **{key: known[key] for key in takes if key in known})
+        known: dict[str, Any] = {}
+        if name in FORMULAS:
+            of_leg = _formula_inputs(found, own)
+            known = {key: of_leg[key] for key in FORMULAS[name].inputs if key in of_leg}
+        return self._venue.formula(name, **(known | inputs))
 
     def set_position(
         self,

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 __all__ = ["FORMULAS", "Formula", "formula"]
 
 TEXT_MAX = 80
-#: Inputs that are no numbers.
-WORDS = ("instrument", "closes", "liquidity", "window")
 PPM = 10**6
 YEAR_MS = 365 * 86_400_000
+#: Inputs that are words; all others are numbers, and read as such whether they count or not.
+WORDS = frozenset({"instrument", "closes", "liquidity", "window"})
 
 _RATIO = re.compile(r"([+-]?[0-9]+)/([0-9]+)")
 _SPAN = re.compile(r"([0-9]+)(ms|s|min|h|d)")
@@ -401,7 +401,8 @@ def _freed(asked: Asked) -> Fraction:
 
 def _quantity_to_cover(asked: Asked) -> Fraction:
     shortage, price = asked.least("shortage"), asked.above("price")
-    frees = price * asked.number("quote_price", 1) * _freed(asked)
+    quote = asked.above("quote_price") if "quote_price" in asked.inputs else 1
+    frees = price * quote * _freed(asked)
     frees -= price * asked.number("insurance_fee", 0)
     if frees <= 0:
         raise OracleError("out_of_range", "rate", frees, "above what fees take")
@@ -603,14 +604,14 @@ def formula(card: Mapping[str, Any], name: str, inputs: Mapping[str, str]) -> Fr
     if name not in FORMULAS:
         raise OracleError("unknown_formula", "formula", name)
     own = FORMULAS[name]
-    for key, text in inputs.items():
+    for key in inputs:
         if key not in own.needs + own.may:
-            raise OracleError("bad_input", key, text)
-        if key not in WORDS:
-            _read(text, key)
+            raise OracleError("bad_input", key, inputs[key])
     for key in own.needs:
         if key not in inputs:
             raise OracleError("bad_input", key)
+    for key in inputs.keys() - WORDS:
+        _read(inputs[key], key)
     rules: Mapping[str, Any] = card["rules"]
     found = own.of(Asked(rules, oracle.Card.from_tree(card), inputs))
     grid = rules.get("rounding", {}).get(name)

@@ -649,7 +649,10 @@ impl FundingTerms {
         let rule = FundingRule {
             average: average.unwrap_or(Average::Mean),
             shape: band.map_or(interest, Shape::DeadBand),
-            bounds: rate("floor")?.zip(rate("cap")?),
+            bounds: match (rate("floor")?, rate("cap")?) {
+                (None, None) => None,
+                (floor, cap) => Some((floor.unwrap_or(-RATE_MAX), cap.unwrap_or(RATE_MAX))),
+            },
             scale: optional(node, "scale", Node::rate)?.unwrap_or(Rate::ONE),
             decimals: u32::try_from(decimals).unwrap_or(u32::MAX),
             rounding: optional(node, "rounding", |own| own.word(Rounding::NAMES))?

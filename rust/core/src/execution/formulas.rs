@@ -130,7 +130,10 @@ fn freed(given: &Given<'_>) -> Result<Exact> {
 
 fn quantity_to_cover(given: &Given<'_>) -> Result<Exact> {
     let price = given.positive("price")?;
-    let quote = given.perhaps("quote_price").cloned().unwrap_or_else(|| Exact::from(1));
+    let quote = match given.perhaps("quote_price") {
+        Some(_) => given.positive("quote_price")?.clone(),
+        None => Exact::from(1),
+    };
     let fee = given.perhaps("insurance_fee").cloned().unwrap_or_else(Exact::zero);
     let frees = price * quote * freed(given)? - price * fee;
     if frees.sign() <= 0 {
