@@ -587,6 +587,7 @@ def _restart_fresh(venue: Venue) -> int: ...
 def _premium(impact_bid: int, impact_ask: int, index: int) -> int: ...
 def _funding_rates(
     premiums: _Int64,
+    row: int,
     interval: int,
     average: str,
     interest: tuple[int, int | None] | None,

@@ -429,8 +429,9 @@ class Engine:
     venue : Venue, str or path
         The card, or a name or path of one.
     policy : str or path, optional
-        How the venue liquidates: the text of a liquidation policy, or a path of one. Without it a
-        leg is closed in full, without a fee.
+        How the venue liquidates: the text of a liquidation policy, or a path of one. Without it as
+        the card says (``rules.liquidation``); where it does not, a leg is closed in full, without a
+        fee.
     journal : path, optional
         A directory for a new journal.
     fsync : str

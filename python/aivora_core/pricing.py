@@ -926,11 +926,10 @@ def funding_rates(  # noqa: PLR0913 - a rule has so many parts
         pulled = (parts(interest, "interest"), most)
     band = 0 if dead_band is None else parts(dead_band, "dead_band")
     ends = None if bounds is None else (parts(bounds[0], "floor"), parts(bounds[1], "cap"))
-    rows = given.reshape(-1, given.shape[-1])
     rule = (interval, average, pulled, band, ends, str(scale), decimals, rounding)
-    found = [_core._funding_rates(row, *rule) for row in rows]
+    found = _core._funding_rates(given.ravel(), given.shape[-1], *rule)
     count = given.shape[-1] // interval if interval > 0 else 0
-    return np.array(found, dtype=np.int64).reshape(*given.shape[:-1], count)
+    return found.reshape(*given.shape[:-1], count)
 
 
 @dataclass(frozen=True)

@@ -448,12 +448,13 @@ pub(crate) fn _premium(impact_bid: i64, impact_ask: i64, index: i64) -> PyResult
     funding::premium(bid, ask, ticks("index", index)?).map_err(raise)
 }
 
-/// The rates of intervals that follow one another, in parts of 10^-12.
+/// The rates of intervals that follow one another, row by row of so many samples, in parts of 10^-12.
 #[pyfunction]
 #[allow(clippy::too_many_arguments)] // a rule has so many parts
 pub(crate) fn _funding_rates<'py>(
     py: Python<'py>,
     premiums: &Bound<'py, PyArray1<i64>>,
+    row: usize,
     interval: u32,
     average: &str,
     interest: Option<(i64, Option<i64>)>,
@@ -479,6 +480,14 @@ pub(crate) fn _funding_rates<'py>(
     let given = premiums.readonly();
     let given = given.as_slice()?;
     let mut found = Vec::new();
-    py.detach(|| funding::rates(&rule, given, interval, &mut found)).map_err(raise)?;
+    let all = || {
+        rule.check()?;
+        let rows = given.chunks(row.max(1));
+        rows.enumerate().try_for_each(|(place, row)| {
+            let found = funding::rates(&rule, row, interval, &mut found);
+            found.map_err(|error| error.at_row(place))
+        })
+    };
+    py.detach(all).map_err(raise)?;
     Ok(found.into_pyarray(py))
 }

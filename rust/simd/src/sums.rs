@@ -2,8 +2,12 @@
 
 use crate::path::Path;
 
-/// Numbers that are added at a time.
+/// Numbers that are added at a time: a cache line of them.
 const LANES: usize = 8;
+
+/// How far ahead memory is asked for, in numbers: past the end of an interval too, where the next one is.
+#[cfg(target_arch = "x86_64")]
+const AHEAD: usize = 32 * LANES;
 
 /// Of numbers `v₁ … v_N`: `Σ vᵢ`, `Σ i × vᵢ`, and all `vᵢ + above` or'ed together. All of it wraps: the caller looks at the last of
 /// them and knows whether a sum could.
@@ -19,16 +23,17 @@ pub fn sums(path: Path, above: i64, values: &[i64]) -> (i64, i64, i64) {
         return unsafe { avx2(above, values) };
     }
     let _ = path;
-    twin(above, values)
+    twin(above, values, |_| ())
 }
 
 /// Plain code that the compiler makes vectors of, for each path its own.
 #[inline(always)]
 #[allow(clippy::inline_always)] // so that it is compiled with the features of its caller
-fn twin(above: i64, values: &[i64]) -> (i64, i64, i64) {
+fn twin(above: i64, values: &[i64], ahead: impl Fn(&[i64; LANES])) -> (i64, i64, i64) {
     let (blocks, rest) = values.as_chunks::<LANES>();
     let (mut sums, mut runs, mut seen) = ([0_i64; LANES], [0_i64; LANES], [0_i64; LANES]);
     for block in blocks {
+        ahead(block);
         let lanes = sums.iter_mut().zip(&mut runs).zip(&mut seen).zip(block);
         for (((sum, run), seen), value) in lanes {
             *seen |= value.wrapping_add(above);
@@ -58,8 +63,14 @@ fn count(of: usize) -> i64 {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
+#[allow(unsafe_code)]
 fn avx2(above: i64, values: &[i64]) -> (i64, i64, i64) {
-    twin(above, values)
+    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    twin(above, values, |block| {
+        let line = block.as_ptr().wrapping_add(AHEAD).cast();
+        // SAFETY: a prefetch reads nothing, wherever it points.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
+    })
 }
 
 #[cfg(test)]

@@ -20,6 +20,9 @@ impl FundingRule {
         if weight == 0 {
             return Ok(None);
         }
+        if let Some(rate) = self.narrow(sum, weight) {
+            return Ok(Some(rate));
+        }
         let whole = |rate: i64| i128::from(rate) * weight;
         let shaped = match self.shape {
             Shape::Interest { interest, clamp: None } => sum + whole(interest),
@@ -38,6 +41,38 @@ impl FundingRule {
             Error::new(ErrorKind::OffGrid, "funding rate", bound, limit)
         })?;
         i64::try_from(rounded * step).map(Some).map_err(|_| overflow())
+    }
+}
+
+impl FundingRule {
+    /// The same in 64 bits, rounded to the nearest; none where a part of it leaves them.
+    fn narrow(&self, sum: i128, weight: i128) -> Option<i64> {
+        let (sum, weight) = (i64::try_from(sum).ok()?, i64::try_from(weight).ok()?);
+        let whole = |rate: i64| rate.checked_mul(weight);
+        let shaped = match self.shape {
+            Shape::Interest { interest, clamp: None } => sum.checked_add(whole(interest)?)?,
+            Shape::Interest { interest, clamp: Some(most) } => {
+                let most = whole(most)?;
+                sum.checked_add(whole(interest)?.checked_sub(sum)?.clamp(-most, most))?
+            }
+            Shape::DeadBand(band) => {
+                let band = whole(band)?;
+                sum.checked_sub(sum.clamp(-band, band))?
+            }
+        };
+        let bound = match self.bounds {
+            Some((low, high)) => shaped.clamp(whole(low)?, whole(high)?),
+            None => shaped,
+        };
+        let step = 10_i64.checked_pow(12 - self.decimals.min(12))?;
+        let scaled = bound.checked_mul(self.scale.num())?;
+        let parts = weight.checked_mul(self.scale.den())?.checked_mul(step)?;
+        if self.rounding != Rounding::HalfEven || parts <= 0 {
+            return None;
+        }
+        let (floor, rest) = (scaled.div_euclid(parts), scaled.rem_euclid(parts));
+        let up = rest > parts - rest || (rest == parts - rest && floor % 2 != 0);
+        floor.checked_add(i64::from(up))?.checked_mul(step)
     }
 }
 
@@ -128,6 +163,9 @@ fn refused(place: u32, premium: i64) -> Error {
 pub fn premium(impact_bid: MarkTicks, impact_ask: MarkTicks, index: MarkTicks) -> Result<i64> {
     let (bid, ask, index) = (impact_bid.get(), impact_ask.get(), index.get());
     let beyond = (bid - index).max(0) - (index - ask).max(0);
+    if beyond == 0 {
+        return Ok(0);
+    }
     let found = div_round(i128::from(beyond) * i128::from(UNIT), index.into(), Rounding::HalfEven);
     let found = found.and_then(|found| i64::try_from(found).ok());
     let within = found.filter(|found| found.unsigned_abs() <= RATE_MAX.unsigned_abs());

@@ -257,14 +257,17 @@ impl Index {
             && let Some(twice) = twice_median(prices)
         {
             let band = Band { twice, outlier };
-            match action {
-                OnOutlier::Exclude => prices.retain(|(price, _)| !band.is_outside(*price)),
-                OnOutlier::Clamp => {
-                    let (low, high) = band.edges();
-                    for (price, _) in &mut *prices {
-                        *price = (*price).clamp(low, high);
+            // They are in order: where neither end is outside, none is.
+            let is_outside = |end: Option<&Weighed>| end.is_some_and(|(p, _)| band.is_outside(*p));
+            if is_outside(prices.first()) || is_outside(prices.last()) {
+                match action {
+                    OnOutlier::Exclude => prices.retain(|(price, _)| !band.is_outside(*price)),
+                    OnOutlier::Clamp => {
+                        let (low, high) = band.edges();
+                        for (price, _) in &mut *prices {
+                            *price = (*price).clamp(low, high);
+                        }
                     }
-                    sort(prices);
                 }
             }
         }
@@ -276,16 +279,25 @@ impl Index {
     }
 }
 
-/// By height. They are few, and nearly in order.
+/// As many as are put in order by counting those before each.
+const RANKED_MAX: usize = 8;
+
+/// By height. They are few.
 fn sort(prices: &mut [Weighed]) {
-    for end in 1..prices.len() {
-        for place in (1..=end).rev() {
-            match prices.get_mut(place - 1..=place) {
-                Some([one, next]) if *one > *next => std::mem::swap(one, next),
-                _ => break,
-            }
+    if prices.len() > RANKED_MAX {
+        prices.sort_unstable();
+        return;
+    }
+    // Each goes to where it belongs, without a guess that could be wrong.
+    let mut ranked = [(0_i64, 0_u32); RANKED_MAX];
+    for (place, own) in prices.iter().enumerate() {
+        let before = prices.iter().enumerate();
+        let rank: usize = before.map(|(at, other)| usize::from((*other, at) < (*own, place))).sum();
+        if let Some(slot) = ranked.get_mut(rank) {
+            *slot = *own;
         }
     }
+    prices.iter_mut().zip(ranked).for_each(|(slot, own)| *slot = own);
 }
 
 /// The state of a source that has told something, but for how far it is from the others.
@@ -342,7 +354,8 @@ fn twice_median(prices: &[Weighed]) -> Option<i128> {
 }
 
 fn blended(prices: &[Weighed], blend: Blend) -> Option<i128> {
-    let half = |twice: i128| div_round(twice, 2, Rounding::HalfEven);
+    // Half even: of a half, the even one of its neighbours.
+    let half = |twice: i128| Some((twice >> 1) + (twice & (twice >> 1) & 1));
     match blend {
         Blend::Median => half(twice_median(prices)?),
         Blend::WeightedMedian => {

@@ -28,11 +28,32 @@ pub enum Seen {
 /// Parts of half a tick that an average is kept in.
 const PARTS: i128 = 1 << 20;
 
+/// A funding rate, and when it is paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Paid {
+    rate: i64,
+    at: i64,
+    /// The rate without the tens that it has in common with the unit, and what is left of that.
+    short: (i64, i64),
+}
+
+impl Paid {
+    fn new(rate: i64, at: i64) -> Self {
+        let mut short = (rate, UNIT);
+        while short.0 % 10 == 0 && short.1 > 1 {
+            short = (short.0 / 10, short.1 / 10);
+        }
+        Self { rate, at, short }
+    }
+}
+
 /// The samples of one average, or what it has come to. Twice the basis, which is a whole number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Kept {
     samples: VecDeque<i64>,
     sum: i128,
+    /// The mean of the samples, in whole ticks.
+    mean: Option<i128>,
     /// Before this time no sample falls due.
     next: i64,
     /// The average that forgets, in parts of half a tick.
@@ -67,9 +88,13 @@ pub struct Mark {
     impact: Option<(i64, i64)>,
     last: Option<i64>,
     outside: Option<i64>,
-    funding: Option<(i64, i64)>,
+    funding: Option<Paid>,
+    /// The premium of the impact prices; none until it is asked for.
+    premium: Option<i64>,
     kept: Vec<Kept>,
     time: Option<i64>,
+    /// Before this time no sample of any average falls due.
+    due: i64,
     /// The last mark.
     set: Option<i64>,
 }
@@ -91,8 +116,10 @@ impl Mark {
             last: None,
             outside: None,
             funding: None,
+            premium: None,
             kept,
             time: None,
+            due: i64::MIN,
             set: None,
         })
     }
@@ -135,12 +162,13 @@ impl Mark {
         };
         self.advance(time)?;
         match checked {
-            Seen::Index(ticks) => self.index = Some(ticks),
+            Seen::Index(ticks) if self.index == Some(ticks) => {}
+            Seen::Index(ticks) => (self.index, self.premium) = (Some(ticks), None),
             Seen::Last(ticks) => self.last = Some(ticks),
             Seen::Outside(ticks) => self.outside = Some(ticks),
             Seen::Best(bid, ask) => self.best = Some((bid, ask)),
-            Seen::Impact(bid, ask) => self.impact = Some((bid, ask)),
-            Seen::Funding(rate, at) => self.funding = Some((rate, at)),
+            Seen::Impact(bid, ask) => (self.impact, self.premium) = (Some((bid, ask)), None),
+            Seen::Funding(rate, at) => self.funding = Some(Paid::new(rate, at)),
         }
         Ok(())
     }
@@ -160,12 +188,18 @@ impl Mark {
         if count < self.rule.min_terms {
             return Ok(None);
         }
-        if let Some(known) = known.get_mut(..count) {
-            known.sort_unstable();
+        match known.get_mut(..count) {
+            Some([one, other, third]) => {
+                let middle = (*one).max(*other).min((*one).min(*other).max(*third));
+                *other = middle;
+            }
+            Some(known) => known.sort_unstable(),
+            None => {}
         }
         let (last, half) = (count.saturating_sub(1) / 2, count / 2);
         let (Some(low), Some(high)) = (known.get(last), known.get(half)) else { return Ok(None) };
-        let middle = halved(i128::from(*low) + i128::from(*high));
+        let middle =
+            if last == half { Some(*high) } else { halved(i128::from(*low) + i128::from(*high)) };
         let mark = middle.map(|middle| self.stepped(middle));
         let mark = mark.and_then(|mark| MarkTicks::new(mark.into(), "mark").ok());
         if let Some(mark) = mark {
@@ -184,11 +218,15 @@ impl Mark {
     ///
     /// # Errors
     /// Those of [`super::funding::premium`].
-    pub fn premium(&self) -> Result<Option<i64>> {
-        let (Some((bid, ask)), Some(index)) = (self.impact, self.index) else { return Ok(None) };
-        let ticks = |name: &str, ticks: i64| MarkTicks::new(ticks.into(), name);
-        let (bid, ask) = (ticks("bid", bid)?, ticks("ask", ask)?);
-        super::funding::premium(bid, ask, ticks("index", index)?).map(Some)
+    pub fn premium(&mut self) -> Result<Option<i64>> {
+        if self.premium.is_none()
+            && let (Some((bid, ask)), Some(index)) = (self.impact, self.index)
+        {
+            let ticks = |name: &str, ticks: i64| MarkTicks::new(ticks.into(), name);
+            let (bid, ask) = (ticks("bid", bid)?, ticks("ask", ask)?);
+            self.premium = Some(super::funding::premium(bid, ask, ticks("index", index)?)?);
+        }
+        Ok(self.premium)
     }
 
     /// What each term is at the last time, in mark ticks.
@@ -225,19 +263,31 @@ impl Mark {
             let limit = format!("time does not go back: it is {last} ms");
             return Err(Error::new(ErrorKind::StaleEvent, "time", now, limit));
         }
+        if now >= self.due {
+            self.sample(now);
+        }
+        self.time = Some(now);
+        Ok(())
+    }
+
+    /// Takes the samples that fall due until a time.
+    #[inline(never)]
+    fn sample(&mut self, now: i64) {
+        self.due = i64::MAX;
         for at in 0..self.rule.terms.len() {
             let (of, every) = match self.rule.terms.get(at) {
                 Some(Term::Basis { of, every, .. } | Term::Ema { of, every, .. }) => (*of, *every),
                 _ => continue,
             };
-            let Some(time) = self.time else { continue };
             let next = self.kept.get(at).map_or(i64::MIN, |kept| kept.next);
-            if now < next {
+            let Some(time) = self.time.filter(|_| now >= next) else {
+                self.due = self.due.min(next);
                 continue;
-            }
+            };
             let due = now.div_euclid(every) - time.div_euclid(every);
             if let Some(kept) = self.kept.get_mut(at) {
                 kept.next = (now.div_euclid(every) + 1).saturating_mul(every);
+                self.due = self.due.min(kept.next);
             }
             let (Some(basis), 1..) = (self.twice_basis(of), due) else { continue };
             match (self.rule.terms.get(at), self.kept.get_mut(at)) {
@@ -250,8 +300,6 @@ impl Mark {
                 _ => {}
             }
         }
-        self.time = Some(now);
-        Ok(())
     }
 
     /// A term in mark ticks, `half_even`.
@@ -271,9 +319,10 @@ impl Mark {
                 self.last?.clamp(bid, ask).into()
             }
             Term::Fair { interval, step } => {
-                let (rate, at) = self.funding?;
-                let left = (at - now.div_euclid(step) * step).clamp(0, interval);
-                if let Some(fair) = fair(self.index?, rate, left, interval) {
+                let Paid { rate, at, short } = self.funding?;
+                let now = if step == 1 { now } else { now.div_euclid(step) * step };
+                let left = (at - now).clamp(0, interval);
+                if let Some(fair) = fair(self.index?, short, left, interval) {
                     return Some(fair).filter(|ticks| (1..=TICKS_MAX).contains(ticks));
                 }
                 let whole = i128::from(UNIT) * i128::from(interval);
@@ -281,12 +330,12 @@ impl Mark {
                 times(index()?, part, whole)?
             }
             Term::Basis { of, .. } => {
-                let kept = self.kept.get(at)?;
-                let (sum, count) = match kept.samples.len() {
-                    0 => (i128::from(self.twice_basis(of)?), 1), // none is due yet
-                    count => (kept.sum, i128::try_from(count).ok()?),
+                let mean = match self.kept.get(at)?.mean {
+                    Some(mean) => mean,
+                    // None is due yet.
+                    None => div_round(self.twice_basis(of)?.into(), 2, Rounding::HalfEven)?,
                 };
-                index()? + div_round(sum, 2 * count, Rounding::HalfEven)?
+                index()? + mean
             }
             Term::Ema { of, .. } => {
                 let average = match self.kept.get(at)?.ema {
@@ -313,6 +362,8 @@ impl Kept {
             self.samples.push_back(basis);
             self.sum += i128::from(basis);
         }
+        let count = i128::try_from(self.samples.len()).unwrap_or(1);
+        self.mean = div_round(self.sum, 2 * count, Rounding::HalfEven);
     }
 
     /// Moves the average towards samples that fell due. Where so many were alike it has come to them.
@@ -335,17 +386,15 @@ impl Kept {
     }
 }
 
-/// `index × (1 + rate × left / interval)`, `half_even`, in 64 bits; none where they are not enough.
-fn fair(index: i64, rate: i64, left: i64, interval: i64) -> Option<i64> {
-    // Most rates have few decimals: what is common to all goes.
-    let mut unit = UNIT;
-    let mut rate = rate;
-    while rate % 10 == 0 && unit > 1 {
-        (rate, unit) = (rate / 10, unit / 10);
-    }
+/// `index × (1 + rate × left / interval)`, `half_even`, in 64 bits; none where they are not enough. The rate is in parts of a unit:
+/// most have few decimals, and what is common to both is gone.
+fn fair(index: i64, (rate, unit): (i64, i64), left: i64, interval: i64) -> Option<i64> {
     let product = index.checked_mul(rate)?.checked_mul(left)?;
     let parts = unit.checked_mul(interval)?;
-    let (floor, rest) = (product.div_euclid(parts), product.rem_euclid(parts));
+    // One division: what is cut off of a product below 0 is one more.
+    let (cut, rest) = (product / parts, product % parts);
+    let below = rest < 0;
+    let (floor, rest) = (cut - i64::from(below), if below { rest + parts } else { rest });
     let floor = index.checked_add(floor)?;
     let up = rest > parts - rest || (rest == parts - rest && floor % 2 != 0);
     Some(floor + i64::from(up))
