@@ -49,9 +49,14 @@ def test_a_month_of_funding(
         average = (frame * weights).groupby(groups).sum() / total
         return (average + (0.0001 - average).clip(-0.0005, 0.0005)).clip(-0.0075, 0.0075)
 
-    def ours() -> Any:
+    def ours(threads: int = 1) -> Any:
         return pricing.funding_rates(
-            premiums, INTERVAL, interest="0.0001", clamp="0.0005", bounds=("-0.0075", "0.0075")
+            premiums,
+            INTERVAL,
+            interest="0.0001",
+            clamp="0.0005",
+            bounds=("-0.0075", "0.0075"),
+            threads=threads,
         )
 
     def exact(row: int, interval: int) -> int:
@@ -66,9 +71,11 @@ def test_a_month_of_funding(
         rate = min(max(average + min(max(1e-4 - average, -5e-4), 5e-4), -0.0075), 0.0075)
         assert abs(int(found[row, interval]) - rate * UNIT) < 1_000
     assert np.abs(found / UNIT - by_pandas().to_numpy().T).max() < 1e-9
-    seconds = interleaved({"ours": ours, "pandas": by_pandas}, ROUNDS)
+    jobs = {"one": ours, "two": lambda: ours(2), "pandas": by_pandas}
+    seconds = interleaved(jobs, ROUNDS)
     what = f"funding rates, {INSTRUMENTS} instruments, 30 days of minutes"
-    record(what, "pandas", seconds["pandas"] / seconds["ours"], at_least=10)
+    record(what, "pandas", seconds["pandas"] / seconds["one"], at_least=10)
+    record(f"{what}, two threads", "pandas", seconds["pandas"] / seconds["two"])
 
 
 ROWS = 200_000

@@ -145,6 +145,14 @@ def test_rows_are_apart() -> None:
     for row in np.ndindex(2, 3):
         assert (found[row] == pricing.funding_rates(premiums[row], 4)).all()
     assert pricing.funding_rates(premiums[:, :, :3], 4).shape == (2, 3, 0)
+    for threads in (2, 3, 7):
+        assert (pricing.funding_rates(premiums, 4, threads=threads) == found).all()
+    with pytest.raises(ac.AivoraError, match="threads"):
+        pricing.funding_rates(premiums, 4, threads=0)
+    premiums[1, 2, 5] = 10**15
+    with pytest.raises(ac.AivoraError) as caught:
+        pricing.funding_rates(premiums, 4, threads=2)
+    assert (caught.value.field, caught.value.row) == ("premium", 5)
 
 
 @pytest.mark.parametrize(

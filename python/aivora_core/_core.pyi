@@ -596,6 +596,7 @@ def _funding_rates(
     scale: str,
     decimals: int,
     rounding: str,
+    threads: int,
 ) -> _Int64: ...
 
 @final

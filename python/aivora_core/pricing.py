@@ -868,6 +868,7 @@ def funding_rates(  # noqa: PLR0913 - a rule has so many parts
     scale: Number = 1,
     decimals: int = 12,
     rounding: str = "half_even",
+    threads: int = 1,
 ) -> NDArray[np.int64]:
     """Give the funding rates of intervals that follow one another.
 
@@ -893,6 +894,8 @@ def funding_rates(  # noqa: PLR0913 - a rule has so many parts
         How many it has; it is exact until it is rounded to them.
     rounding : str
         How, by the names of ``docs/spec/numbers.md``.
+    threads : int
+        How many share the rows; the rates are the same.
 
     Returns
     -------
@@ -926,7 +929,7 @@ def funding_rates(  # noqa: PLR0913 - a rule has so many parts
         pulled = (parts(interest, "interest"), most)
     band = 0 if dead_band is None else parts(dead_band, "dead_band")
     ends = None if bounds is None else (parts(bounds[0], "floor"), parts(bounds[1], "cap"))
-    rule = (interval, average, pulled, band, ends, str(scale), decimals, rounding)
+    rule = (interval, average, pulled, band, ends, str(scale), decimals, rounding, threads)
     found = _core._funding_rates(given.ravel(), given.shape[-1], *rule)
     count = given.shape[-1] // interval if interval > 0 else 0
     return found.reshape(*given.shape[:-1], count)

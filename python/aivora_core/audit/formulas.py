@@ -142,8 +142,8 @@ class Asked:
         return _read(self.word_of(table, key), f"rules.{table}.{key}")
 
     def parameter(self, key: str, table: str = "step") -> Fraction:
-        """Give a parameter: an input of its name, or else that of the card."""
-        return self.number(key) if key in self.inputs else self.said(table, key)
+        """Give a parameter: an input of its name, not below 0, or else that of the card."""
+        return self.least(key) if key in self.inputs else self.said(table, key)
 
     def instrument(self) -> oracle.Instrument:
         """Give the instrument of the input of that name."""
@@ -196,9 +196,9 @@ def _premium(asked: Asked) -> Fraction:
 def _cap(asked: Asked) -> Fraction:
     initial, maintenance = _first_rates(asked.instrument())
     if "initial" in asked.inputs:
-        initial = asked.number("initial")
+        initial = asked.least("initial")
     if "maintenance" in asked.inputs:
-        maintenance = asked.number("maintenance")
+        maintenance = asked.least("maintenance")
     return asked.parameter("cap_factor", "funding") * (initial - maintenance)
 
 
@@ -317,7 +317,7 @@ def _scaled_initial_rate(asked: Asked) -> Fraction:
             raise OracleError("unsaid", f"rules.open_interest.{instrument.symbol}.{key}")
         return _read(own[key], key)
 
-    rate = asked.number("initial") if "initial" in asked.inputs else _first_rates(instrument)[0]
+    rate = asked.least("initial") if "initial" in asked.inputs else _first_rates(instrument)[0]
     held, lower, upper = asked.least("open_interest"), of("lower"), of("upper")
     if upper == 0 or held <= lower:
         return rate

@@ -463,6 +463,7 @@ pub(crate) fn _funding_rates<'py>(
     scale: &str,
     decimals: u32,
     rounding: &str,
+    threads: usize,
 ) -> PyResult<Bound<'py, PyArray1<i64>>> {
     let averages = [("mean", Average::Mean), ("rising", Average::Rising)];
     let shape = interest.map_or(Shape::DeadBand(dead_band), |(interest, clamp)| Shape::Interest {
@@ -479,15 +480,7 @@ pub(crate) fn _funding_rates<'py>(
     };
     let given = premiums.readonly();
     let given = given.as_slice()?;
-    let mut found = Vec::new();
-    let all = || {
-        rule.check()?;
-        let rows = given.chunks(row.max(1));
-        rows.enumerate().try_for_each(|(place, row)| {
-            let found = funding::rates(&rule, row, interval, &mut found);
-            found.map_err(|error| error.at_row(place))
-        })
-    };
-    py.detach(all).map_err(raise)?;
+    let all = || funding::rates_of_rows(&rule, given, row, interval, threads);
+    let found = py.detach(all).map_err(raise)?;
     Ok(found.into_pyarray(py))
 }

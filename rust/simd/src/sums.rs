@@ -7,7 +7,7 @@ const LANES: usize = 8;
 
 /// How far ahead memory is asked for, in numbers: past the end of an interval too, where the next one is.
 #[cfg(target_arch = "x86_64")]
-const AHEAD: usize = 32 * LANES;
+const AHEAD: usize = 64 * LANES;
 
 /// Of numbers `v₁ … v_N`: `Σ vᵢ`, `Σ i × vᵢ`, and all `vᵢ + above` or'ed together. All of it wraps: the caller looks at the last of
 /// them and knows whether a sum could.
@@ -63,13 +63,11 @@ fn count(of: usize) -> i64 {
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-#[allow(unsafe_code)]
 fn avx2(above: i64, values: &[i64]) -> (i64, i64, i64) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    // A prefetch reads nothing, wherever it points.
     twin(above, values, |block| {
-        let line = block.as_ptr().wrapping_add(AHEAD).cast();
-        // SAFETY: a prefetch reads nothing, wherever it points.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
+        _mm_prefetch::<_MM_HINT_T1>(block.as_ptr().wrapping_add(AHEAD).cast());
     })
 }
 

@@ -219,6 +219,17 @@ impl<'a> Given<'a> {
         Err(Error::new(ErrorKind::OutOfRange, key, number, "must not be below 0"))
     }
 
+    /// A parameter: as it is given, not below 0, or as the card has it.
+    ///
+    /// # Errors
+    /// `out_of_range`; `unsaid`, naming its key.
+    pub fn parameter(&self, name: &str, card: Option<&Exact>, key: &str) -> Result<Exact> {
+        if self.find(name).is_some() {
+            return self.not_negative(name).cloned();
+        }
+        self.said(card.cloned(), key)
+    }
+
     /// A word that is given, one of several.
     ///
     /// # Errors

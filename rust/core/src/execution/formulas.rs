@@ -65,8 +65,8 @@ fn step<'a>(given: &Given<'a>) -> &'a StepRule {
 /// A parameter of a step: as it is given, or as the card has it.
 macro_rules! said {
     ($given:ident, $key:ident) => {{
-        let own = $given.perhaps(stringify!($key)).or(step($given).$key.as_ref());
-        $given.said(own, concat!("step.", stringify!($key)))?
+        let card = step($given).$key.as_ref();
+        $given.parameter(stringify!($key), card, concat!("step.", stringify!($key)))?
     }};
 }
 
@@ -147,16 +147,16 @@ fn insurance_fee_rate(given: &Given<'_>) -> Result<Exact> {
     let worth = given.number("quantity")?.abs() * given.positive("price")?;
     let short = given.not_negative("shortage")?.over(&worth, "quantity")?;
     let share = said!(given, insurance_share) * (freed(given)? - short);
-    Ok(share.within(&Exact::zero(), said!(given, insurance_fee_max)))
+    Ok(share.within(&Exact::zero(), &said!(given, insurance_fee_max)))
 }
 
 fn liquidator_fee_rate(given: &Given<'_>) -> Result<Exact> {
     let (slots, base) = (given.not_negative("slots")?, said!(given, liquidator_fee));
-    if slots <= said!(given, fee_grace_slots) {
-        return Ok(base.clone());
+    if *slots <= said!(given, fee_grace_slots) {
+        return Ok(base);
     }
     let grown = base + said!(given, fee_ramp) * slots;
-    Ok(grown.min(said!(given, liquidator_fee_max).clone()))
+    Ok(grown.min(said!(given, liquidator_fee_max)))
 }
 
 fn socialised_per_unit(given: &Given<'_>) -> Result<Exact> {
@@ -172,7 +172,7 @@ fn drawdown(given: &Given<'_>) -> Result<Exact> {
 fn excess(given: &Given<'_>) -> Result<Exact> {
     let lost = -drawdown(given)?;
     let card = given.venue().path().adl.trigger.as_ref();
-    let beyond = lost - given.said(given.perhaps("trigger").or(card), "adl.trigger")?;
+    let beyond = lost - given.parameter("trigger", card, "adl.trigger")?;
     Ok(beyond.max(Exact::zero()) * given.positive("peak_balance")?)
 }
 

@@ -19,11 +19,11 @@ fn scaled_initial(given: &Given<'_>) -> Result<Exact> {
     let instrument = given.instrument()?;
     let open_interest = given.not_negative("open_interest")?;
     let (_, first) = given.said(first_rates(instrument), "tiers")?;
-    let base = given.perhaps("initial").cloned().unwrap_or(first);
+    let base = given.parameter("initial", Some(&first), "tiers")?;
     let scales = &given.venue().path().open_interest;
     let own = scales.iter().find(|own| own.symbol == instrument.symbol());
     let end = |key: &str, of: Option<&'_ Exact>| -> Result<Exact> {
-        given.said(given.perhaps(key).or(of).cloned(), &format!("open_interest.{key}"))
+        given.parameter(key, of, &format!("open_interest.{key}"))
     };
     let lower = end("lower", own.map(|own| &own.lower))?;
     let upper = end("upper", own.map(|own| &own.upper))?;

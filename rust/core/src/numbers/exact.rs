@@ -35,6 +35,11 @@ impl Exact {
         let Some((num, den)) = text.split_once('/') else {
             return Ok(Self::from(Decimal::parse(text, field)?));
         };
+        let digits = num.strip_prefix(['-', '+']).unwrap_or(num);
+        if [digits, den].iter().any(|part| !part.bytes().all(|byte| byte.is_ascii_digit())) {
+            let limit = "must be a fraction of whole numbers such as 1/75";
+            return Err(Error::new(ErrorKind::NotANumber, field, format!("{text:?}"), limit));
+        }
         let whole = |part: &str| Decimal::parse(part, field)?.whole(Decimal::ONE, field);
         Self::from(whole(num)?).over(&Self::from(whole(den)?), field)
     }

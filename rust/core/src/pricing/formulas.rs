@@ -67,10 +67,10 @@ fn premium(given: &Given<'_>) -> Result<Exact> {
 fn funding_cap(given: &Given<'_>) -> Result<Exact> {
     let terms = given.venue().prices().funding;
     let said = terms.and_then(|terms| terms.cap_factor).map(Exact::from);
-    let factor = given.said(given.perhaps("cap_factor").cloned().or(said), "funding.cap_factor")?;
+    let factor = given.parameter("cap_factor", said.as_ref(), "funding.cap_factor")?;
     let (maintenance, initial) = given.said(first_rates(given.instrument()?), "tiers")?;
-    let initial = given.perhaps("initial").unwrap_or(&initial);
-    let maintenance = given.perhaps("maintenance").unwrap_or(&maintenance);
+    let initial = given.parameter("initial", Some(&initial), "tiers")?;
+    let maintenance = given.parameter("maintenance", Some(&maintenance), "tiers")?;
     Ok(factor * (initial - maintenance))
 }
 

@@ -3,6 +3,7 @@
 use aivora_simd::{Path, sums};
 
 pub use crate::data::price_rules::{Average, FundingRule, RATE_MAX, Shape, UNIT};
+use crate::numbers::limits::THREADS_MAX;
 use crate::numbers::rounding::div_round;
 use crate::numbers::{Error, ErrorKind, MarkTicks, Result, Rounding};
 
@@ -194,4 +195,42 @@ pub fn rates(
         out.extend(rule.rate(&samples)?);
     }
     Ok(())
+}
+
+/// The rates of many rows of so many samples, each by itself, in order; rows are shared out over threads.
+///
+/// # Errors
+/// Those of [`rates`], at the first row that is refused; `out_of_range` for more threads than there may be.
+pub fn rates_of_rows(
+    rule: &FundingRule,
+    premiums: &[i64],
+    row: usize,
+    interval: u32,
+    threads: usize,
+) -> Result<Vec<i64>> {
+    rule.check()?;
+    if !(1..=THREADS_MAX).contains(&threads) {
+        let limit = format!("must be 1 to {THREADS_MAX}");
+        return Err(Error::new(ErrorKind::OutOfRange, "threads", threads, limit));
+    }
+    let row = row.max(1);
+    let share = premiums.len().div_ceil(row).div_ceil(threads).max(1);
+    let work = |(part, rows): (usize, &[i64])| {
+        let mut out = Vec::new();
+        for (place, own) in rows.chunks(row).enumerate() {
+            let found = rates(rule, own, interval, &mut out);
+            found.map_err(|error| error.at_row(part * share + place))?;
+        }
+        Ok(out)
+    };
+    let mut parts = premiums.chunks(share * row).enumerate();
+    let Some(first) = parts.next() else { return Ok(Vec::new()) };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = parts.map(|part| scope.spawn(move || work(part))).collect();
+        let mut out = work(first)?;
+        for other in others {
+            out.extend(other.join().map_err(|_| Error::invariant("funding thread"))??);
+        }
+        Ok(out)
+    })
 }

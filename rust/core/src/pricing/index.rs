@@ -285,14 +285,16 @@ const RANKED_MAX: usize = 8;
 /// By height. They are few.
 fn sort(prices: &mut [Weighed]) {
     if prices.len() > RANKED_MAX {
-        prices.sort_unstable();
+        prices.sort_by_key(|(price, _)| *price);
         return;
     }
     // Each goes to where it belongs, without a guess that could be wrong.
     let mut ranked = [(0_i64, 0_u32); RANKED_MAX];
     for (place, own) in prices.iter().enumerate() {
-        let before = prices.iter().enumerate();
-        let rank: usize = before.map(|(at, other)| usize::from((*other, at) < (*own, place))).sum();
+        let mut rank = 0;
+        for (at, other) in prices.iter().enumerate() {
+            rank += usize::from(other.0 < own.0) + usize::from((other.0 == own.0) & (at < place));
+        }
         if let Some(slot) = ranked.get_mut(rank) {
             *slot = *own;
         }
