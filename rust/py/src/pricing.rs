@@ -42,7 +42,7 @@ fn unsaid(venue: &Venue, rule: &str) -> PyErr {
     raise(Error::new(ErrorKind::Unsaid, format!("rules.{rule}"), venue.inner.name(), limit))
 }
 
-fn name_of<T: PartialEq>(all: &[(&'static str, T)], one: T) -> &'static str {
+fn name_of<T: PartialEq + Copy>(all: &[(&'static str, T)], one: T) -> &'static str {
     all.iter().find(|(_, own)| *own == one).map_or("", |(name, _)| *name)
 }
 
@@ -93,6 +93,7 @@ impl Index {
 
     /// The index of a venue, as its card has it; of sources of these names where the card names none.
     #[staticmethod]
+    #[allow(clippy::needless_pass_by_value)] // a list of Python becomes one of ours
     fn of(venue: &Venue, names: Vec<String>) -> PyResult<Self> {
         let terms = venue.inner.prices().index.as_ref().ok_or_else(|| unsaid(venue, "index"))?;
         let inner = index::Index::new(terms.of(&names)).map_err(raise)?;

@@ -395,7 +395,7 @@ impl Venue {
         inputs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let mut given = Vec::new();
-        for (key, value) in inputs.into_iter().flat_map(|inputs| inputs.iter()) {
+        for (key, value) in inputs.into_iter().flat_map(PyDictMethods::iter) {
             let key: String = key.extract()?;
             let text = exact_text(&value, &key).map_err(raise)?;
             given.push((key, text));

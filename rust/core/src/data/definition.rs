@@ -284,7 +284,9 @@ pub(super) fn encode(tree: &Value, c: &mut Canonical) {
         }
         Value::Array(items) => {
             c.text("list").length(items.len());
-            items.iter().for_each(|item| encode(item, c));
+            for item in items {
+                encode(item, c);
+            }
         }
         Value::String(text) => {
             c.text("text").text(text);

@@ -596,60 +596,58 @@ impl Term {
     }
 }
 
-impl FundingTerms {
-    fn read(node: &Node<'_>) -> Result<Self> {
-        node.allow(&[
-            "average",
-            "interest",
-            "clamp",
-            "dead_band",
-            "floor",
-            "cap",
-            "scale",
-            "decimals",
-            "rounding",
-            "interval",
-            "sample",
-            "lag",
-            "timing",
-            "paid_on",
-            "premium",
-            "quoted",
-            "grace",
-            "order",
-            "cap_factor",
-            "divergence",
-        ])?;
-        let rate = |key: &str| {
-            optional(node, key, |own| {
-                let unit = Decimal::parse("1e-12", "rate")?;
-                let parts = own.decimal()?.whole(unit, own.path())?;
-                i64::try_from(parts).map_err(|_| {
-                    Error::new(ErrorKind::OutOfRange, own.path(), parts, "must be a rate")
-                })
-            })
+const FUNDING_KEYS: &[&str] = &[
+    "average",
+    "interest",
+    "clamp",
+    "dead_band",
+    "floor",
+    "cap",
+    "scale",
+    "decimals",
+    "rounding",
+    "interval",
+    "sample",
+    "lag",
+    "timing",
+    "paid_on",
+    "premium",
+    "quoted",
+    "grace",
+    "order",
+    "cap_factor",
+    "divergence",
+];
+
+/// A rate in parts of [`UNIT`] at a key, if it is there.
+fn parts(node: &Node<'_>, key: &str) -> Result<Option<i64>> {
+    optional(node, key, |own| {
+        let unit = Decimal::parse("1e-12", "rate")?;
+        let parts = own.decimal()?.whole(unit, own.path())?;
+        i64::try_from(parts)
+            .map_err(|_| Error::new(ErrorKind::OutOfRange, own.path(), parts, "must be a rate"))
+    })
+}
+
+impl FundingRule {
+    fn read(node: &Node<'_>, average: Option<Average>) -> Result<Self> {
+        let interest = Shape::Interest {
+            interest: parts(node, "interest")?.unwrap_or(0),
+            clamp: parts(node, "clamp")?,
         };
-        let interest =
-            Shape::Interest { interest: rate("interest")?.unwrap_or(0), clamp: rate("clamp")? };
-        let band = rate("dead_band")?;
+        let band = parts(node, "dead_band")?;
         if let Some(band) =
             band.filter(|_| interest != (Shape::Interest { interest: 0, clamp: None }))
         {
-            let limit = "stands instead of interest and clamp";
-            return Err(Error::new(
-                ErrorKind::BadCard,
-                format!("{}.dead_band", node.path()),
-                band,
-                limit,
-            ));
+            let (path, limit) =
+                (format!("{}.dead_band", node.path()), "stands instead of interest");
+            return Err(Error::new(ErrorKind::BadCard, path, band, limit));
         }
         let decimals = optional(node, "decimals", count)?.unwrap_or(12);
-        let average = optional(node, "average", |own| own.word(Average::NAMES))?;
-        let sample = optional(node, "sample", Node::time)?;
-        let rule = FundingRule {
+        let rule = Self {
             average: average.unwrap_or(Average::Mean),
             shape: band.map_or(interest, Shape::DeadBand),
-            bounds: match (rate("floor")?, rate("cap")?) {
+            bounds: match (parts(node, "floor")?, parts(node, "cap")?) {
                 (None, None) => None,
                 (floor, cap) => Some((floor.unwrap_or(-RATE_MAX), cap.unwrap_or(RATE_MAX))),
             },
@@ -659,15 +657,31 @@ impl FundingTerms {
                 .unwrap_or(Rounding::HalfEven),
         };
         rule.check().map_err(|error| error.within(node.path()))?;
+        Ok(rule)
+    }
+}
+
+impl FundingTerms {
+    fn read(node: &Node<'_>) -> Result<Self> {
+        node.allow(FUNDING_KEYS)?;
+        let refuse = |key: &str, value: String, limit: String| {
+            let field = format!("{}.{key}", node.path());
+            Err(Error::new(ErrorKind::OutOfRange, field, value, limit))
+        };
+        let average = optional(node, "average", |own| own.word(Average::NAMES))?;
+        let sample = optional(node, "sample", Node::time)?;
         let lag = optional(node, "lag", count)?.unwrap_or(0);
+        let Ok(lag) = u8::try_from(lag) else {
+            return refuse("lag", lag.to_string(), "must be at most 255 intervals".to_owned());
+        };
         let interval = node.get("interval")?.time()?;
-        let shaped = ["interest", "clamp", "dead_band"].iter().any(|key| node.find(key).is_some());
+        let shape = ["interest", "clamp", "dead_band"];
         let terms = Self {
-            rule,
-            shaped,
+            rule: FundingRule::read(node, average)?,
+            shaped: shape.iter().any(|key| node.find(key).is_some()),
             interval,
             sampling: average.zip(sample),
-            lag: u8::try_from(lag).unwrap_or(u8::MAX),
+            lag,
             timing: node.get("timing")?.word(Timing::NAMES)?,
             paid_on: node.get("paid_on")?.word(PaidOn::NAMES)?,
             premium: optional(node, "premium", |own| own.word(PremiumOf::NAMES))?
@@ -679,18 +693,12 @@ impl FundingTerms {
             divergence: optional(node, "divergence", Node::rate)?,
         };
         if terms.quoted == 0 {
-            let path = format!("{}.quoted", node.path());
-            return Err(Error::new(ErrorKind::OutOfRange, path, "0", "must be above 0"));
+            return refuse("quoted", "0".to_owned(), "must be above 0".to_owned());
         }
         let sample = sample.unwrap_or(interval);
         if sample == 0 || interval < sample || interval % sample != 0 {
             let limit = format!("must be a whole number of samples, each {sample} ms");
-            return Err(Error::new(
-                ErrorKind::OutOfRange,
-                format!("{}.interval", node.path()),
-                terms.interval,
-                limit,
-            ));
+            return refuse("interval", interval.to_string(), limit);
         }
         Ok(terms)
     }

@@ -293,7 +293,8 @@ fn sort(prices: &mut [Weighed]) {
     for (place, own) in prices.iter().enumerate() {
         let mut rank = 0;
         for (at, other) in prices.iter().enumerate() {
-            rank += usize::from(other.0 < own.0) + usize::from((other.0 == own.0) & (at < place));
+            let tie = usize::from(other.0 == own.0) * usize::from(at < place);
+            rank += usize::from(other.0 < own.0) + tie;
         }
         if let Some(slot) = ranked.get_mut(rank) {
             *slot = *own;
