@@ -7,7 +7,7 @@ const LANES: usize = 8;
 
 /// How far ahead memory is asked for, in numbers: past the end of an interval too, where the next one is.
 #[cfg(target_arch = "x86_64")]
-const AHEAD: usize = 64 * LANES;
+const AHEAD: usize = 256 * LANES;
 
 /// Of numbers `v₁ … v_N`: `Σ vᵢ`, `Σ i × vᵢ`, and all `vᵢ + above` or'ed together. All of it wraps: the caller looks at the last of
 /// them and knows whether a sum could.

@@ -2,6 +2,7 @@
 
 use super::formula::Formula;
 use super::policy::Policy;
+use super::price_rules::optional;
 use super::tree::Node;
 use crate::numbers::{Error, ErrorKind, Exact, Result, Rounding};
 
@@ -270,14 +271,6 @@ fn rows<'a>(rules: &Node<'a>, key: &str) -> Result<Vec<Node<'a>>> {
         return Err(Error::new(ErrorKind::OutOfRange, list.path(), items.len(), limit));
     }
     Ok(items)
-}
-
-fn optional<'a, T>(
-    node: &Node<'a>,
-    key: &str,
-    of: impl Fn(&Node<'a>) -> Result<T>,
-) -> Result<Option<T>> {
-    node.find(key).map(|own| of(&own)).transpose()
 }
 
 impl FeeLevel {

@@ -482,7 +482,8 @@ impl PriceRules {
     }
 }
 
-fn optional<'a, T>(
+/// What stands at a key, if it is there.
+pub(super) fn optional<'a, T>(
     node: &Node<'a>,
     key: &str,
     of: impl Fn(&Node<'a>) -> Result<T>,
