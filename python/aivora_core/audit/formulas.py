@@ -312,7 +312,7 @@ def _scaled_initial_rate(asked: Asked) -> Fraction:
 
     def of(key: str) -> Fraction:
         if key in asked.inputs:
-            return asked.number(key)
+            return asked.least(key)
         if key not in own:
             raise OracleError("unsaid", f"rules.open_interest.{instrument.symbol}.{key}")
         return _read(own[key], key)
