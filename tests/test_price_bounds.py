@@ -155,6 +155,26 @@ def test_a_bound_that_does_not_follow_is_refused(changes: dict[str, Any], limit:
     assert limit in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "term",
+    [
+        pricing.Term("basis", samples=3, every_ms=1),
+        pricing.Term("ema", window_ms=10, every_ms=1),
+        pricing.Term("fair", interval_ms=1_000, step_ms=7),
+    ],
+)
+def test_the_ends_of_time_are_times(term: pricing.Term) -> None:
+    mark = pricing.Mark(BTC, [term])
+    mark.see(-(2**63), index=100, best=(99, 101), funding=("0.0001", 2**63 - 1))
+    assert mark.update(2**63 - 1) == 100
+
+
+def test_an_average_remembers_so_many_samples() -> None:
+    with pytest.raises(ac.AivoraError) as caught:
+        pricing.Mark(BTC, [pricing.Term("ema", window_ms=10_001, every_ms=1)])
+    assert (caught.value.code, caught.value.field) == ("out_of_range", "terms[0].window_ms")
+
+
 def test_the_restart_gate_of_a_card() -> None:
     gate = pricing.RestartGate.of(REFERENCE)
     gate.restart(1_000)

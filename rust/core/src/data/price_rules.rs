@@ -214,6 +214,13 @@ impl MarkRule {
                     return refuse(format!("terms[{place}].{name}"), time.to_string(), limit);
                 }
             }
+            // What was not seen is made up for sample by sample: so many at most.
+            if let Term::Ema { window, every, .. } = term
+                && usize::try_from(window / every).is_ok_and(|samples| samples > SAMPLES_MAX)
+            {
+                let limit = format!("must be at most {SAMPLES_MAX} samples, {every} ms each");
+                return refuse(format!("terms[{place}].window_ms"), window.to_string(), limit);
+            }
             if let Term::Basis { samples, .. } = term
                 && !(1..=SAMPLES_MAX).contains(samples)
             {

@@ -284,9 +284,9 @@ impl Mark {
                 self.due = self.due.min(next);
                 continue;
             };
-            let due = now.div_euclid(every) - time.div_euclid(every);
+            let due = now.div_euclid(every).saturating_sub(time.div_euclid(every));
             if let Some(kept) = self.kept.get_mut(at) {
-                kept.next = (now.div_euclid(every) + 1).saturating_mul(every);
+                kept.next = now.div_euclid(every).saturating_add(1).saturating_mul(every);
                 self.due = self.due.min(kept.next);
             }
             let (Some(basis), 1..) = (self.twice_basis(of), due) else { continue };
